@@ -1,0 +1,127 @@
+"""The only door to RDKit: parse, canonical SMILES, InChIKey-14, scaffold, fingerprints, properties, drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rdkit import Chem, DataStructs, RDLogger
+from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem.Draw import rdMolDraw2D
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from ..errors import ChemistryError
+
+RDLogger.DisableLog("rdApp.*")  # RDKit's warnings go to stderr by the thousand; our errors name the molecule instead
+
+Mol = Any  # rdkit.Chem.Mol, whose stubs are incomplete
+
+
+def parse(smiles: str) -> Mol:
+    """SMILES → sanitised RDKit molecule. Raises ChemistryError if it does not parse or holds no atom."""
+    molecule = Chem.MolFromSmiles(smiles) if smiles else None
+    if molecule is None or molecule.GetNumAtoms() == 0:
+        raise ChemistryError(f"SMILES does not parse: {smiles!r}", remedy="check brackets, ring closures and valences")
+    return molecule
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a structure is called: canonical SMILES (with stereo), first InChIKey block, formula, monoisotopic mass."""
+
+    smiles: str
+    inchikey14: str
+    formula: str
+    exact_mass: float
+    charge: int
+
+
+@lru_cache(maxsize=200_000)
+def identify(smiles: str) -> Identity:
+    """Identity of one SMILES (about 1 ms, cached). `formula` carries no charge sign. Raises ChemistryError."""
+    molecule = parse(smiles)
+    key = Chem.MolToInchiKey(molecule)
+    if not key:
+        raise ChemistryError(
+            f"no InChI for {smiles!r}", remedy="query structures and polymers have none: leave SMILES empty"
+        )
+    formula = rdMolDescriptors.CalcMolFormula(molecule).split("+")[0].split("-")[0]
+    mass, charge = Descriptors.ExactMolWt(molecule), Chem.GetFormalCharge(molecule)
+    return Identity(Chem.MolToSmiles(molecule), key[:14], formula, mass, charge)
+
+
+def inchikey14(smiles: str) -> str:
+    """First block of the InChIKey: the connectivity, without stereo. Raises ChemistryError."""
+    return identify(smiles).inchikey14
+
+
+@lru_cache(maxsize=200_000)
+def scaffold(smiles: str) -> str:
+    """Bemis–Murcko scaffold as canonical SMILES without stereo; empty for an acyclic molecule."""
+    return str(MurckoScaffold.MurckoScaffoldSmiles(mol=parse(smiles), includeChirality=False))
+
+
+def morgan(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> NDArray[np.uint8]:
+    """Morgan fingerprints, unpacked: (n, bits) of 0/1. Raises ChemistryError on the first that does not parse."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    return (
+        np.stack([generator.GetFingerprintAsNumPy(parse(s)) for s in smiles])
+        if len(smiles)
+        else np.zeros((0, bits), np.uint8)
+    )
+
+
+def maccs(smiles: Sequence[str]) -> NDArray[np.uint8]:
+    """MACCS keys, (n, 167) of 0/1."""
+    out = np.zeros((len(smiles), 167), np.uint8)
+    for row, text in zip(out, smiles, strict=True):
+        DataStructs.ConvertToNumpyArray(rdMolDescriptors.GetMACCSKeysFingerprint(parse(text)), row)
+    return out
+
+
+def tanimoto(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Tanimoto similarity of 0/1 fingerprints: (n, bits), (m, bits) → (n, m). Two empty ones are 0 alike."""
+    left, right = a.astype(np.float32), b.astype(np.float32)
+    shared = left @ right.T
+    union = left.sum(1)[:, None] + right.sum(1)[None, :] - shared
+    similarity: NDArray[np.float32] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return similarity
+
+
+def properties(smiles: Sequence[str]) -> pl.DataFrame:
+    """One row a molecule: mass (Da), logP (Crippen), rings, heteroatoms, rotatable_bonds, heavy_atoms."""
+    rows = []
+    for text in smiles:
+        m = parse(text)
+        rows.append(
+            {
+                "mass": Descriptors.ExactMolWt(m),
+                "logp": Crippen.MolLogP(m),
+                "rings": rdMolDescriptors.CalcNumRings(m),
+                "heteroatoms": rdMolDescriptors.CalcNumHeteroatoms(m),
+                "rotatable_bonds": rdMolDescriptors.CalcNumRotatableBonds(m),
+                "heavy_atoms": m.GetNumHeavyAtoms(),
+            }
+        )
+    schema = {
+        "mass": pl.Float64,
+        "logp": pl.Float64,
+        **dict.fromkeys(("rings", "heteroatoms", "rotatable_bonds", "heavy_atoms"), pl.Int64),
+    }
+    return pl.DataFrame(rows, schema=schema)
+
+
+def draw_svg(smiles: str, width: int = 240, height: int = 160, highlight_atoms: Sequence[int] = ()) -> str:
+    """The molecule as an SVG fragment (no XML header), transparent background."""
+    drawer: Any = rdMolDraw2D.MolDraw2DSVG(width, height)
+    options = drawer.drawOptions()
+    options.clearBackground = False
+    options.padding = 0.06
+    rdMolDraw2D.PrepareAndDrawMolecule(drawer, parse(smiles), highlightAtoms=list(highlight_atoms))
+    drawer.FinishDrawing()
+    return str(drawer.GetDrawingText()).split("?>", 1)[-1].strip()

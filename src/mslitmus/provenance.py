@@ -1,0 +1,94 @@
+"""Where a number comes from: content hashes of tables, versions, machine, wall time."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from . import __version__
+
+_RECORDED = (
+    "numpy",
+    "numba",
+    "polars",
+    "pyarrow",
+    "rdkit",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "lightning",
+    "torch_geometric",
+)
+
+
+def table_hash(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
+    """SHA-256 of a table's contents (first 16 hex digits): column names, order of rows and every value count,
+    the file format and library versions do not."""
+    digest = hashlib.sha256()
+    for name in columns or frame.columns:
+        digest.update(name.encode())
+        _feed(digest, frame.get_column(name))
+    return digest.hexdigest()[:16]
+
+
+def _feed(digest: Any, series: pl.Series) -> None:
+    missing = series.is_null()
+    digest.update(np.packbits(missing.to_numpy()).tobytes())
+    if isinstance(series.dtype, pl.List):
+        lengths = series.list.len().fill_null(0)
+        digest.update(lengths.to_numpy().astype("<u4").tobytes())
+        _feed(digest, series.filter(lengths > 0).explode())
+    elif series.dtype == pl.String:
+        text = series.fill_null("")
+        digest.update(text.str.len_bytes().to_numpy().astype("<u4").tobytes())
+        digest.update("".join(text.to_list()).encode())
+    elif series.dtype == pl.Boolean:
+        digest.update(np.packbits(series.fill_null(False).to_numpy()).tobytes())
+    else:
+        digest.update(np.ascontiguousarray(series.fill_null(0).to_numpy()).tobytes())
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as plain JSON values."""
+    versions = {"python": platform.python_version(), "mslitmus": __version__}
+    for name in _RECORDED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"versions": versions, "machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON through a temporary file, so that a kill leaves the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write Parquet (zstd) through a temporary file, as `write_json` does."""
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    frame.write_parquet(temporary, compression="zstd", compression_level=3, statistics=False)
+    os.replace(temporary, path)

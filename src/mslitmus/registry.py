@@ -1,0 +1,66 @@
+"""One lazy registry: a name → `module:attribute`, imported on first use, open to other packages.
+
+Another package adds an entry through the entry-point group `mslitmus.plugins`, named `<kind>.<name>`, e.g.
+
+    [project.entry-points."mslitmus.plugins"]
+    "encoder.my-gnn" = "my_package.gnn:MyGNN"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from .errors import ConfigError, unknown_name
+
+PLUGIN_GROUP = "mslitmus.plugins"
+
+
+class Registry(Mapping[str, Any]):
+    """Mapping from name to object. Listing names imports nothing; `registry[name]` imports that one.
+
+    Args:
+        kind: singular noun for error messages and plug-in names, e.g. `encoder`.
+        entries: name → `"package.module:attribute"`.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, str] | None = None) -> None:
+        self.kind = kind
+        self._targets: dict[str, Any] = dict(entries or {})
+        self._plugins_read = False
+
+    def register(self, name: str, target: Any) -> None:
+        """Add an object, or a `module:attribute` string. A taken name is refused, never replaced in silence."""
+        if name in self._targets and self._targets[name] != target:
+            raise ConfigError(f"{self.kind} {name!r} is registered already", remedy="choose another name")
+        self._targets[name] = target
+
+    def _all(self) -> dict[str, Any]:
+        if not self._plugins_read:
+            self._plugins_read = True
+            prefix = f"{self.kind}."
+            for entry in entry_points(group=PLUGIN_GROUP):
+                if entry.name.startswith(prefix):
+                    self.register(entry.name.removeprefix(prefix), entry.value)
+        return self._targets
+
+    def __getitem__(self, name: str) -> Any:
+        targets = self._all()
+        if name not in targets:
+            raise unknown_name(self.kind, name, targets)
+        target = targets[name]
+        if not isinstance(target, str):
+            return target
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._all()))
+
+    def __len__(self) -> int:
+        return len(self._all())

@@ -1,0 +1,155 @@
+"""The data contract: column names and types of every table that lies between two stages.
+
+`SPECTRA` is a true superset of MassSpecGym's 14 columns (its `inchikey` is our `inchikey14`). Only `REQUIRED` columns
+must hold a value in every row; an unknown straight from an instrument fits too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from .errors import SchemaError
+
+Schema = Mapping[str, pl.DataType]
+
+SPECTRA: Schema = {
+    "identifier": pl.String(),  # unique in the dataset, stable
+    "mzs": pl.List(pl.Float64),  # Da, ascending
+    "intensities": pl.List(pl.Float32),  # relative, base peak = 1
+    "base_peak_intensity": pl.Float32(),  # as recorded
+    "precursor_mz": pl.Float64(),  # Da
+    "charge": pl.Int8(),  # signed
+    "ms_level": pl.Int8(),  # 2 for MS/MS
+    "retention_time": pl.Float32(),  # seconds
+    "adduct": pl.String(),  # canonical, [M+H]+
+    "ion_mode": pl.String(),  # positive, negative
+    "instrument_type": pl.String(),  # Orbitrap, QTOF, FTICR, IonTrap, QqQ, other
+    "instrument": pl.String(),  # as the source wrote it
+    "fragmentation": pl.String(),  # HCD, CID, ...
+    "collision_energy": pl.Float32(),  # eV, or the raw number where its kind is not convertible
+    "collision_energy_kind": pl.String(),  # eV, NCE, resonant-%, ramp, stepped, unitless
+    "collision_energy_origin": pl.String(),  # stated, inferred, unknown: where the unit comes from
+    "collision_energy_steps": pl.List(pl.Float32),  # of a stepped or ramped energy
+    "collision_energy_raw": pl.String(),  # as the source wrote it
+    "parent_mass": pl.Float64(),  # Da, neutral molecule
+    "precursor_formula": pl.String(),
+    "simulation_challenge": pl.Boolean(),
+    "smiles": pl.String(),  # RDKit-canonical
+    "inchikey14": pl.String(),
+    "formula": pl.String(),  # of the neutral molecule
+    "name": pl.String(),
+    "source": pl.String(),  # contributor or library
+    "license": pl.String(),
+    "fold": pl.String(),  # where the source ships one
+    "flags": pl.List(pl.String),  # marks of curation: unit-resolution, duplicate, conflicting-label, simulated, ...
+}
+REQUIRED = ("identifier", "mzs", "intensities", "precursor_mz")
+
+#: Predictions of the task spectrum-prediction: one row a query.
+PREDICTED_SPECTRA: Schema = {
+    "identifier": pl.String(),
+    "mzs": pl.List(pl.Float64),
+    "intensities": pl.List(pl.Float32),
+}
+
+#: One row a spectrum. Rows that a split leaves out have no row here.
+FOLDS: Schema = {"identifier": pl.String(), "fold": pl.String()}
+FOLD_NAMES = ("train", "val", "test")
+
+INSTRUMENT_TYPES = ("Orbitrap", "QTOF", "FTICR", "IonTrap", "QqQ", "other")
+ION_MODES = ("positive", "negative")
+ENERGY_KINDS = ("eV", "NCE", "resonant-%", "ramp", "stepped", "unitless")
+ENERGY_ORIGINS = ("stated", "inferred", "unknown")
+
+#: What the metrics report, long form: one row a (split, model, seed, fold, metric, average).
+SUMMARY: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "seed": pl.Int64(),
+    "fold": pl.String(),
+    "metric": pl.String(),
+    "average": pl.String(),  # spectrum or molecule
+    "mean": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "n_queries": pl.Int64(),
+    "n_molecules": pl.Int64(),
+    "coverage": pl.Float64(),
+    "bound": pl.Float64(),
+    "skill_blind": pl.Float64(),
+    "skill_neighbour": pl.Float64(),
+}
+COMPARISONS: Schema = {
+    "split": pl.String(),
+    "metric": pl.String(),
+    "model_a": pl.String(),
+    "model_b": pl.String(),
+    "difference": pl.Float64(),  # mean(a) - mean(b), paired per molecule
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "p": pl.Float64(),
+    "p_holm": pl.Float64(),
+    "effect_size": pl.Float64(),  # mean / sd of the per-molecule differences (Cohen's d_z)
+    "n_queries": pl.Int64(),
+    "n_molecules": pl.Int64(),
+}
+STRATA: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "metric": pl.String(),
+    "stratum": pl.String(),  # energy, adduct, instrument, precursor mass, similarity to train
+    "level": pl.String(),
+    "order": pl.Int64(),  # of the levels within the stratum
+    "mean": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "n_queries": pl.Int64(),
+    "n_molecules": pl.Int64(),
+}
+EXAMPLES: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "rank": pl.String(),  # best, median, worst
+    "metric": pl.String(),
+    "score": pl.Float64(),
+    "identifier": pl.String(),
+    "smiles": pl.String(),
+    "name": pl.String(),
+    "adduct": pl.String(),
+    "instrument_type": pl.String(),
+    "collision_energy": pl.Float32(),
+    "precursor_mz": pl.Float64(),
+    "mzs": pl.List(pl.Float64),
+    "intensities": pl.List(pl.Float32),
+    "predicted_mzs": pl.List(pl.Float64),
+    "predicted_intensities": pl.List(pl.Float32),
+}
+
+
+def conform(frame: pl.DataFrame, schema: Schema = SPECTRA, *, where: str | None = None) -> pl.DataFrame:
+    """`frame` with exactly the schema's columns, in order and cast; absent optional columns become null.
+
+    Columns that the schema does not know are dropped. Raises SchemaError for an absent required column (all columns
+    of a schema other than SPECTRA are required) or a value that does not cast, naming the column.
+    """
+    required = REQUIRED if schema is SPECTRA else tuple(schema)
+    if absent := [name for name in required if name not in frame.columns]:
+        raise SchemaError(
+            f"columns absent: {', '.join(absent)}", where=where, remedy="see docs/schema.md for the columns"
+        )
+    columns = []
+    for name, dtype in schema.items():
+        if name not in frame.columns:
+            columns.append(pl.lit(None, dtype=dtype).alias(name))
+        elif frame.schema[name] != dtype:
+            columns.append(pl.col(name).cast(dtype))
+        else:
+            columns.append(pl.col(name))
+    try:
+        return frame.select(columns)
+    except pl.exceptions.PolarsError as error:
+        raise SchemaError(
+            f"a column does not cast: {error}", where=where, remedy="see docs/schema.md for the types"
+        ) from error
