@@ -1,0 +1,5 @@
+"""Tasks: one file each, what is visible, what is the target, which metrics."""
+
+from ..registry import Registry
+
+TASKS = Registry("task", {"spectrum-prediction": "mslitmus.tasks.spectrum_prediction:SpectrumPrediction"})
