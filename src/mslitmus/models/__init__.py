@@ -1,0 +1,39 @@
+"""Models by name. Listing names imports nothing; a name's module is imported when it is asked for.
+
+A model is built by `MODELS[name](**options)`; unknown names and options are refused with the nearest known ones.
+"""
+
+from __future__ import annotations
+
+from ..registry import Registry
+
+_PREDICT = "mslitmus.models.predict"
+
+#: Whole models: what a study file names.
+MODELS = Registry(
+    "model",
+    {
+        "precursor-only": "mslitmus.models.baselines.precursor_only:PrecursorOnly",
+        "nearest-molecule": "mslitmus.models.baselines.nearest_molecule:NearestMolecule",
+        "neural": f"{_PREDICT}.predictor:NeuralPredictor",
+        "neims": "mslitmus.models.presets.neims:NEIMS",
+    },
+)
+#: Parts of `neural`: molecule → graph vector, atom states or none.
+ENCODERS = Registry(
+    "encoder",
+    {
+        "fingerprint": f"{_PREDICT}.encoders.fingerprint:FingerprintEncoder",
+        "gin": f"{_PREDICT}.encoders.gin:GINEncoder",
+    },
+)
+#: Parts of `neural`: encoded molecule + conditions → intensities on bins (or formulae, or fragments).
+HEADS = Registry(
+    "head",
+    {
+        "binned": f"{_PREDICT}.heads.binned:BinnedHead",
+        "bidirectional": f"{_PREDICT}.heads.bidirectional:BidirectionalHead",
+    },
+)
+
+__all__ = ["ENCODERS", "HEADS", "MODELS"]

@@ -1,0 +1,128 @@
+"""What every model of spectra offers, and what it is handed: free of torch, so that any code can be a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import polars as pl
+
+#: What a model may know: nothing of chemistry, its nearest training molecule, what it learned, the truth.
+Kind = Literal["blind", "neighbour", "trained", "oracle"]
+
+
+def _no_score(predictions: pl.DataFrame, truth: pl.DataFrame) -> float:
+    return 0.0
+
+
+def _silent(line: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """Where and how to fit.
+
+    Args:
+        folder: this cell's own folder: checkpoints go to `folder/checkpoints`, so a second call resumes there.
+        seed: of everything random.
+        score: the reported validation metric, (predictions, truth) → higher is better. Chooses epoch and stop.
+        progress: takes one line an epoch.
+        device: `cpu`, `cuda` or `auto`.
+        max_seconds: stop training (with the best epoch kept) after so long, counted over resumed calls.
+        threads: of the numerical libraries; None leaves them as they are.
+        cache: folder of molecule features shared by runs; None keeps them in memory only.
+    """
+
+    folder: Path
+    seed: int = 0
+    score: Callable[[pl.DataFrame, pl.DataFrame], float] = _no_score
+    progress: Callable[[str], None] = _silent
+    device: str = "auto"
+    max_seconds: float | None = None
+    threads: int | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of history. `score` is the reported metric on the validation fold, None where not evaluated."""
+
+    epoch: int
+    loss: float
+    score: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What fitting did. `stopped` says why it ended; `notes` hold what else a reader must know."""
+
+    seconds: float
+    parameters: int = 0
+    stopped: str = "nothing to train"
+    best_epoch: int | None = None
+    best_score: float | None = None
+    history: tuple[Epoch, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "history": [asdict(epoch) for epoch in self.history], "notes": dict(self.notes)}
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model of the task spectrum-prediction. Constructors only store options; `fit` works.
+
+    `train` and `val` are SPECTRA frames; `queries` hold the task's visible columns only. `predict` answers every
+    query with a PREDICTED_SPECTRA row: ascending m/z (Da), finite non-negative intensities, independent of the order
+    of the rows and of which other rows are asked.
+    """
+
+    kind: Kind
+
+    def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport: ...
+
+    def predict(self, queries: pl.DataFrame) -> pl.DataFrame: ...
+
+    def parameters(self) -> int:
+        """Number of trained numbers; 0 for a model without any."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What `train.fit` needs of a model to run its epochs. Tensors are torch's; `Any` keeps this file free of it.
+
+    `prepare` sees the training fold only: it fixes vocabularies, builds `network` and holds the training set ready.
+    """
+
+    training: Any  # models.predict.predictor.TrainingOptions
+    network: Any  # torch.nn.Module
+
+    def prepare(self, train: pl.DataFrame, context: FitContext) -> None: ...
+
+    def train_batches(self, order_seed: int) -> Any:
+        """One epoch of batches, shuffled by this seed: a sized iterable."""
+        ...
+
+    def loss(self, batch: Any) -> Any:
+        """A scalar tensor."""
+        ...
+
+    def predict(self, queries: pl.DataFrame) -> pl.DataFrame: ...
+
+    def parameters(self) -> int: ...
+
+    def fingerprint(self) -> str:
+        """Hash of options and training data: a checkpoint of another fingerprint is not resumed."""
+        ...
