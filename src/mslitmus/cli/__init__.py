@@ -1,0 +1,39 @@
+"""The command `mslitmus`: a thin shell over importable functions."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import MslitmusError
+
+
+def main() -> None:
+    """Entry point. A known error ends in its message and exit code 1; Ctrl-C in 130 with a word on how to resume."""
+    from .app import app, errors
+
+    try:
+        app(standalone_mode=False)
+    except MslitmusError as error:
+        errors.print(f"[bold red]error[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("\ninterrupted: what was finished is kept; the same command continues from there")
+        sys.exit(130)
+    except BrokenPipeError:  # `mslitmus … | head`
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(_click_exit(error))
+
+
+def _click_exit(error: Exception) -> int:
+    """Usage errors and exits as typer itself would end them; anything else is a bug and keeps its traceback."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if code is None:
+        raise error
+    if callable(show):
+        show()
+    return int(code)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,93 @@
+"""The tree of commands. Imports that cost time (RDKit, torch, polars) happen inside the command that needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+from .data import data_app
+
+app = typer.Typer(
+    help="Train, compare, use and catch out machine-learning models of small-molecule MS/MS spectra.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(data_app, name="data")
+console = Console()
+errors = Console(stderr=True)
+
+
+def _version(show: bool) -> None:
+    if show:
+        console.print(f"mslitmus {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+def run_study(
+    study: Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged study: quickstart.")],
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder; default: the study's name.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the study file and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the leaderboard only.")] = False,
+) -> None:
+    """Run a study from file to report. Started again after a kill, it continues where it was."""
+    from ..studies.config import find, load
+
+    path = find(study)
+    config = load(path)
+    if check:
+        console.print(
+            f"{path}: {len(config.splits)} splits × {len(config.models)} models: no complaint", highlight=False
+        )
+        return
+    from ..studies.runner import run
+
+    def say(line: str) -> None:
+        if not quiet:
+            errors.print(line, highlight=False, markup=False)
+
+    _show(run(config, out / (name or config.name), progress=say, fresh=fresh))
+
+
+@app.command("report")
+def build_report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Make the report of a run folder again, from its files alone."""
+    _show(run)
+
+
+def _show(run: Path) -> None:
+    """Report page and leaderboard of a run folder."""
+    from ..report import build
+    from ..report.terminal import leaderboard_table
+
+    page = build(run)
+    console.print(leaderboard_table(run))
+    console.print(f"report: {page.resolve()}", highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_parts(
+    kind: Annotated[
+        str | None, typer.Argument(help="splits, tasks, models, encoders, heads, formats or audits.")
+    ] = None,
+) -> None:
+    """What can be named in a study file: every registered part, plug-ins included."""
+    from .parts import parts_table
+
+    console.print(parts_table(kind))

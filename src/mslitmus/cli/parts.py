@@ -1,0 +1,33 @@
+"""`mslitmus list`: the registries as one table."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from ..audits import AUDITS
+from ..data.splits import SPLITS
+from ..errors import unknown_name
+from ..models import ENCODERS, HEADS, MODELS
+from ..registry import Registry
+from ..spectra.formats import FORMATS
+from ..tasks import TASKS
+
+REGISTRIES: dict[str, Registry] = {
+    "formats": FORMATS,
+    "splits": SPLITS,
+    "tasks": TASKS,
+    "models": MODELS,
+    "encoders": ENCODERS,
+    "heads": HEADS,
+    "audits": AUDITS,
+}
+
+
+def parts_table(kind: str | None = None) -> Table:
+    """One row a kind of part, or a single kind."""
+    if kind is not None and kind not in REGISTRIES:
+        raise unknown_name("kind of part", kind, REGISTRIES)
+    table = Table("kind", "names")
+    for name in [kind] if kind else REGISTRIES:
+        table.add_row(name, ", ".join(REGISTRIES[name]))
+    return table

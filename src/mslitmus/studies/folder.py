@@ -1,0 +1,115 @@
+"""The run folder: where each stage's file lies, who may write, and whether a finished part belongs to this study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..provenance import write_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run. Creating one writes nothing."""
+
+    root: Path
+
+    def split(self, name: str) -> Path:
+        return self.root / "splits" / f"{name}.json"
+
+    def cell(self, split: str, model: str, seed: int) -> Path:
+        return self.root / "cells" / split / model / f"seed{seed}"
+
+    def open(self) -> None:
+        """Create the folder, or say why it cannot be written."""
+        try:
+            (self.root / "splits").mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            remedy = "choose another folder with --out"
+            raise RunError(
+                f"cannot be written: {error.strerror or error}", where=str(self.root), remedy=remedy
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One writer at a time. A lock whose process is gone (a kill) is taken over."""
+        path = self.root / ".lock"
+        while True:
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                break
+            except FileExistsError:
+                owner = _owner(path)
+                if owner is not None and owner != os.getpid() and _alive(owner):
+                    remedy = f"wait for process {owner}, or run under another --name"
+                    raise RunError("another run is writing here", where=str(self.root), remedy=remedy) from None
+                path.unlink(missing_ok=True)
+        os.write(handle, str(os.getpid()).encode())
+        os.close(handle)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Bind a cell's folder to what it computes. Raises RunError where it holds another cell under the same name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "identity.json"
+    wanted = json.loads(json.dumps(identity, sort_keys=True))
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    found = read_json(path)
+    changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+    if changed:
+        what = ", ".join(f"{key} ({_short(found.get(key))} → {_short(wanted.get(key))})" for key in changed)
+        remedy = "give the study another --name, or start again with --fresh"
+        raise RunError(f"this cell was computed with other settings: {what}", where=str(folder), remedy=remedy)
+
+
+def read_json(path: Path) -> Any:
+    """JSON of a run folder; RunError that names the file where it is damaged or absent."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot be read: {error}", where=str(path), remedy="delete it and run the study again"
+        ) from error
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,115 @@
+"""Run a study on this machine: data → splits → cells → tables, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..data import store
+from ..data.difficulty import difficulty
+from ..data.protocols import apply_protocol
+from ..data.simulate import simulated_dataset
+from ..data.splits import Split, make_split
+from ..errors import SplitError
+from ..provenance import environment, now, table_hash, write_json
+from ..tasks import TASKS
+from .aggregate import aggregate
+from .cells import Cell, compute
+from .config import SplitConfig, StudyConfig, dump
+from .folder import RunFolder, claim, digest, read_json
+from .selection import select
+
+Progress = Callable[[str], None]
+
+
+def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bool = False) -> Path:
+    """Compute whatever of the study is not in `root` yet and return the run folder.
+
+    A killed run continues where it was: finished splits, trained models, predictions and scores are kept.
+    Raises a MslitmusError; what was finished before it stays.
+    """
+    folder = RunFolder(root)
+    folder.open()
+    with folder.lock():
+        if fresh:
+            _empty(folder)
+        return _run(study, folder, progress)
+
+
+def _run(study: StudyConfig, folder: RunFolder, progress: Progress) -> Path:
+    started, begun = time.perf_counter(), now()
+    task = TASKS[study.task]()
+    dataset = simulated_dataset() if study.data.name == "simulated" else store.load(study.data.name)
+    frame, chosen = select(dataset, study.data, task)
+    progress(f"{study.data.name}: {frame.height:,} spectra of {frame['inchikey14'].n_unique():,} molecules take part")
+    (folder.root / "config.yaml").write_text(dump(study), encoding="utf-8")
+    licenses = {str(k): n for k, n in frame["license"].fill_null("not stated").value_counts(sort=True).iter_rows()}
+    selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": table_hash(frame)}
+    info = {**dataset.info, "name": study.data.name, "selected": {**selected, "licenses": licenses}}
+    write_json(folder.root / "dataset.json", info)
+    write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json()])
+
+    folds = {s.name: _split(s, frame, selected["hash"], folder, progress) for s in study.splits}
+    cells = [(s, m, seed) for s in study.splits for m in study.models for seed in (m.seeds or study.seeds)]
+    for number, (split, model, seed) in enumerate(cells, 1):
+        label = f"[{number}/{len(cells)}] {split.name} · {model.name} · seed {seed}"
+        identity = read_json(folder.root / "splits" / f"{split.name}.identity" / "identity.json")["split"]
+        cell = Cell(folder.cell(split.name, model.name, seed), split.name, identity, model, seed, folds[split.name])
+        if not (cell.folder / "cell.json").exists():
+            progress(label)
+        compute(cell, study, task, progress)
+    progress("scores → intervals, comparisons, strata")
+    aggregate(folder, study, folds)
+    sessions = _sessions(folder, begun, time.perf_counter() - started)
+    write_json(folder.root / "provenance.json", {**environment(), "study": digest(dump(study)), "sessions": sessions})
+    return folder.root
+
+
+def _split(
+    config: SplitConfig, frame: pl.DataFrame, data_hash: str, folder: RunFolder, progress: Progress
+) -> dict[str, pl.DataFrame]:
+    """The folds of one split; made once, then read from the run folder."""
+    settings = config.model_dump(mode="json")
+    claim(
+        folder.root / "splits" / f"{config.name}.identity", {"data": data_hash, "split": digest([data_hash, settings])}
+    )
+    path = folder.split(config.name)
+    if path.exists():
+        split = Split.load(path.parent, config.name)
+    else:
+        progress(f"split {config.name}")
+        split = make_split(frame, config.method, seed=config.seed, form=config.form, **config.parameters)
+        if config.protocol is not None:
+            split = apply_protocol(config.protocol, frame, split)
+        split.check(frame)
+        found = difficulty(frame, split, seed=config.seed)
+        split.save(path.parent, config.name)
+        write_json(path, {**read_json(path), "difficulty": found})
+    parts = split.apply(frame)
+    if empty := [name for name in ("train", "val", "test") if parts.get(name, pl.DataFrame()).is_empty()]:
+        raise SplitError(
+            f"fold {empty[0]!r} is empty", where=f"split {config.name}", remedy="widen the data or the fractions"
+        )
+    return parts
+
+
+def _sessions(folder: RunFolder, begun: str, seconds: float) -> list[dict[str, Any]]:
+    """One entry a start of this run, so that a resumed run shows its whole wall time."""
+    path = folder.root / "provenance.json"
+    earlier = read_json(path)["sessions"] if path.exists() else []
+    return [*earlier, {"begun": begun, "ended": now(), "seconds": round(seconds, 1)}]
+
+
+def _empty(folder: RunFolder) -> None:
+    """Remove what a run writes, and nothing else that may lie in the folder."""
+    for name in ("splits", "cells"):
+        shutil.rmtree(folder.root / name, ignore_errors=True)
+    for pattern in ("*.parquet", "*.json", "config.yaml", "report.html"):
+        for path in folder.root.glob(pattern):
+            path.unlink()
+    folder.open()

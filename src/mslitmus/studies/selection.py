@@ -1,0 +1,63 @@
+"""Which records of a dataset take part in a study: each filter counted, none silent."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ..data.ledger import Ledger, LedgerEntry
+from ..data.store import Dataset
+from ..errors import DataError
+from ..tasks.protocol import Task
+from .config import DataConfig
+
+
+def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame, Ledger]:
+    """The study's rows and a ledger of what was left out. Raises DataError if nothing is left."""
+    frame = dataset.frame(licenses=data.licenses)
+    steps: list[tuple[str, pl.Expr]] = []
+    for column, values in (
+        ("ion_mode", data.ion_modes),
+        ("adduct", data.adducts),
+        ("instrument_type", data.instrument_types),
+        ("collision_energy_kind", data.energy_kinds),
+    ):
+        if values is not None:
+            steps.append((f"keep_{column}", pl.col(column).is_in(values, nulls_equal=True)))
+    if data.max_precursor_mz is not None:
+        steps.append(("keep_precursor_mz_below", pl.col("precursor_mz") <= data.max_precursor_mz))
+    steps.append(("keep_min_peaks", pl.col("mzs").list.len() >= data.min_peaks))
+    flagged = pl.col("flags").list
+    steps += [(f"exclude_{flag}", ~flagged.contains(flag).fill_null(False)) for flag in data.exclude_flags]
+    eligible = task.eligible(frame)
+    entries = [_entry(f"eligible_for_{task.name}", frame, eligible)]
+    frame = eligible
+    for rule, keep in steps:
+        kept = frame.filter(keep.fill_null(False))
+        entries.append(_entry(rule, frame, kept))
+        frame = kept
+    if data.max_spectra_per_molecule is not None:
+        order = pl.col("identifier").hash(seed=0).rank("ordinal").over("inchikey14")
+        kept = frame.filter(order <= data.max_spectra_per_molecule)
+        entries.append(_entry("keep_max_spectra_per_molecule", frame, kept))
+        frame = kept
+    if frame.is_empty():
+        empty = next(e.rule for e in entries if e.dropped == e.rows_in)
+        raise DataError(
+            f"no record of {dataset.name!r} is left after {empty}", where="data", remedy="widen the filters"
+        )
+    return frame, Ledger(entries)
+
+
+def _entry(rule: str, before: pl.DataFrame, after: pl.DataFrame) -> LedgerEntry:
+    examples: list[str] = []
+    if after.height < before.height:
+        examples = before.join(after.select("identifier"), on="identifier", how="anti")["identifier"].head(5).to_list()
+    return LedgerEntry(
+        rule=rule,
+        rows_in=before.height,
+        dropped=before.height - after.height,
+        changed=0,
+        marked=0,
+        examples=examples,
+        note="study filter",
+    )
