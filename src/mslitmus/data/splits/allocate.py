@@ -1,0 +1,85 @@
+"""Groups of unequal size → folds near their target sizes, the same for every order of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ...errors import SplitError
+from ...schemas import FOLD_NAMES
+
+#: In the first pass no group may fill more than this share of a held-out fold.
+LARGEST_SHARE = 0.2
+
+
+def draw(labels: Iterable[str], seed: int) -> list[str]:
+    """Labels in seeded random order that depends on the labels alone (a keyed hash), not on the order they come in."""
+    key = str(seed).encode()
+    return sorted(set(labels), key=lambda label: (blake2b(label.encode(), digest_size=8, key=key).digest(), label))
+
+
+def allocate(sizes: Mapping[str, int], fractions: Sequence[float], seed: int) -> dict[str, str]:
+    """Group → fold (train, val, test), whole groups, near `fractions` of the total size.
+
+    Groups come in seeded order. First pass: a group goes to test, else val, if it fits into what that fold still
+    lacks and is no more than `LARGEST_SHARE` of the fold's target, so that no single scaffold makes a test set. Second
+    pass: groups still in train fill what is lacking without that cap. The rest is train; so is every group larger
+    than a held-out fold. A held-out fold that is still empty takes the group nearest to its target in size.
+    Raises SplitError for fewer than three groups.
+    """
+    if len(sizes) < len(FOLD_NAMES):
+        raise SplitError(
+            f"{len(sizes)} groups cannot make three folds", remedy="use more data or a split with smaller groups"
+        )
+    total = sum(sizes.values())
+    target = {name: share * total for name, share in zip(FOLD_NAMES, fractions, strict=True)}
+    lacking = {name: target[name] for name in ("test", "val")}
+    fold = dict.fromkeys(draw(sizes, seed), "train")
+    for cap in (LARGEST_SHARE, 1.0):
+        for group in fold:
+            if fold[group] != "train":
+                continue
+            for name in lacking:
+                if sizes[group] <= min(lacking[name], cap * target[name]):
+                    fold[group] = name
+                    lacking[name] -= sizes[group]
+                    break
+    for name in lacking:
+        if name not in fold.values():
+            free = [group for group in fold if fold[group] == "train"]
+            nearest = min(free, key=lambda group: abs(sizes[group] - target[name]))
+            fold[nearest] = name
+    return fold
+
+
+def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
+    """(train, val, test) as given. Raises SplitError unless they are three positive numbers with sum 1."""
+    values = tuple(float(x) for x in fractions)
+    if len(values) != 3 or min(values) <= 0 or abs(sum(values) - 1) > 1e-6:
+        raise SplitError(
+            f"fractions {list(values)} are not three positive numbers with sum 1",
+            remedy="give train, val, test, e.g. [0.8, 0.1, 0.1]",
+        )
+    return values[0], values[1], values[2]
+
+
+def linked(molecules: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """Molecule → group, such that neither a molecule nor a key is in two groups.
+
+    One InChIKey-14 can carry two formulae (charge states) or two scaffolds (tautomers), so groups are the connected
+    components of the bipartite graph of molecules and keys. A group is named by its first key in sorted order.
+    Args: parallel sequences, one entry a (molecule, key) pair.
+    """
+    names, left = np.unique(np.asarray(molecules, dtype=object).astype(str), return_inverse=True)
+    marks, right = np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)
+    size = len(names) + len(marks)
+    edges = coo_array((np.ones(len(left), np.int8), (left, right + len(names))), shape=(size, size))
+    _, component = connected_components(edges, directed=False)
+    name_of: dict[int, str] = {}
+    for mark, where in zip(marks, component[len(names) :], strict=True):  # marks are sorted: the first one names it
+        name_of.setdefault(int(where), str(mark))
+    return {str(name): name_of[int(where)] for name, where in zip(names, component[: len(names)], strict=True)}
