@@ -16,23 +16,15 @@ COLUMNS = ("rule", "rows_in", "dropped", "changed", "marked", "rows_out", "note"
 
 
 @dataclass(frozen=True)
-class Example:
-    """One row that a rule touched, and why."""
-
-    identifier: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class LedgerEntry:
-    """One rule: rows that met it, rows it dropped, changed or marked, up to five examples, what the rule is."""
+    """One rule: rows that met it, rows it dropped, changed or marked, up to five examples (`identifier: reason`)."""
 
     rule: str
     rows_in: int
     dropped: int = 0
     changed: int = 0
     marked: int = 0
-    examples: tuple[Example, ...] = ()
+    examples: Sequence[str] = ()
     note: str = ""
 
     @property
@@ -79,7 +71,9 @@ class Ledger:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain JSON values: one object an entry, with its examples."""
-        return [asdict(entry) | {"rows_out": entry.rows_out} for entry in self.entries]
+        return [
+            asdict(entry) | {"examples": list(entry.examples), "rows_out": entry.rows_out} for entry in self.entries
+        ]
 
     @staticmethod
     def from_json(value: Sequence[Mapping[str, Any]] | str) -> Ledger:
@@ -92,7 +86,7 @@ class Ledger:
 
 
 def _entry(row: Mapping[str, Any]) -> LedgerEntry:
-    examples = tuple(Example(str(e["identifier"]), str(e["reason"])) for e in row.get("examples", ()))
+    examples = tuple(str(example) for example in row.get("examples", ()))
     counts = {name: int(row.get(name, 0)) for name in ("dropped", "changed", "marked")}
     return LedgerEntry(
         str(row["rule"]), int(row["rows_in"]), **counts, examples=examples, note=str(row.get("note", ""))
