@@ -1,0 +1,102 @@
+"""Bad study files: each ends before any work with file, line and remedy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="the studies here name neural models")
+
+from mslitmus.errors import ConfigError
+from mslitmus.studies.config import dump, find, load
+
+GOOD = {
+    "name": "t",
+    "data": {"name": "simulated"},
+    "splits": ["molecule"],
+    "models": ["precursor-only", {"name": "gin", "model": "neural", "options": {"encoder": "gin", "head": "binned"}}],
+    "metrics": ["cosine@0.1Da"],
+    "primary_metric": "cosine@0.1Da",
+}
+
+
+def write(tmp_path, value):
+    path = tmp_path / "study.yaml"
+    path.write_text(value if isinstance(value, str) else yaml.safe_dump(value, sort_keys=False))
+    return path
+
+
+def test_a_good_study_and_its_dump_are_the_same(tmp_path):
+    study = load(write(tmp_path, GOOD))
+    assert [m.name for m in study.models] == ["precursor-only", "gin"]
+    assert load(write(tmp_path, dump(study))) == study
+
+
+def test_packaged_and_example_studies_load():
+    assert load(find("quickstart")).name == "quickstart"
+
+
+BAD = {
+    "top-level key": ({**GOOD, "metrcis": []}, r"study.yaml:\d+: unknown key 'metrcis'", "did you mean 'metrics'"),
+    "nested key": ({**GOOD, "data": {"name": "simulated", "licence": []}}, "unknown key 'data.licence'", "'licenses'"),
+    "split name": ({**GOOD, "splits": ["scafold"]}, "unknown split 'scafold'", "did you mean 'scaffold'"),
+    "model name": ({**GOOD, "models": ["nearest"]}, "unknown model 'nearest'", "nearest-molecule|known"),
+    "encoder name": (
+        {**GOOD, "models": [{"model": "neural", "options": {"encoder": "gim", "head": "binned"}}]},
+        "gim",
+        "'gin'",
+    ),
+    "head name": (
+        {**GOOD, "models": [{"model": "neural", "options": {"encoder": "gin", "head": "bined"}}]},
+        "bined",
+        "'binned'",
+    ),
+    "option": ({**GOOD, "models": [{"model": "precursor-only", "options": {"depth": 3}}]}, "depth", ""),
+    "metric": ({**GOOD, "metrics": ["cosin@0.1Da"]}, "cosin", "cosine"),
+    "metric width": ({**GOOD, "metrics": ["cosine@-1Da"]}, "cosine@-1Da", ""),
+    "primary metric": ({**GOOD, "primary_metric": "cosine@1Da"}, "cosine@1Da", "cosine@0.1Da"),
+    "task": ({**GOOD, "task": "retrieve"}, "unknown task", ""),
+    "missing key": ({k: v for k, v in GOOD.items() if k != "splits"}, "'splits' is missing", "configs/massbank.yaml"),
+    "ion mode": ({**GOOD, "data": {"name": "simulated", "ion_modes": ["postive"]}}, "postive", "positive"),
+    "two rows of one name": ({**GOOD, "models": ["precursor-only", "precursor-only"]}, "listed twice", ""),
+    "folder name": ({**GOOD, "name": "a/b"}, "cannot be a folder name", ""),
+    "no splits": ({**GOOD, "splits": []}, "splits", ""),
+    "wrong type": ({**GOOD, "seeds": "many"}, "seeds", ""),
+    "negative budget": ({**GOOD, "budget": {"max_seconds": -1}}, "budget.max_seconds", ""),
+    "not YAML": ("name: [1, 2", "not YAML", "mend"),
+    "a list": ("- 1\n- 2\n", "not a mapping", "massbank.yaml"),
+    "empty": ("", "not a mapping", "massbank.yaml"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_studies_are_refused_by_name(tmp_path, case):
+    value, message, remedy = BAD[case]
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(write(tmp_path, value))
+    assert "study.yaml" in (caught.value.where or "")
+    assert caught.value.remedy
+
+    assert re.search(remedy, str(caught.value))
+
+
+def test_the_line_is_right(tmp_path):
+    text = dump(load(write(tmp_path, GOOD))).replace("resamples: 2000", "resample: 2000")
+    line = next(i for i, row in enumerate(text.splitlines(), 1) if "resample:" in row)
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    assert caught.value.where.endswith(f":{line}")
+
+
+def test_unknown_references(tmp_path):
+    with pytest.raises(ConfigError, match="unknown study 'quickstrat'") as caught:
+        find("quickstrat")
+    assert "quickstart" in str(caught.value)
+    with pytest.raises(ConfigError, match="no such file"):
+        find("configs/none.yaml")
+    binary = tmp_path / "b.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(binary)

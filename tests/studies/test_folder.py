@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mslitmus.errors import RunError
+from mslitmus.studies.folder import RunFolder, claim, read_json
+
+
+def test_a_cell_keeps_its_identity(tmp_path):
+    claim(tmp_path, {"model": "a", "seed": 0})
+    claim(tmp_path, {"model": "a", "seed": 0})
+    with pytest.raises(RunError, match=r"other settings: seed \(0 → 1\)") as caught:
+        claim(tmp_path, {"model": "a", "seed": 1})
+    assert "--fresh" in str(caught.value)
+
+
+def test_one_writer_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.open()
+    (tmp_path / ".lock").write_text(str(os.getppid()))
+    with pytest.raises(RunError, match="another run"), folder.lock():
+        pass
+    (tmp_path / ".lock").write_text("999999999")  # a killed run's lock is taken over
+    with folder.lock():
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        RunFolder(tmp_path / "run").open()
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(RunError, match=r"x\.json"):
+        read_json(tmp_path / "x.json")
