@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -36,7 +36,7 @@ class LedgerEntry:
 class Ledger:
     """Entries in the order in which the rules ran."""
 
-    entries: tuple[LedgerEntry, ...] = field(default=())
+    entries: Sequence[LedgerEntry] = ()
 
     def __iter__(self) -> Iterator[LedgerEntry]:
         return iter(self.entries)
