@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def _fit(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[
         "kind": model.kind,
         "parameters": model.parameters(),
         "seconds": time.perf_counter() - started,
-        "report": asdict(report),
+        "report": report.to_json(),
         "finished": now(),
         "environment": environment(),
     }

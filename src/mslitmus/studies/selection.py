@@ -45,7 +45,7 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
         raise DataError(
             f"no record of {dataset.name!r} is left after {empty}", where="data", remedy="widen the filters"
         )
-    return frame, Ledger(entries)
+    return frame, Ledger(tuple(entries))
 
 
 def _entry(rule: str, before: pl.DataFrame, after: pl.DataFrame) -> LedgerEntry:

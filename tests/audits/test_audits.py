@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import polars as pl
+
+from mslitmus.audits import AUDITS, examine
+from mslitmus.audits.finding import SEVERITIES, RunTables
+from mslitmus.schemas import COMPARISONS, SUMMARY
+
+METRIC = "cosine@0.1Da"
+
+
+def summary(**coverage: float) -> pl.DataFrame:
+    rows = [
+        {
+            "split": "molecule", "model": model, "seed": None, "fold": fold, "metric": METRIC, "average": average,
+            "mean": {"copy": 0.3, "floor": 0.1}.get(model, 0.5), "low": 0.0, "high": 1.0, "n_queries": 200,
+            "n_molecules": 50, "coverage": share,
+        }
+        for model, share in coverage.items() for fold in ("val", "test") for average in ("spectrum", "molecule")
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema={k: v for k, v in SUMMARY.items() if k in rows[0]})
+
+
+def comparison(a: str, b: str, difference: float) -> dict:
+    return {
+        "split": "molecule", "metric": METRIC, "model_a": a, "model_b": b, "difference": difference,
+        "low": difference - 0.05, "high": difference + 0.05, "p": 0.01, "p_holm": 0.02, "effect_size": 0.5,
+        "n_queries": 200, "n_molecules": 50,
+    }  # fmt: skip
+
+
+KINDS = {"net": "trained", "copy": "neighbour", "floor": "blind"}
+
+
+def tables(coverage=1.0, overlap=0, difference=0.2, flipped=False) -> RunTables:
+    rows = [comparison("copy", "net", -difference) if flipped else comparison("net", "copy", difference)]
+    record = {"method": "molecule", "difficulty": {"overlap": {"molecules": {"count": overlap, "share": overlap / 50}}}}
+    compared = pl.DataFrame(rows, schema=dict(COMPARISONS))
+    return RunTables(summary(net=coverage, copy=1.0, floor=1.0), compared, KINDS, {"molecule": record}, METRIC)
+
+
+def worst(name: str, **change) -> str:
+    return min((f.severity for f in AUDITS[name](tables(**change))), key=SEVERITIES.index)
+
+
+def test_an_honest_run_passes_all():
+    found = examine(tables())
+    assert {f.severity for f in found} == {"pass"}
+    assert {f.audit for f in found} == set(AUDITS)
+
+
+def test_skipped_queries_are_counted():
+    assert worst("denominators", coverage=0.4) == "warning"
+    assert AUDITS["denominators"](tables(coverage=0.4))[0].affected == 120
+
+
+def test_the_trivial_model_is_the_better_one():
+    assert worst("trivial", difference=0.0) == "warning"
+    assert worst("trivial", difference=-0.2) == "warning"
+    assert worst("trivial", difference=0.2, flipped=True) == "pass"
+    assert "nearest" not in AUDITS["trivial"](tables())[0].claim
+    assert "copy" in AUDITS["trivial"](tables())[0].claim  # the better of the two controls on validation
+
+
+def test_leaked_molecules_are_counted():
+    assert worst("overlap", overlap=5) == "warning"
+    assert examine(tables(overlap=5))[0].severity == "warning"  # the most severe comes first
