@@ -1,0 +1,143 @@
+"""Score predicted spectra against recorded ones: one value per query and metric, never fewer rows than queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, MslitmusError, PredictionError, SchemaError
+from .kernels import MEASURES, Flat, align, drop_precursor, entropies, measure_aligned, select
+from .names import Metric, parse_metric
+
+SHOWN = 5
+_PEAKS = ("mzs", "intensities")
+
+
+def score(predictions: pl.DataFrame, truth: pl.DataFrame, names: Sequence[str], missing: str = "raise") -> pl.DataFrame:
+    """Score predictions, joined to the truth by `identifier`; the order of rows and of peaks is irrelevant.
+
+    Args:
+        predictions: columns `identifier`, `mzs` (Da), `intensities` (any scale); other columns are ignored.
+        truth: the same columns and, for metrics `:no-precursor`, `precursor_mz` (Da).
+        names: metric names, see `metrics.names`.
+        missing: `"raise"` refuses a query without a prediction; `"fail"` gives it 0 on every metric.
+
+    Returns:
+        One row a query in the order of `truth`: `identifier`, `predicted` (has at least one peak), one f64 column a
+        metric. An empty prediction, an empty truth, or nothing left once the precursor is removed scores 0.
+
+    Raises:
+        PredictionError: queries without a prediction, duplicate or unknown identifiers, lists of unequal length, values
+            that are NaN, infinite or negative: each names up to five identifiers. ConfigError: a bad metric name.
+        SchemaError: a truth that lacks a column, repeats an identifier or holds such values.
+    """
+    if missing not in ("raise", "fail"):
+        raise ConfigError(f"missing={missing!r} is not known", remedy="'raise' or 'fail'")
+    metrics = {name: parse_metric(name) for name in names}
+    needs_precursor = any(m.no_precursor for m in metrics.values())
+    _check_truth(truth, needs_precursor)
+    rows = _by_query(predictions, truth.get_column("identifier"), missing)
+    predicted = flatten(rows, PredictionError, "predictions")
+    recorded = flatten(truth, SchemaError, "truth")
+    precursor = truth.get_column("precursor_mz").to_numpy() if needs_precursor else None
+    values = score_flat(predicted, recorded, metrics, precursor)
+    return pl.DataFrame(
+        {"identifier": truth.get_column("identifier"), "predicted": np.diff(predicted.offsets) > 0, **values}
+    )
+
+
+def score_flat(
+    predicted: Flat, recorded: Flat, metrics: Mapping[str, Metric], precursor_mz: NDArray[np.float64] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Values of each metric, shape (n,), of n predicted against n recorded spectra; each alignment is made once.
+
+    `precursor_mz` (n,) is needed for metrics without precursor.
+    """
+    groups: dict[tuple[float | None, float | None, float, bool], list[str]] = defaultdict(list)
+    for name, m in metrics.items():
+        groups[m.width, m.ppm, m.max_mz, m.no_precursor].append(name)
+    values: dict[str, NDArray[np.float64]] = {}
+    sides = {False: (predicted, recorded)}
+    if precursor_mz is not None:
+        sides[True] = (drop_precursor(predicted, precursor_mz), drop_precursor(recorded, precursor_mz))
+    for (width, ppm, max_mz, no_precursor), members in groups.items():
+        aligned = align(*sides[no_precursor], width=width, ppm=ppm, max_mz=max_mz)
+        for name in members:
+            measure = metrics[name].measure
+            if measure == "predicted-entropy":
+                values[name] = entropies(aligned.x, aligned.offsets)
+            else:
+                values[name] = measure_aligned(*aligned, MEASURES[measure])
+    return {name: values[name] for name in metrics}
+
+
+def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where: str = "spectra") -> Flat:
+    """The `mzs` and `intensities` of n rows as flat arrays; zero intensities dropped, peaks sorted by m/z.
+
+    A null list is an empty spectrum. Raises `error` naming the identifiers of rows that are no spectra.
+    """
+    lengths = [frame.get_column(c).list.len().fill_null(0).to_numpy().astype(np.int64) for c in _PEAKS]
+    remedy = "mzs and intensities of one row need the same length"
+    _refuse(frame, lengths[0] != lengths[1], "lists of unequal length", error, where, remedy)
+    full = frame.filter(pl.Series(lengths[0] > 0))
+    mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
+    offsets = np.concatenate(([0], np.cumsum(lengths[0])))
+    row = np.repeat(np.arange(frame.height), lengths[0])
+    good = np.isfinite(mzs) & (mzs > 0) & np.isfinite(intensities) & (intensities >= 0)
+    if not good.all():
+        bad = np.zeros(frame.height, dtype=bool)
+        bad[row[~good]] = True
+        remedy = "every m/z must be finite and > 0, every intensity finite and ≥ 0"
+        _refuse(frame, bad, "NaN, infinite or negative values", error, where, remedy)
+    if ((np.diff(mzs) < 0) & (np.diff(row) == 0)).any():
+        order = np.lexsort((mzs, row))
+        mzs, intensities = mzs[order], intensities[order]
+    return select(Flat(mzs, intensities, offsets), intensities > 0)
+
+
+def _by_query(predictions: pl.DataFrame, queries: pl.Series, missing: str) -> pl.DataFrame:
+    """One prediction row a query, in the order of `queries`, null where there is none."""
+    if absent := [c for c in ("identifier", *_PEAKS) if c not in predictions.columns]:
+        raise PredictionError(
+            f"columns absent: {', '.join(absent)}", where="predictions", remedy="identifier, mzs, intensities"
+        )
+    ids = predictions.get_column("identifier")
+    where = "predictions"
+    repeated = ids.is_duplicated().to_numpy()
+    _refuse(predictions, repeated, "predicted more than once", PredictionError, where, "keep one row a query")
+    unknown = ~ids.is_in(queries.implode()).to_numpy()
+    _refuse(predictions, unknown, "not among the queries", PredictionError, where, "predict the queries only")
+    rows = queries.to_frame().join(
+        predictions.select("identifier", *_PEAKS), on="identifier", how="left", maintain_order="left"
+    )
+    if missing == "raise":
+        gone = rows.get_column("mzs").is_null().to_numpy()
+        remedy = 'predict every query, or score with missing="fail" (a missing prediction then scores 0)'
+        _refuse(rows, gone, "without a prediction", PredictionError, where, remedy)
+    return rows
+
+
+def _check_truth(truth: pl.DataFrame, needs_precursor: bool) -> None:
+    wanted = ("identifier", *_PEAKS, *(("precursor_mz",) if needs_precursor else ()))
+    if absent := [c for c in wanted if c not in truth.columns]:
+        raise SchemaError(f"columns absent: {', '.join(absent)}", where="truth", remedy="see docs/schema.md")
+    repeated = truth.get_column("identifier").is_duplicated().to_numpy()
+    _refuse(truth, repeated, "identifier repeated", SchemaError, "truth", "identifiers must be unique")
+    if needs_precursor:
+        unknown = ~truth.get_column("precursor_mz").is_finite().fill_null(False).to_numpy()
+        remedy = "give precursor_mz, or leave out the metrics :no-precursor"
+        _refuse(truth, unknown, "without a precursor m/z", SchemaError, "truth", remedy)
+
+
+def _refuse(
+    frame: pl.DataFrame, bad: NDArray[np.bool_], what: str, error: type[MslitmusError], where: str, remedy: str
+) -> None:
+    if not bad.any():
+        return
+    ids = frame.get_column("identifier").filter(pl.Series(bad)).unique(maintain_order=True)
+    shown = ", ".join(repr(i) for i in ids.head(SHOWN)) + (", …" if ids.len() > SHOWN else "")
+    raise error(f"{int(bad.sum())} rows {what}: {shown}", where=where, remedy=remedy)

@@ -1,0 +1,99 @@
+"""The slow, plain reference of every spectral similarity: one pair of spectra at a time.
+
+Two steps. *Align*: turn two spectra into pairs (x, y, mz), one row a matched or unmatched peak, 0 where a side has
+none; either on bins or by one-to-one matching within ppm. *Measure*: a formula on those rows. The fast kernels of
+`mslitmus.metrics.kernels` compute the same numbers and are tested against these.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .peaks import Array, bin_peaks, clean
+
+Aligned = tuple[Array, Array, Array]
+
+#: Spectra with less entropy than this (nats) are re-weighted by `entropy_weight` (Li et al. 2021).
+LOW_ENTROPY = 3.0
+
+
+def align_binned(a: tuple[Array, Array], b: tuple[Array, Array], width: float, max_mz: float = np.inf) -> Aligned:
+    """Aligned intensities on the union of occupied bins; mz is the bin's centre. Shapes (k,), (k,), (k,)."""
+    side_a, side_b = (dict(zip(*map(np.ndarray.tolist, bin_peaks(*s, width, max_mz)), strict=True)) for s in (a, b))
+    mzs = sorted(side_a.keys() | side_b.keys())
+    x = np.array([side_a.get(m, 0.0) for m in mzs])
+    y = np.array([side_b.get(m, 0.0) for m in mzs])
+    return x, y, np.array(mzs)
+
+
+def within(mz_a: float, mz_b: float, ppm: float) -> bool:
+    """|a − b| ≤ ppm · 10⁻⁶ · (a + b) / 2, symmetric in its arguments."""
+    return abs(mz_a - mz_b) <= ppm * 1e-6 * (mz_a + mz_b) / 2
+
+
+def align_ppm(a: tuple[Array, Array], b: tuple[Array, Array], ppm: float, max_mz: float = np.inf) -> Aligned:
+    """One-to-one greedy matching within `ppm`, highest intensity product first.
+
+    Ties go to the smaller |Δm/z|, then the lower m/z, so the result does not depend on peak order or on which
+    spectrum comes first. A matched row carries the mean m/z of its two peaks. The order of matching is that of the
+    plain intensities (each relative to its own spectrum, which changes no order) whatever measure follows.
+    """
+    (ma, ia), (mb, ib) = clean(*a), clean(*b)
+    ia, ib, ma, mb = ia[ma < max_mz], ib[mb < max_mz], ma[ma < max_mz], mb[mb < max_mz]
+    pairs = [
+        (-ia[i] * ib[j], abs(ma[i] - mb[j]), ma[i] + mb[j], i, j)
+        for i in range(ma.size)
+        for j in range(mb.size)
+        if within(ma[i], mb[j], ppm)
+    ]
+    taken_a, taken_b, rows = set(), set(), []
+    for _, _, total, i, j in sorted(pairs):
+        if i not in taken_a and j not in taken_b:
+            taken_a.add(i)
+            taken_b.add(j)
+            rows.append((ia[i], ib[j], total / 2))
+    rows += [(ia[i], 0.0, ma[i]) for i in range(ma.size) if i not in taken_a]
+    rows += [(0.0, ib[j], mb[j]) for j in range(mb.size) if j not in taken_b]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def cosine(x: Array, y: Array, mz: Array, intensity_power: float = 1.0, mz_power: float = 0.0) -> float:
+    """Σ uv / √(Σu² Σv²) with u = mzᵃ xᵇ, v = mzᵃ yᵇ (a: `mz_power`, b: `intensity_power`). 0 where a side is empty."""
+    u, v = mz**mz_power * x**intensity_power, mz**mz_power * y**intensity_power
+    norm = np.sqrt((u * u).sum() * (v * v).sum())
+    return float(min(1.0, (u * v).sum() / norm)) if norm > 0 else 0.0
+
+
+def spectral_entropy(intensities: Array) -> float:
+    """S = −Σ p ln p (nats) of the intensities scaled to sum 1; 0 of an empty spectrum."""
+    positive = intensities[intensities > 0]
+    if not positive.size:
+        return 0.0
+    p = positive / positive.sum()
+    return float(max(0.0, -(p * np.log(p)).sum()))
+
+
+def entropy_weight(intensities: Array) -> Array:
+    """Li & Fiehn's weighting: where S < 3, intensities to the power (1 + S) / 4; lifts small peaks of poor spectra."""
+    entropy = spectral_entropy(intensities)
+    return intensities if entropy >= LOW_ENTROPY else np.where(intensities > 0, intensities, 0) ** ((1 + entropy) / 4)
+
+
+def jss(x: Array, y: Array) -> float:
+    """Jensen–Shannon similarity, 1 − JSD(p, q) / ln 2 with p, q scaled to sum 1. 0 where a side is empty."""
+    if x.sum() <= 0 or y.sum() <= 0:
+        return 0.0
+    p, q = x / x.sum(), y / y.sum()
+    divergence = spectral_entropy((p + q) / 2) - (spectral_entropy(p) + spectral_entropy(q)) / 2
+    return float(np.clip(1 - divergence / np.log(2), 0.0, 1.0))
+
+
+def entropy_similarity(x: Array, y: Array, weighted: bool = True) -> float:
+    """Spectral entropy similarity, 1 − (2 S(½p + ½q) − S(p) − S(q)) / ln 4 (Li et al. 2021, Nature Methods 18:1524).
+
+    Unweighted it equals `jss`. Weighted, each side passes through `entropy_weight` first. 0 where a side is empty.
+    """
+    if weighted:
+        x, y = entropy_weight(x), entropy_weight(y)
+    return jss(x, y)
