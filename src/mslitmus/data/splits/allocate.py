@@ -10,7 +10,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ...errors import SplitError
-from ...schemas import FOLD_NAMES
 
 #: In the first pass no group may fill more than this share of a held-out fold.
 LARGEST_SHARE = 0.2
@@ -22,37 +21,38 @@ def draw(labels: Iterable[str], seed: int) -> list[str]:
     return sorted(set(labels), key=lambda label: (blake2b(label.encode(), digest_size=8, key=key).digest(), label))
 
 
-def allocate(sizes: Mapping[str, int], fractions: Sequence[float], seed: int) -> dict[str, str]:
-    """Group → fold (train, val, test), whole groups, near `fractions` of the total size.
+def allocate(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Group → fold, whole groups, near the shares of the total size. The first fold named (train) takes the rest.
 
-    Groups come in seeded order. First pass: a group goes to test, else val, if it fits into what that fold still
-    lacks and is no more than `LARGEST_SHARE` of the fold's target, so that no single scaffold makes a test set. Second
-    pass: groups still in train fill what is lacking without that cap. The rest is train; so is every group larger
-    than a held-out fold. A held-out fold that is still empty takes the group nearest to its target in size.
-    Raises SplitError for fewer than three groups.
+    Groups come in seeded order. First pass: a group goes to the last fold (test), else the one before (val), if it
+    fits into what that fold still lacks and is no more than `LARGEST_SHARE` of its target, so that no single scaffold
+    makes a test set. Second pass: groups still in train fill what is lacking without that cap. The rest is train, and
+    so is every group larger than a held-out fold. A held-out fold that is still empty takes the group nearest to its
+    target in size. Raises SplitError for fewer groups than folds.
     """
-    if len(sizes) < len(FOLD_NAMES):
+    rest, *held_out = shares
+    if len(sizes) < len(shares):
         raise SplitError(
-            f"{len(sizes)} groups cannot make three folds", remedy="use more data or a split with smaller groups"
+            f"{len(sizes)} groups cannot make {len(shares)} folds",
+            remedy="use more data or a split with smaller groups",
         )
     total = sum(sizes.values())
-    target = {name: share * total for name, share in zip(FOLD_NAMES, fractions, strict=True)}
-    lacking = {name: target[name] for name in ("test", "val")}
-    fold = dict.fromkeys(draw(sizes, seed), "train")
+    target = {name: shares[name] * total for name in reversed(held_out)}
+    lacking = dict(target)
+    fold = dict.fromkeys(draw(sizes, seed), rest)
     for cap in (LARGEST_SHARE, 1.0):
         for group in fold:
-            if fold[group] != "train":
+            if fold[group] != rest:
                 continue
             for name in lacking:
                 if sizes[group] <= min(lacking[name], cap * target[name]):
                     fold[group] = name
                     lacking[name] -= sizes[group]
                     break
-    for name in lacking:
+    for name in target:
         if name not in fold.values():
-            free = [group for group in fold if fold[group] == "train"]
-            nearest = min(free, key=lambda group: abs(sizes[group] - target[name]))
-            fold[nearest] = name
+            free = [group for group in fold if fold[group] == rest]
+            fold[min(free, key=lambda group: abs(sizes[group] - target[name]))] = name
     return fold
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ...chem import molecule as chem
-from ...errors import ChemistryError, SplitError
+from ...errors import SplitError
+from ...schemas import FOLD_NAMES
 from .allocate import allocate, check_fractions, linked
+from .labels import scaffolds
 from .split import Assignment
 
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
@@ -19,7 +20,7 @@ def by_spectrum(frame: pl.DataFrame, *, seed: int, fractions: Sequence[float] = 
     """`random`: every spectrum for itself, so that nearly every test molecule is in train."""
     shares = check_fractions(fractions)
     identifiers = frame["identifier"].to_list()
-    fold = allocate(dict.fromkeys(identifiers, 1), shares, seed)
+    fold = allocate(dict.fromkeys(identifiers, 1), _targets(shares), seed)
     folds = pl.DataFrame({"identifier": identifiers, "fold": [fold[i] for i in identifiers]})
     return Assignment(folds.with_columns(group=pl.col("identifier")), {"fractions": list(shares), "balance": "spectra"})
 
@@ -43,26 +44,11 @@ def by_scaffold(
 ) -> Assignment:
     """`scaffold`: whole Bemis–Murcko scaffolds (no stereo). Acyclic molecules share the empty scaffold,
     which is no likeness: they group by InChIKey-14."""
-    return _by_key(frame, scaffolds, ("inchikey14",), seed, fractions, balance)
+    return _by_key(frame, scaffolds, ("inchikey14", "scaffold"), seed, fractions, balance)
 
 
-def scaffolds(rows: pl.DataFrame) -> pl.Series:
-    """Scaffold of each row, `acyclic:<InChIKey-14>` where the molecule has no ring, null where SMILES do not parse."""
-    distinct = rows["smiles"].drop_nulls().unique()
-    found: list[str | None] = []
-    for smiles in distinct:
-        try:
-            found.append(chem.scaffold(smiles))
-        except ChemistryError:  # counted by the caller as a spectrum without a scaffold
-            found.append(None)
-    table = pl.DataFrame({"smiles": distinct, "scaffold": pl.Series(found, dtype=pl.String)})
-    acyclic = pl.concat_str([pl.lit("acyclic:"), pl.col("inchikey14")])
-    return (
-        rows.select("smiles", "inchikey14")
-        .join(table, on="smiles", how="left", maintain_order="left")
-        .select(pl.when(pl.col("scaffold") == "").then(acyclic).otherwise(pl.col("scaffold")))
-        .to_series()
-    )
+def _targets(shares: Sequence[float]) -> dict[str, float]:
+    return dict(zip(FOLD_NAMES, shares, strict=True))
 
 
 def _by_key(
@@ -87,7 +73,7 @@ def _by_key(
     rows = rows.join(groups, on="inchikey14")
     weight = pl.len() if balance == "spectra" else pl.col("inchikey14").n_unique()
     sizes = dict(rows.group_by("group").agg(weight.alias("n")).iter_rows())
-    fold = allocate(sizes, shares, seed)
+    fold = allocate(sizes, _targets(shares), seed)
     table = pl.DataFrame({"group": list(fold), "fold": list(fold.values())})
     missing = frame.height - rows.height
     return Assignment(

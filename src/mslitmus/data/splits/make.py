@@ -138,4 +138,5 @@ def _record(made: Assignment, rows: pl.DataFrame, method: str, form: str | None,
         groups=groups,
         left_out=dict(made.left_out),
         disjoint=made.disjoint,
+        shifted=made.shifted,
     )

@@ -14,6 +14,7 @@ import polars as pl
 from ...errors import SplitError
 from ...provenance import write_json, write_parquet
 from ...schemas import FOLD_NAMES, FOLDS, conform
+from .labels import label
 
 #: The two forms of a condition split.
 FORMS = ("same-molecules", "new-molecules")
@@ -59,6 +60,7 @@ class Split:
         groups: {"count": fold → number of groups, "largest": [{"group", "spectra", "fold"}, …]}.
         left_out: reason → spectra.
         disjoint: columns whose values never occur in two folds, as `check` verifies.
+        shifted: column of the condition that differs between train/val and test; None for group splits.
     """
 
     method: str
@@ -72,6 +74,7 @@ class Split:
     groups: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     disjoint: tuple[str, ...] = ()
+    shifted: str | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Split):
@@ -111,26 +114,27 @@ class Split:
         """Verify on `frame` what the split promises. Raises SplitError with the first value that breaks it.
 
         Columns in `disjoint` share no value between any two folds; in the form `same-molecules` every test molecule
-        is in train.
+        is in train; the condition that shifts is another one in test than in train and val.
         """
+        remedy = "the table is not the one that was split, or the folds were edited: split it anew"
+        where = f"split {self.title}"
         parts = self.apply(frame)
         for column in self.disjoint:
-            values = {name: set(rows[column].drop_nulls().unique()) for name, rows in parts.items()}
+            values = _values(parts, column, self.parameters)
             for a, b in combinations(FOLD_NAMES, 2):
                 if shared := values[a] & values[b]:
-                    raise SplitError(
-                        f"{len(shared)} values of {column} are in both {a} and {b}, e.g. {min(shared)!r}",
-                        where=f"split {self.title}",
-                        remedy="the table is not the one that was split, or the folds were edited: split it anew",
-                    )
+                    text = f"{len(shared)} values of {column} are in both {a} and {b}, e.g. {min(shared)!r}"
+                    raise SplitError(text, where=where, remedy=remedy)
         if self.form == "same-molecules":
-            unseen = set(parts["test"]["inchikey14"]) - set(parts["train"]["inchikey14"])
-            if unseen:
-                raise SplitError(
-                    f"{len(unseen)} test molecules are not in train, e.g. {min(map(str, unseen))!r}",
-                    where=f"split {self.title}",
-                    remedy="split the table anew",
-                )
+            values = _values(parts, "inchikey14", self.parameters)
+            if unseen := values["test"] - values["train"]:
+                text = f"{len(unseen)} test molecules are not in train, e.g. {min(unseen)!r}"
+                raise SplitError(text, where=where, remedy=remedy)
+        if self.shifted:
+            values = _values(parts, self.shifted, self.parameters)
+            if stray := (values["train"] | values["val"]) & values["test"]:
+                text = f"{self.shifted} {min(stray)!r} is in train or val and in test"
+                raise SplitError(text, where=where, remedy=remedy)
 
     def record(self) -> dict[str, Any]:
         """Everything but the folds, as JSON values."""
@@ -145,6 +149,7 @@ class Split:
             "groups": dict(self.groups),
             "left_out": dict(self.left_out),
             "disjoint": list(self.disjoint),
+            "shifted": self.shifted,
         }
 
     def save(self, folder: Path, name: str, *, difficulty: Mapping[str, Any] | None = None) -> None:
@@ -175,8 +180,13 @@ class Split:
                 groups=stated.get("groups", {}),
                 left_out=stated.get("left_out", {}),
                 disjoint=tuple(stated.get("disjoint", ())),
+                shifted=stated.get("shifted"),
             )
         except (KeyError, ValueError, pl.exceptions.PolarsError) as error:
             raise SplitError(
                 f"not a split: {error}", where=str(folder / name), remedy="delete both files and make the split again"
             ) from error
+
+
+def _values(parts: Mapping[str, pl.DataFrame], name: str, parameters: Mapping[str, Any]) -> dict[str, set[str]]:
+    return {fold: set(label(rows, name, parameters).drop_nulls().unique()) for fold, rows in parts.items()}

@@ -1,0 +1,231 @@
+"""Splits by how the spectrum was taken: lab, instrument, adduct, energy, each in two forms.
+
+Train and val have the train conditions, test has the test conditions.
+
+- `same-molecules`: only the condition shifts. Every test molecule is in train under a train condition; val is drawn
+  by spectrum.
+- `new-molecules`: no molecule is in two folds. Molecules seen only under a test condition are all test; molecules
+  seen under both join them, in seeded order, until test holds its share; of these the train-condition spectra are
+  left out, of the others the test-condition spectra. Val is drawn by molecule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ...errors import SplitError
+from .allocate import allocate, check_fractions, draw
+from .grouped import DEFAULT_FRACTIONS
+from .labels import energy_condition
+from .split import Assignment
+
+Conditions = str | Sequence[str] | None
+
+
+def by_lab(
+    frame: pl.DataFrame,
+    *,
+    seed: int,
+    form: str,
+    test: Conditions = None,
+    train: Conditions = None,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+) -> Assignment:
+    """`lab`: whole contributors (`source`) are left out. Without `test` they are drawn, small ones first, until the
+    test share is filled; without `train` all others train."""
+    shares = check_fractions(fractions)
+    wanted = _names(test)
+    if wanted is None and train is None:
+        sizes = dict(frame["source"].drop_nulls().value_counts().iter_rows())
+        fold = allocate(sizes, {"train": 1 - shares[2], "test": shares[2]}, seed)
+        wanted = tuple(sorted(name for name in fold if fold[name] == "test"))
+    sides = _sides(frame["source"], "contributor", _names(train), wanted)
+    return _assign(frame, "source", frame["source"], sides, seed, form, shares, {})
+
+
+def by_instrument(
+    frame: pl.DataFrame,
+    *,
+    seed: int,
+    form: str,
+    test: Conditions = None,
+    train: Conditions = None,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+) -> Assignment:
+    """`instrument`: by `instrument_type`. Default: train on the most frequent, test on the second."""
+    sides = _sides(frame["instrument_type"], "instrument type", _names(train), _names(test))
+    shares = check_fractions(fractions)
+    return _assign(frame, "instrument_type", frame["instrument_type"], sides, seed, form, shares, {})
+
+
+def by_adduct(
+    frame: pl.DataFrame,
+    *,
+    seed: int,
+    form: str,
+    test: Conditions = None,
+    train: Conditions = None,
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+) -> Assignment:
+    """`adduct`: train on one ion species, test on another. Default: the most frequent, then the second."""
+    sides = _sides(frame["adduct"], "adduct", _names(train), _names(test))
+    return _assign(frame, "adduct", frame["adduct"], sides, seed, form, check_fractions(fractions), {})
+
+
+def by_energy(
+    frame: pl.DataFrame,
+    *,
+    seed: int,
+    form: str,
+    low: float = 20.0,
+    high: float = 40.0,
+    train: Conditions = "low",
+    test: Conditions = "high",
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+) -> Assignment:
+    """`energy`: conditions `low` (≤ low eV), `middle` and `high` (≥ high eV); unitless numbers and resonant-CID
+    percentages are left out and counted. Default: train low, test high."""
+    if not low < high:
+        raise SplitError(f"low {low} eV is not below high {high} eV", remedy="give low < high, e.g. 20 and 40")
+    condition = energy_condition(frame, low, high)
+    sides = _sides(condition, "energy condition", _names(train), _names(test))
+    extra = {"low": float(low), "high": float(high)}
+    return _assign(frame, "energy", condition, sides, seed, form, check_fractions(fractions), extra)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def _names(value: Conditions) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+
+
+def _sides(condition: pl.Series, what: str, train: tuple[str, ...] | None, test: tuple[str, ...] | None) -> _Sides:
+    """The conditions on either side. One side given: the other is all the rest. None given: most frequent, second."""
+    counts = dict(condition.drop_nulls().value_counts().iter_rows())
+    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    listing = ", ".join(f"{name} ({counts[name]:,})" for name in ranked[:20]) or "none"
+    if len(ranked) < 2:
+        raise SplitError(f"fewer than two {what}s: {listing}", remedy="choose a split that does not shift it")
+    if train is None and test is None:
+        train, test = (ranked[0],), (ranked[1],)
+    train = tuple(name for name in ranked if name not in (test or ())) if train is None else train
+    test = tuple(name for name in ranked if name not in train) if test is None else test
+    if unknown := [name for name in (*train, *test) if name not in counts]:
+        raise SplitError(f"no spectrum with {what} {unknown[0]!r}", remedy=f"these exist: {listing}")
+    if both := sorted(set(train) & set(test)):
+        raise SplitError(f"{what} {both[0]!r} is on both sides", remedy="name it under train or test, not both")
+    if not train or not test:
+        raise SplitError(f"no {what} is left for {'test' if train else 'train'}", remedy=f"these exist: {listing}")
+    return _Sides(train, test)
+
+
+def _assign(
+    frame: pl.DataFrame,
+    shifted: str,
+    condition: pl.Series,
+    sides: _Sides,
+    seed: int,
+    form: str,
+    shares: tuple[float, float, float],
+    extra: Mapping[str, Any],
+) -> Assignment:
+    rows = frame.select("identifier", "inchikey14", group=condition)
+    no_condition = rows["group"].is_null()
+    no_structure = rows["inchikey14"].is_null() & ~no_condition
+    on_train, on_test = pl.col("group").is_in(sides.train), pl.col("group").is_in(sides.test)
+    side = pl.when(on_train).then(pl.lit("train")).when(on_test).then(pl.lit("test"))
+    known = rows.filter(~(no_condition | no_structure)).with_columns(side=side)
+    kept = known.drop_nulls("side")
+    place = _same_molecules if form == "same-molecules" else _new_molecules
+    folds, dropped = place(kept, seed, shares)
+    left_out = {
+        f"{'energy absent or not in eV' if shifted == 'energy' else f'no {shifted}'}": int(no_condition.sum()),
+        "no structure": int(no_structure.sum()),
+        f"{shifted} on neither side": known.height - kept.height,
+        **dropped,
+    }
+    parameters = {"train": list(sides.train), "test": list(sides.test), "fractions": list(shares), **extra}
+    return Assignment(
+        folds,
+        parameters,
+        left_out={reason: n for reason, n in left_out.items() if n},
+        notes=(f"{shifted}: train and val {_some(sides.train)}; test {_some(sides.test)}.",),
+        disjoint=("inchikey14",) if form == "new-molecules" else (),
+        shifted=shifted,
+    )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _same_molecules(
+    kept: pl.DataFrame, seed: int, shares: tuple[float, float, float]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Test: test-condition spectra of molecules that have train-condition spectra, of which one at least stays in
+    train. Val: the train-condition spectra that come first in seeded order, up to val / (train + val) of them."""
+    train_side = kept.filter(pl.col("side") == "train")
+    test_side = kept.filter(pl.col("side") == "test")
+    test = test_side.join(train_side.select("inchikey14").unique(), on="inchikey14", how="semi")
+    if test.is_empty():
+        raise SplitError(
+            "no molecule has spectra on both sides", remedy="choose other conditions, or the form new-molecules"
+        )
+    order = {name: i for i, name in enumerate(draw(train_side["identifier"], seed))}
+    ranked = train_side.with_columns(rank=pl.col("identifier").replace_strict(order, return_dtype=pl.Int64))
+    in_test = pl.col("inchikey14").is_in(test["inchikey14"].unique().implode())
+    last = pl.col("rank") == pl.col("rank").max().over("inchikey14")
+    free = ranked.filter(~(in_test & last)).sort("rank")
+    val = free.head(round(train_side.height * shares[1] / (shares[0] + shares[1])))
+    train = train_side.join(val.select("identifier"), on="identifier", how="anti")
+    dropped = {"test-condition spectra of molecules never seen in train": test_side.height - test.height}
+    return _stack(train, val, test), dropped
+
+
+def _new_molecules(
+    kept: pl.DataFrame, seed: int, shares: tuple[float, float, float]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    on_test = pl.col("side") == "test"
+    tally = kept.group_by("inchikey14").agg(test=on_test.sum(), train=(~on_test).sum())
+    exclusive = tally.filter(pl.col("train") == 0)
+    shared = dict(tally.filter((pl.col("train") > 0) & (pl.col("test") > 0)).select("inchikey14", "test").iter_rows())
+    chosen = set(exclusive["inchikey14"])
+    lacking = shares[2] * kept.height - int(exclusive["test"].sum())
+    for molecule in draw(shared, seed):
+        if shared[molecule] <= lacking or not chosen:
+            chosen.add(molecule)
+            lacking -= shared[molecule]
+    mine = kept["inchikey14"].is_in(list(chosen))
+    is_test = kept["side"] == "test"
+    learn = kept.filter(~mine & ~is_test)
+    sizes = dict(learn["inchikey14"].value_counts().iter_rows())
+    if len(sizes) < 2:
+        raise SplitError(
+            f"{len(sizes)} molecules are left for train and val once test molecules are taken out",
+            remedy="choose other conditions, a smaller test share, or the form same-molecules",
+        )
+    total = shares[0] + shares[1]
+    fold = allocate(sizes, {"train": shares[0] / total, "val": shares[1] / total}, seed)
+    placed = learn.with_columns(fold=pl.col("inchikey14").replace_strict(fold, return_dtype=pl.String))
+    train, val = (placed.filter(pl.col("fold") == name) for name in ("train", "val"))
+    dropped = {
+        "train-condition spectra of test molecules": int((mine & ~is_test).sum()),
+        "test-condition spectra of train and val molecules": int((~mine & is_test).sum()),
+    }
+    return _stack(train, val, kept.filter(mine & is_test)), dropped
+
+
+def _stack(train: pl.DataFrame, val: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+    parts = (("train", train), ("val", val), ("test", test))
+    return pl.concat([rows.select("identifier", pl.lit(name).alias("fold"), "group") for name, rows in parts])
