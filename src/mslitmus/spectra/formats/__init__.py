@@ -1,0 +1,13 @@
+"""Spectrum files in and out: the format is found by content, the container (gzip, tar, zip, folder) is seen through.
+
+>>> from mslitmus.spectra import formats
+>>> result = formats.read("library.msp.gz", on_error="skip")
+>>> result.frame, result.errors
+"""
+
+from __future__ import annotations
+
+from .reading import ReadResult, iter_raw, read, read_batches, read_raw, sniff
+from .registry import FORMATS
+
+__all__ = ["FORMATS", "ReadResult", "iter_raw", "read", "read_batches", "read_raw", "sniff"]
