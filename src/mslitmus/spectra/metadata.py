@@ -85,7 +85,8 @@ def _adducts_and_charges(frame: pl.DataFrame) -> pl.DataFrame:
     sign = pl.when(pl.col("ion_mode") == "negative").then(-1).otherwise(1)
     unsigned = pl.when(pl.col("charge") > 0).then(pl.col("charge") * sign).otherwise(pl.col("charge")).cast(pl.Int8)
     frame = _flag(frame, pl.col("_stated") & pl.col("adduct").is_null(), ADDUCT_NOT_READ)
-    frame = _flag(frame, pl.col("_adduct_raw") != unsigned, CHARGE_CONFLICT)
+    conflict = (pl.col("_adduct_raw") != unsigned) & (pl.col("_adduct_raw") != pl.col("charge"))
+    frame = _flag(frame, conflict, CHARGE_CONFLICT)
     frame = frame.with_columns(pl.coalesce("_adduct_raw", unsigned).alias("charge")).drop("_stated", "_adduct_raw")
     by_charge = (
         pl.when(pl.col("charge") > 0).then(pl.lit("positive")).when(pl.col("charge") < 0).then(pl.lit("negative"))
