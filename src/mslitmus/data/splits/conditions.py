@@ -4,9 +4,10 @@ Train and val have the train conditions, test has the test conditions.
 
 - `same-molecules`: only the condition shifts. Every test molecule is in train under a train condition; val is drawn
   by spectrum.
-- `new-molecules`: no molecule is in two folds. Molecules seen only under a test condition are all test; molecules
-  seen under both join them, in seeded order, until test holds its share; of these the train-condition spectra are
-  left out, of the others the test-condition spectra. Val is drawn by molecule.
+- `new-molecules`: no molecule is in two folds. `lab` tests every molecule of the contributors left out; the others draw
+  molecules seen under a test condition, in seeded order, until test holds its share of the spectra. What the test
+  molecules gave under a train condition is left out, and so is what the other molecules gave under a test
+  condition. Val is drawn by molecule.
 """
 
 from __future__ import annotations
@@ -146,8 +147,10 @@ def _assign(
     side = pl.when(on_train).then(pl.lit("train")).when(on_test).then(pl.lit("test"))
     known = rows.filter(~(no_condition | no_structure)).with_columns(side=side)
     kept = known.drop_nulls("side")
-    place = _same_molecules if form == "same-molecules" else _new_molecules
-    folds, dropped = place(kept, seed, shares)
+    if form == "same-molecules":
+        folds, dropped = _same_molecules(kept, seed, shares)
+    else:
+        folds, dropped = _new_molecules(kept, seed, shares, whole=shifted == "source")
     left_out = {
         f"{'energy absent or not in eV' if shifted == 'energy' else f'no {shifted}'}": int(no_condition.sum()),
         "no structure": int(no_structure.sum()),
@@ -194,34 +197,32 @@ def _same_molecules(
 
 
 def _new_molecules(
-    kept: pl.DataFrame, seed: int, shares: tuple[float, float, float]
+    kept: pl.DataFrame, seed: int, shares: tuple[float, float, float], *, whole: bool
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    on_test = pl.col("side") == "test"
-    tally = kept.group_by("inchikey14").agg(test=on_test.sum(), train=(~on_test).sum())
-    exclusive = tally.filter(pl.col("train") == 0)
-    shared = dict(tally.filter((pl.col("train") > 0) & (pl.col("test") > 0)).select("inchikey14", "test").iter_rows())
-    chosen = set(exclusive["inchikey14"])
-    lacking = shares[2] * kept.height - int(exclusive["test"].sum())
-    for molecule in draw(shared, seed):
-        if shared[molecule] <= lacking or not chosen:
+    under_test = kept.filter(pl.col("side") == "test")["inchikey14"].value_counts()
+    sizes = dict(under_test.iter_rows())
+    lacking = under_test["count"].sum() if whole else shares[2] * kept.height
+    chosen: set[str] = set()
+    for molecule in draw(sizes, seed):
+        if sizes[molecule] <= lacking or not chosen:
             chosen.add(molecule)
-            lacking -= shared[molecule]
+            lacking -= sizes[molecule]
     mine = kept["inchikey14"].is_in(list(chosen))
     is_test = kept["side"] == "test"
     learn = kept.filter(~mine & ~is_test)
-    sizes = dict(learn["inchikey14"].value_counts().iter_rows())
-    if len(sizes) < 2:
+    left = dict(learn["inchikey14"].value_counts().iter_rows())
+    if len(left) < 2:
         raise SplitError(
-            f"{len(sizes)} molecules are left for train and val once test molecules are taken out",
+            f"{len(left)} molecules are left for train and val once test molecules are taken out",
             remedy="choose other conditions, a smaller test share, or the form same-molecules",
         )
     total = shares[0] + shares[1]
-    fold = allocate(sizes, {"train": shares[0] / total, "val": shares[1] / total}, seed)
+    fold = allocate(left, {"train": shares[0] / total, "val": shares[1] / total}, seed)
     placed = learn.with_columns(fold=pl.col("inchikey14").replace_strict(fold, return_dtype=pl.String))
     train, val = (placed.filter(pl.col("fold") == name) for name in ("train", "val"))
     dropped = {
         "train-condition spectra of test molecules": int((mine & ~is_test).sum()),
-        "test-condition spectra of train and val molecules": int((~mine & is_test).sum()),
+        "test-condition spectra of molecules not drawn for test": int((~mine & is_test).sum()),
     }
     return _stack(train, val, kept.filter(mine & is_test)), dropped
 
