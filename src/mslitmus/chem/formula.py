@@ -67,6 +67,7 @@ MASSES = {
     "Zr": 89.9046977,
 }
 _TOKEN = re.compile(r"([A-Z][a-z]?)(\d*)")
+_BRACKETS = re.compile(r"^\[(.+)\](\d*[+-]+|[+-]\d+)?$")  # MassBank's way to write an ion
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ class Formula:
 
 @lru_cache(maxsize=65536)
 def parse_formula(text: str) -> Formula:
-    """`C6H12O6` → Formula; parts joined by `.` or `*` add up. Raises ChemistryError on anything else."""
+    """`C6H12O6` → Formula; parts joined by `.` or `*` add up, and the charge of an ion (`C5H14NO+`, `[C5H14NO]+`,
+    `[C30H60N3O3]3+`) is left aside. Raises ChemistryError on anything else."""
     counts: list[tuple[str, int]] = []
-    for part in re.split(r"[.*·]", text.strip().rstrip("+-")):
+    ion = _BRACKETS.match(text.strip())
+    for part in re.split(r"[.*·]", ion.group(1) if ion else text.strip().rstrip("+-")):
         position, factor = 0, 1
         if leading := re.match(r"\d+", part):
             factor, position = int(leading.group()), leading.end()
@@ -177,7 +180,8 @@ def parse_adduct(text: str) -> Adduct:
     """Any spelling of an adduct → Adduct with its canonical name: `M+H`, `[M+H]1+`, `[M+CH3COOH-H]-` → `[M+C2H3O2]-`.
 
     Charge is read from the sign after the bracket, else from well-known charge carriers (H, Na, K, NH4, Cl, …).
-    Canonical names keep gains and losses apart (`[M-H2O+H]+` is written `[M+H-H2O]+`) so that one ion has one name.
+    One ion has one name: neutral gains, then protons and metals, then losses (`[M+CH4O+H]+`, `[M-H2O+H]+` is written
+    `[M+H-H2O]+`); an anion taken up whole stays whole (`[M+CHO2]-`, `[M+OH]-`).
     Raises ChemistryError if the text is no adduct, or its charge cannot be told.
     """
     raw = re.sub(r"[\s()•.]", "", text).replace("−", "-").replace("–", "-")
@@ -219,7 +223,14 @@ def _charge(number: str, sign: str, parts: list[tuple[str, int, Formula]], text:
     )
 
 
-_ATOMIC_CARRIERS = ("Na", "K", "Li", "Ag", "Cs", "Cl", "Br", "I", "F")
+_METALS = ("Na", "K", "Li", "Ag", "Cs")
+_HALOGENS = ("Cl", "Br", "I", "F")
+_ODD = ("H", "D", "N", "P", "B", *_METALS, *_HALOGENS)  # odd valence: an odd number of them makes a radical
+_AMMONIUM = Formula((("H", 4), ("N", 1)))
+_NEUTRALS = ("H", "H2O", "NH3", "CO2", "CO", "HF", "HCl", "C2H3N")
+# Hill order is no chemist's spelling of these.
+_USUAL = {"HO": "OH", "O3S": "SO3", "O2S": "SO2", "CHN": "HCN", "H3O4P": "H3PO4", "HO3P": "HPO3", "H2O4S": "H2SO4",
+          "HO4S": "HSO4"}  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
@@ -231,35 +242,60 @@ def _canonical(molecules: int, delta: Formula, charge: int) -> str:
 
 
 def _body(delta: Formula, charge: int) -> str:
-    text = str(delta)
-    fixed = {"H4N": "+NH4", "CHO2": "+CHO2", "C2H3O2": "+C2H3O2", "CO2": "+CO2", "": "", "C2H4N": "+C2H3N+H"}
-    if text in fixed:
-        return fixed[text]
-    # protonated or deprotonated, less or plus a neutral: [M+H-H2O]+, [M-H-CO2]-, [M+Na-2H]-
-    metals = [(e, n) for e, n in delta.counts if e in _ATOMIC_CARRIERS and n > 0]
-    rest = delta - Formula.of(metals)
-    protons = charge - sum(n * _CARRIERS[e] for e, n in metals)
-    neutral = rest - Formula.of([("H", protons)])
-    gains = Formula.of((e, n) for e, n in neutral.counts if n > 0)
-    losses = Formula.of((e, -n) for e, n in neutral.counts if n < 0)
-    if (gains.counts and losses.counts) or (
-        protons and not any(e != "H" for e, _ in neutral.counts) and neutral.counts
-    ):
-        return "".join(f"{'+' if n > 0 else '-'}{abs(n) if abs(n) > 1 else ''}{e}" for e, n in delta.counts)
-    parts = [f"+{n if n > 1 else ''}{e}" for e, n in metals]
-    if protons:
-        parts.append(f"{'+' if protons > 0 else '-'}{abs(protons) if abs(protons) > 1 else ''}H")
-    for sign, group in (("+", gains), ("-", losses)):
-        if group.counts:
-            parts.append(f"{sign}{_multiple(group)}")
-    return "".join(parts)
+    """Gains, protons and metals, then losses: +CH4O+H, +H-H2O, +Na-2H, -H-CO2-2HF, +OH."""
+    if str(delta) == "CH3" or str(delta * -1) == "CH3":  # methylation is no gain of CH2, nor its reverse a loss
+        return "+CH3" if delta["C"] > 0 else "-CH3"
+    ammonium = delta["N"] if charge > 0 else 0
+    if 0 < ammonium <= charge and not _gains(delta - _AMMONIUM * ammonium - _protons(charge - ammonium)).counts:
+        carriers, rest, protons = [("NH4", ammonium)], delta - _AMMONIUM * ammonium, charge - ammonium
+    else:
+        carriers = [(e, n) for e, n in delta.counts if n > 0 and (e in _METALS or (e in _HALOGENS and n <= -charge))]
+        rest = delta - Formula.of(carriers)
+        protons = charge - sum(n * _CARRIERS[e] for e, n in carriers)
+    neutral = rest - _protons(protons)
+    gains, losses = _gains(neutral), _gains(neutral * -1)
+    radical = sum(n for e, n in gains.counts if e in _ODD) % 2 == 1
+    anion = protons == -1 and rest == _gains(rest) and rest.counts  # taken up whole: +OH, +CHO2, +NO3
+    odd = protons > 0 and radical  # +H2O of a radical cation is no +H and OH
+    bare = bool(protons) and bool(neutral.counts) and all(e == "H" for e, _ in neutral.counts)  # -2H
+    if anion or odd or bare or (protons and gains.counts and losses.counts):
+        protons, gains, losses = 0, _gains(rest), _gains(rest * -1)
+    hydrogen = [("H", protons)] if protons else []
+    charged = hydrogen + carriers if protons > 0 else carriers + hydrogen
+    middle = "".join(f"{'+' if n > 0 else '-'}{abs(n) if abs(n) > 1 else ''}{e}" for e, n in charged)
+    return _spell("+", gains) + middle + _spell("-", losses)
 
 
-def _multiple(group: Formula) -> str:
-    """`H4O2` → `2H2O`; other formulae as they are, NH3 in its usual spelling."""
-    for name in ("H2O", "NH3", "CO2", "CO", "HF", "HCl"):
-        unit = parse_formula(name)
-        times, remainder = divmod(group.counts[0][1], unit[group.counts[0][0]] or 10**6)
-        if times and not remainder and unit * times == group:
-            return f"{times if times > 1 else ''}{name}"
-    return str(group)
+def _gains(delta: Formula) -> Formula:
+    return Formula.of((e, n) for e, n in delta.counts if n > 0)
+
+
+def _protons(count: int) -> Formula:
+    return Formula.of([("H", count)])
+
+
+def _spell(sign: str, group: Formula) -> str:
+    """`H4O2` → `+2H2O`, `CH2F2O2` → `+CO2+2HF`; what is no multiple or sum of usual neutrals stays one formula."""
+    if not group.counts:
+        return ""
+    units = [(name, _times(group, parse_formula(name))) for name in _NEUTRALS]
+    found = [(name, times) for name, times in units if times]
+    if not found:
+        found = _sum_of_neutrals(group) or [(_USUAL.get(str(group), str(group)), 1)]
+    return "".join(f"{sign}{times if times > 1 else ''}{name}" for name, times in found)
+
+
+def _times(group: Formula, unit: Formula) -> int:
+    element, count = unit.counts[0]
+    times = group[element] // count
+    return times if times and unit * times == group else 0
+
+
+def _sum_of_neutrals(group: Formula) -> list[tuple[str, int]]:
+    """The one way to make up the group from CO2, H2O, NH3, HF, HCl, HBr, HI with all its C as CO2; else nothing."""
+    parts = {"CO2": group["C"], "NH3": group["N"], **{f"H{e}": group[e] for e in ("F", "Cl", "Br", "I")}}
+    parts["H2O"] = group["O"] - 2 * group["C"]
+    made = Formula.of((e, n * k) for name, k in parts.items() for e, n in parse_formula(name).counts)
+    if made != group or min(parts.values()) < 0:
+        return []
+    return [(name, parts[name]) for name in ("H2O", "NH3", "CO2", "HF", "HCl", "HBr", "HI") if parts[name]]
