@@ -81,15 +81,15 @@ def difficulty(
     Keys:
         method, form, seed, dataset_hash;
         sizes: fold → {spectra, molecules};
-        overlap: molecule, scaffold, formula → how much of test is in train: {shared, test, share} counted in molecules
-            (acyclic molecules have no scaffold and do not count there) and {shared_spectra, test_spectra,
-            share_spectra}; val_molecule: the same of val;
+        overlap: molecules, scaffolds, formulae → how much of test is in train: {count, of, share} counted in test
+            molecules (acyclic molecules have no scaffold and do not count there) and {spectra, of_spectra,
+            share_spectra}; val_molecules: the same of val;
         nearest_train: Tanimoto of each test molecule to its nearest train molecule (itself, where it is in train):
             {n, of, mean, quantiles {"0.05", …}, histogram {edges (21), counts (20)}, fingerprint};
-        properties: name → {ks, p, n_test, n_train, permutations, median_test, median_train}, over molecules, test
+        ks: property → {statistic, p, n_test, n_train, permutations, median_test, median_train}, over molecules, test
             against train; p by permuting the labels of the pooled molecules. A molecule in both folds counts in both;
-        conditions: instrument_type, adduct, energy → {cramers_v, cramers_v_corrected, n, levels, shares}: association
-            of the condition with the fold over spectra, unknown being a level; shares: level → fold → share.
+        cramers_v: instrument_type, adduct, energy → {v, v_corrected, n, levels, shares}: association of the condition
+            with the fold over spectra, unknown being a level; shares: level → fold → share.
 
     Args:
         max_molecules: at most so many test molecules are searched and so many a side enter the KS statistics, drawn
@@ -117,10 +117,8 @@ def difficulty(
         },
         "overlap": _overlaps(parts, known.table),
         "nearest_train": _nearest(known.fingerprints, test, rows["train"], len(rows["test"])),
-        "properties": {
-            name: _compare(known.table[name].to_numpy(), test, train, permutations, seed) for name in PROPERTIES
-        },
-        "conditions": {name: _association(parts, name) for name in ("instrument_type", "adduct", "energy")},
+        "ks": {name: _compare(known.table[name].to_numpy(), test, train, permutations, seed) for name in PROPERTIES},
+        "cramers_v": {name: _association(parts, name) for name in ("instrument_type", "adduct", "energy")},
     }
 
 
@@ -146,9 +144,9 @@ def _overlaps(parts: Mapping[str, pl.DataFrame], table: pl.DataFrame) -> dict[st
         name: part.select("inchikey14", "formula").join(look, on="inchikey14", how="left")
         for name, part in parts.items()
     }
-    columns = {"molecule": "inchikey14", "scaffold": "scaffold_", "formula": "formula"}
+    columns = {"molecules": "inchikey14", "scaffolds": "scaffold_", "formulae": "formula"}
     out = {name: _overlap(labelled["test"], labelled["train"], column) for name, column in columns.items()}
-    return out | {"val_molecule": _overlap(labelled["val"], labelled["train"], "inchikey14")}
+    return out | {"val_molecules": _overlap(labelled["val"], labelled["train"], "inchikey14")}
 
 
 def _overlap(test: pl.DataFrame, train: pl.DataFrame, column: str) -> dict[str, Any]:
@@ -156,11 +154,11 @@ def _overlap(test: pl.DataFrame, train: pl.DataFrame, column: str) -> dict[str, 
     shared = counted.join(train.select(column).drop_nulls().unique(), on=column, how="semi")
     molecules, of_molecules = shared["inchikey14"].n_unique(), counted["inchikey14"].n_unique()
     return {
-        "shared": molecules,
-        "test": of_molecules,
+        "count": molecules,
+        "of": of_molecules,
         "share": _share(molecules, of_molecules),
-        "shared_spectra": shared.height,
-        "test_spectra": counted.height,
+        "spectra": shared.height,
+        "of_spectra": counted.height,
         "share_spectra": _share(shared.height, counted.height),
     }
 
@@ -228,7 +226,7 @@ def _compare(
     a, b = a[np.isfinite(a)], b[np.isfinite(b)]
     ks, p = ks_permutation(a, b, permutations, seed) if len(a) and len(b) else (None, None)
     return {
-        "ks": ks,
+        "statistic": ks,
         "p": p,
         "n_test": len(a),
         "n_train": len(b),
@@ -272,8 +270,8 @@ def _association(parts: Mapping[str, pl.DataFrame], name: str) -> dict[str, Any]
         rest = of_fold[LISTED:].sum(axis=0)
         shares[f"{len(table) - LISTED} others"] = {f: float(x) for f, x in zip(FOLD_NAMES, rest, strict=True)}
     return {
-        "cramers_v": raw,
-        "cramers_v_corrected": corrected,
+        "v": raw,
+        "v_corrected": corrected,
         "n": int(table.sum()),
         "levels": len(table),
         "shares": shares,
@@ -298,14 +296,15 @@ def cramers_v(table: NDArray[np.float64]) -> tuple[float | None, float | None]:
 def ks_ratio(a: Mapping[str, Any], random: Mapping[str, Any]) -> dict[str, Any]:
     """KS of split `a` over KS of a random split, by property: {"ratio", "n_test", "n_test_random"} and their median.
 
-    The ratio grows with n (the KS of a random split falls as 1/√n while that of a shifted one does not), so quote it
+    Molecules of a random split come into test in proportion to their spectra, so its KS is not a null value; a molecule
+    split may stand in for it. The ratio grows with n (the KS of a random split falls as 1/√n while that of a shifted one does not), so quote it
     with the n that stand beside it. None where the random KS is 0 or either is undefined.
     """
     out: dict[str, Any] = {}
     for name in PROPERTIES:
-        mine, base = a["properties"][name], random["properties"][name]
-        defined = mine["ks"] is not None and base["ks"]
-        ratio = mine["ks"] / base["ks"] if defined else None
+        mine, base = a["ks"][name], random["ks"][name]
+        defined = mine["statistic"] is not None and base["statistic"]
+        ratio = mine["statistic"] / base["statistic"] if defined else None
         out[name] = {"ratio": ratio, "n_test": mine["n_test"], "n_test_random": base["n_test"]}
     ratios = [entry["ratio"] for entry in out.values() if entry["ratio"] is not None]
     return {"properties": out, "median": float(np.median(ratios)) if ratios else None}
@@ -335,17 +334,17 @@ def _measures(entry: Mapping[str, Any]) -> dict[str, float | None]:
     for fold in FOLD_NAMES:
         out[f"{fold} spectra"] = entry["sizes"][fold]["spectra"]
         out[f"{fold} molecules"] = entry["sizes"][fold]["molecules"]
-    for name in ("molecule", "scaffold", "formula"):
-        out[f"{name} overlap, share of test molecules"] = entry["overlap"][name]["share"]
-    out["molecule overlap, share of test spectra"] = entry["overlap"]["molecule"]["share_spectra"]
+    for name, title in (("molecules", "molecule"), ("scaffolds", "scaffold"), ("formulae", "formula")):
+        out[f"{title} overlap, share of test molecules"] = entry["overlap"][name]["share"]
+    out["molecule overlap, share of test spectra"] = entry["overlap"]["molecules"]["share_spectra"]
     near = entry["nearest_train"]
     out["nearest-train Tanimoto, mean"] = near["mean"]
     for q in QUANTILES:
         out[f"nearest-train Tanimoto, quantile {q}"] = near["quantiles"][str(q)]
     for name in PROPERTIES:
-        out[f"KS {name}"] = entry["properties"][name]["ks"]
-        out[f"KS {name}, permutation p"] = entry["properties"][name]["p"]
-    for name, value in entry["conditions"].items():
-        out[f"Cramér's V {name}"] = value["cramers_v"]
-        out[f"Cramér's V {name}, corrected"] = value["cramers_v_corrected"]
+        out[f"KS {name}"] = entry["ks"][name]["statistic"]
+        out[f"KS {name}, permutation p"] = entry["ks"][name]["p"]
+    for name, value in entry["cramers_v"].items():
+        out[f"Cramér's V {name}"] = value["v"]
+        out[f"Cramér's V {name}, corrected"] = value["v_corrected"]
     return out
