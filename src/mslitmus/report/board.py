@@ -1,0 +1,105 @@
+"""The leaderboard as values: one entry a model, seeds pooled, controls told apart from trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import polars as pl
+
+from .folder import CONTROL_KINDS, RunFiles
+from .numbers import usable
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on one split, metric and average: the pooled row of the summary (no seed), else the mean over seeds."""
+
+    model: str
+    kind: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    seeds: tuple[float, ...]
+    bound: float | None
+    skill_blind: float | None
+    skill_neighbour: float | None
+    coverage: float | None
+    n_queries: int | None
+    n_molecules: int | None
+    parameters: float | None
+    seconds_fit: float | None
+    seconds_predict: float | None
+
+    @property
+    def control(self) -> bool:
+        return self.kind in CONTROL_KINDS
+
+
+def board(files: RunFiles, split: str, metric: str, average: str, fold: str = "test") -> list[Entry]:
+    """Entries of one table: trained models first, then controls, each from best to worst. Empty without a summary."""
+    if files.summary is None:
+        return []
+    rows = files.summary.filter(
+        (pl.col("split") == split)
+        & (pl.col("metric") == metric)
+        & (pl.col("average") == average)
+        & (pl.col("fold") == fold)
+    )
+    names = rows["model"].unique(maintain_order=True).to_list()
+    entries = [_entry(files, split, name, rows.filter(pl.col("model") == name)) for name in names]
+    return sorted(entries, key=lambda e: (e.control, -e.mean if e.mean is not None else 9.0, e.model))
+
+
+def _entry(files: RunFiles, split: str, model: str, rows: pl.DataFrame) -> Entry:
+    cells = files.cells_of(split, model)
+    single, together = rows.filter(pl.col("seed").is_not_null()), rows.filter(pl.col("seed").is_null())
+    pool = together if together.height else single
+
+    def pooled(column: str) -> float | None:
+        return average_of(pool[column].to_list())
+
+    queries, molecules = pooled("n_queries"), pooled("n_molecules")
+    return Entry(
+        model=model,
+        kind=files.kind(model),
+        mean=pooled("mean"),
+        low=pooled("low"),
+        high=pooled("high"),
+        seeds=tuple(value for value in single["mean"].to_list() if usable(value)),
+        bound=pooled("bound"),
+        skill_blind=pooled("skill_blind"),
+        skill_neighbour=pooled("skill_neighbour"),
+        coverage=pooled("coverage"),
+        n_queries=None if queries is None else round(queries),
+        n_molecules=None if molecules is None else round(molecules),
+        parameters=average_of([cell.get("parameters") for cell in cells]),
+        seconds_fit=average_of([seconds_of(cell, "fit") for cell in cells]),
+        seconds_predict=average_of([seconds_of(cell, "predict") for cell in cells]),
+    )
+
+
+def average_of(values: Sequence[Any]) -> float | None:
+    """Mean of the usable numbers, None if there is none."""
+    good = [float(value) for value in values if usable(value)]
+    return fmean(good) if good else None
+
+
+def seconds_of(cell: Mapping[str, Any], stage: str) -> float | None:
+    seconds = cell.get("seconds")
+    value = seconds.get(stage) if isinstance(seconds, Mapping) else None
+    return float(value) if usable(value) and value is not None else None
+
+
+def chosen(files: RunFiles, split: str, metric: str, average: str, *, control: bool) -> Entry | None:
+    """The test entry of the best trained model, or of the best control, as the *validation* fold ranks them.
+
+    Choosing on test would flatter the winner. Where no validation scores were kept the test fold has to rank.
+    """
+    entries = {e.model: e for e in board(files, split, metric, average) if e.control == control and e.kind != "oracle"}
+    judged = [e for e in board(files, split, metric, average, "val") if e.model in entries and e.mean is not None]
+    ranked = judged or [e for e in entries.values() if e.mean is not None]
+    best = max(ranked, key=lambda e: e.mean if e.mean is not None else -9.0, default=None)
+    return entries[best.model] if best else None

@@ -1,0 +1,81 @@
+"""One self-contained report.html from a run folder: no network, no clock, the same files give the same page."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..errors import RunError
+from . import comparing, describing
+from .finding import headline
+from .folder import RunFiles, read_run
+from .hardness import hardness
+from .numbers import metric_label
+
+SECTIONS = (
+    ("leaderboard", "Leaderboard"),
+    ("comparisons", "Paired comparisons"),
+    ("strata", "Strata"),
+    ("difficulty", "Split difficulty"),
+    ("training", "Training"),
+    ("examples", "Mirror plots"),
+    ("findings", "Findings"),
+    ("ledger", "Curation"),
+    ("provenance", "Provenance"),
+)
+
+
+def build(run: Path) -> Path:
+    """Write `report.html` into the run folder and return its path.
+
+    An absent optional file leaves a note in its section that says which command makes it. Raises RunError for a
+    folder that is no run, a damaged file, or a folder that cannot be written to.
+    """
+    page = render(read_run(run))
+    path = run / "report.html"
+    temporary = run / f".report.html.tmp{os.getpid()}"
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(
+            f"the report cannot be written: {error}", where=str(path), remedy="free some space or mend the permissions"
+        ) from error
+    return path
+
+
+def render(files: RunFiles) -> str:
+    """The page as text. Everything that comes from files is escaped by the templates or by the chart functions."""
+    environment = Environment(
+        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["metric_label"] = metric_label
+    splits = files.split_names
+    return environment.get_template("report.html.j2").render(
+        files=files,
+        style=_static("style.css"),
+        script=_static("script.js"),
+        sections=SECTIONS,
+        headline=headline(files),
+        boards=[(split, comparing.leaderboard(files, split)) for split in splits],
+        matrices=[(split, comparing.matrices(files, split)) for split in splits],
+        strata=[(split, comparing.strata(files, split)) for split in splits],
+        hardness=hardness(files),
+        sizes=describing.sizes(files),
+        training=describing.training(files),
+        examples=[(split, describing.examples(files, split)) for split in splits],
+        ledger=describing.ledger(files),
+        licences=describing.licences(files),
+        facts=describing.facts(files),
+        cells=describing.cells(files),
+        versions=sorted(((files.provenance or {}).get("versions") or {}).items()),
+    )
+
+
+def _static(name: str) -> Markup:
+    """A style sheet or script of this package: ours, hence not escaped."""
+    return Markup(resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8"))

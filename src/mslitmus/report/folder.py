@@ -1,0 +1,192 @@
+"""What a run folder holds, read once. An absent file is None; a damaged one is a RunError that names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from ..errors import RunError, SchemaError
+from ..schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY, Schema, conform
+from .numbers import usable
+
+REMEDY = "delete it and repeat `mslitmus run CONFIG.yaml`: a run resumes and writes again what is absent"
+#: Kinds of model that learn nothing from the spectra they are judged on; the oracle is a rung of the same ladder.
+CONTROL_KINDS = ("blind", "neighbour", "oracle")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The contents of a run folder. `cells` are the cell.json files, `splits` the split records by name."""
+
+    folder: Path
+    config_text: str | None
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any] | None
+    dataset: Mapping[str, Any] | None
+    ledger: list[Mapping[str, Any]] | None
+    findings: list[Mapping[str, Any]] | None
+    summary: pl.DataFrame | None
+    comparisons: pl.DataFrame | None
+    strata: pl.DataFrame | None
+    examples: pl.DataFrame | None
+    splits: Mapping[str, Mapping[str, Any]]
+    cells: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The study's name: as configured, else the folder's."""
+        return str(self.config.get("name") or self.folder.name)
+
+    @property
+    def title(self) -> str:
+        """The study's headline; its name where none is configured."""
+        return str(self.config.get("title") or self.name)
+
+    @property
+    def simulated(self) -> bool:
+        """True as soon as one file says so: simulated data must never pass for real ones."""
+        said = [self.dataset or {}, self.provenance or {}, *self.cells]
+        return any(record.get("simulated") is True for record in said)
+
+    @property
+    def split_names(self) -> list[str]:
+        """Splits in the order of the configuration, then as the summary lists them."""
+        listed = self.config.get("splits")
+        names = [_entry_name(entry) for entry in listed] if isinstance(listed, list | dict) else []
+        found = self.summary["split"].unique(maintain_order=True).to_list() if self.summary is not None else []
+        known = {*found, *self.splits}
+        return list(dict.fromkeys(name for name in (*names, *found, *self.splits) if name in known))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metric names, the reported one first."""
+        if self.summary is None:
+            return []
+        found = self.summary["metric"].unique(maintain_order=True).to_list()
+        return sorted(found, key=lambda name: name != self.primary)
+
+    @property
+    def primary(self) -> str:
+        """The metric that checkpoints are chosen by and the headline states: `primary_metric`, else the first."""
+        found = self.summary["metric"].unique(maintain_order=True).to_list() if self.summary is not None else []
+        listed = self.config.get("metrics")
+        wanted = [self.config.get("primary_metric"), *(listed if isinstance(listed, list) else [])]
+        return next((str(name) for name in wanted if name in found), str(found[0]) if found else "")
+
+    def kind(self, model: str) -> str:
+        """blind, neighbour, oracle or trained; unknown models count as trained, so that no claim is hidden."""
+        return next((str(c.get("kind", "trained")) for c in self.cells if c.get("model") == model), "trained")
+
+    def cells_of(self, split: str, model: str) -> list[Mapping[str, Any]]:
+        return [cell for cell in self.cells if cell.get("split") == split and cell.get("model") == model]
+
+
+def _entry_name(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        return str(entry.get("name") or entry.get("method") or "")
+    return str(entry)
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a run folder. Raises RunError if it is none, or if a file in it is damaged."""
+    if not folder.is_dir():
+        raise RunError("no such run folder", where=str(folder), remedy="`mslitmus run CONFIG.yaml` makes one")
+    config_text, config = _config(folder / "config.yaml")
+    cells = tuple(_record(path) for path in sorted(folder.glob("cells/*/*/seed*/cell.json")))
+    files = RunFiles(
+        folder=folder,
+        config_text=config_text,
+        config=config,
+        provenance=_optional(folder / "provenance.json"),
+        dataset=_optional(folder / "dataset.json"),
+        ledger=_records(folder / "ledger.json", "entries"),
+        findings=_records(folder / "findings.json", "findings"),
+        summary=_table(folder / "summary.parquet", SUMMARY),
+        comparisons=_table(folder / "comparisons.parquet", COMPARISONS),
+        strata=_table(folder / "strata.parquet", STRATA),
+        examples=_table(folder / "examples.parquet", EXAMPLES, also=("collision_energy_kind",)),
+        splits={path.stem: _record(path) for path in sorted(folder.glob("splits/*.json"))},
+        cells=tuple(sorted(cells, key=_cell_key)),
+    )
+    if config_text is None and files.summary is None and files.provenance is None and not files.cells:
+        raise RunError(
+            "not a run folder: it holds neither config.yaml, provenance.json, summary.parquet nor cells/",
+            where=str(folder),
+            remedy="give the folder that `mslitmus run CONFIG.yaml` names at its end",
+        )
+    return files
+
+
+def _cell_key(cell: Mapping[str, Any]) -> tuple[str, str, float]:
+    seed = cell.get("seed")
+    return str(cell.get("split")), str(cell.get("model")), float(seed) if usable(seed) and seed is not None else -1.0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot be read: {error}", where=str(path), remedy=REMEDY) from error
+
+
+def _config(path: Path) -> tuple[str | None, Mapping[str, Any]]:
+    if not path.exists():
+        return None, {}
+    text = _text(path)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RunError(f"not YAML: {error}", where=str(path), remedy="copy the study file here again") from error
+    if value is not None and not isinstance(value, Mapping):
+        raise RunError("not a mapping of keys", where=str(path), remedy="copy the study file here again")
+    return text, value or {}
+
+
+def _json(path: Path) -> Any:
+    text = _text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}:{error.lineno}"
+        raise RunError(f"not JSON: {error.msg}", where=place, remedy=REMEDY) from error
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    value = _json(path)
+    if not isinstance(value, Mapping):
+        raise RunError("expected a JSON object", where=str(path), remedy=REMEDY)
+    return value
+
+
+def _optional(path: Path) -> Mapping[str, Any] | None:
+    return _record(path) if path.exists() else None
+
+
+def _records(path: Path, key: str) -> list[Mapping[str, Any]] | None:
+    if not path.exists():
+        return None
+    value = _json(path)
+    value = value.get(key) if isinstance(value, Mapping) else value
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        raise RunError("expected a JSON list of objects", where=str(path), remedy=REMEDY)
+    return value
+
+
+def _table(path: Path, schema: Schema, also: tuple[str, ...] = ()) -> pl.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        frame = pl.read_parquet(path)
+        table = conform(frame, schema)
+    except SchemaError as error:
+        raise RunError(error.message, where=str(path), remedy=REMEDY) from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"not a readable Parquet table: {first}", where=str(path), remedy=REMEDY) from error
+    return table.hstack(frame.select(name for name in also if name in frame.columns))

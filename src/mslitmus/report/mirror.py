@@ -1,0 +1,137 @@
+"""The mirror plot: measured spectrum up, predicted spectrum down, on one m/z axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from .numbers import mz, tick_text, ticks
+
+Array = NDArray[np.float64]
+
+LEFT, RIGHT, MIDDLE, HALF = 46.0, 468.0, 164.0, 118.0  # the plot area, in SVG units
+AXIS, WIDTH, HEIGHT = 324.0, 480, 372
+LABELS, TIPPED, MOST = 3, 25, 300  # peaks labelled, peaks with a tooltip, peaks drawn on a side
+
+
+def matched(a: Array, b: Array, width: float, unit: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which peaks find a partner: in the same bin (`Da`, as binned metrics count) or within ppm of the measured m/z."""
+    if not len(a) or not len(b):
+        return np.zeros(len(a), bool), np.zeros(len(b), bool)
+    if unit == "Da":
+        bins_a, bins_b = np.floor(a / width + 1e-9), np.floor(b / width + 1e-9)
+        return np.isin(bins_a, bins_b), np.isin(bins_b, bins_a)
+    close = np.abs(a[:, None] - b[None, :]) <= a[:, None] * width * 1e-6
+    return close.any(axis=1), close.any(axis=0)
+
+
+def mirror(
+    measured: tuple[Sequence[float], Sequence[float]],
+    predicted: tuple[Sequence[float], Sequence[float]],
+    precursor: float | None,
+    resolution: tuple[float, str],
+    label: str,
+) -> Markup:
+    """SVG of both spectra, each relative to its own base peak, with the three tallest peaks of each labelled.
+
+    Peaks matched at the metric's own `resolution` (width, `Da` or `ppm`) carry the accent colour and a thicker stem.
+    """
+    up, down = _strongest(*measured), _strongest(*predicted)
+    both = np.concatenate([up[0], down[0], [precursor] if precursor else []])
+    if not len(both):
+        both = np.array([0.0, 100.0])
+    low, high = max(0.0, float(both.min()) - 12), float(both.max()) + 12
+
+    def at(values: Array) -> Array:
+        return np.asarray(LEFT + (values - low) / (high - low) * (RIGHT - LEFT))
+
+    hits_up, hits_down = matched(up[0], down[0], *resolution)
+    parts = _frame(low, high)
+    if precursor:
+        x = float(at(np.array([precursor]))[0])
+        parts.append(
+            f'<line class="precursor" x1="{x:.1f}" x2="{x:.1f}" y1="{MIDDLE - HALF}" y2="{AXIS}">'
+            f"<title>precursor m/z {mz(precursor)}</title></line>"
+            f'<path class="precursor-foot" d="M{x - 5:.1f},{AXIS - 10} h10 l-5,9 z"/>'
+        )
+    for peaks, hits, sign in ((up, hits_up, -1), (down, hits_down, 1)):
+        parts += _stems(at(peaks[0]), peaks, hits, sign)
+    parts.append(f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{MIDDLE}" y2="{MIDDLE}"/>')
+    for peaks, sign in ((up, -1), (down, 1)):
+        parts += _labels(at(peaks[0]), peaks, sign)
+    if not len(down[0]):
+        parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{MIDDLE + 60}" text-anchor="middle">no peak predicted</text>')
+    return Markup(
+        f'<svg class="chart mirror" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _strongest(mzs: Sequence[float], intensities: Sequence[float]) -> tuple[Array, Array]:
+    """Positive finite peaks relative to the base peak, ascending m/z, at most `MOST`."""
+    x, y = np.asarray(mzs, dtype=np.float64), np.asarray(intensities, dtype=np.float64)
+    good = np.isfinite(x) & np.isfinite(y) & (y > 0)
+    x, y = x[good], y[good]
+    keep = np.sort(np.argsort(-y, kind="stable")[:MOST])
+    x, y = x[keep], y[keep]
+    return x, y / y.max() if len(y) else y
+
+
+def _frame(low: float, high: float) -> list[str]:
+    parts = []
+    for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        y = MIDDLE + share * HALF
+        if share:
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{LEFT - 5}" y="{y + 4.5}" text-anchor="end">{abs(share) * 100:.0f}</text>')
+    step = ticks(high - low, 6)[1]
+    first = np.ceil(low / step) * step
+    for value in np.arange(first, high + 1e-9, step):
+        x = LEFT + (value - low) / (high - low) * (RIGHT - LEFT)
+        parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{AXIS}" y2="{AXIS + 5}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{AXIS + 18}" text-anchor="middle">{tick_text(float(value))}</text>')
+    parts.append(
+        f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{AXIS}" y2="{AXIS}"/>'
+        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle"><tspan font-style="italic">m/z</tspan></text>'
+        f'<text class="side" transform="translate(11 {MIDDLE - HALF / 2}) rotate(-90)" text-anchor="middle">measured</text>'
+        f'<text class="side" transform="translate(11 {MIDDLE + HALF / 2}) rotate(-90)" text-anchor="middle">predicted</text>'
+    )
+    return parts
+
+
+def _stems(xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign: int) -> list[str]:
+    """Weak peaks as one path a colour (small), the strongest one line each, with a tooltip."""
+    tall = set(np.argsort(-peaks[1], kind="stable")[:TIPPED].tolist())
+    parts = []
+    for hit, css in ((False, "stem"), (True, "stem hit")):
+        weak = [i for i in np.flatnonzero(hits == hit) if int(i) not in tall]
+        if weak:
+            path = "".join(f"M{xs[i]:.1f},{MIDDLE}v{sign * HALF * peaks[1][i]:.1f}" for i in weak)
+            parts.append(f'<path class="{css}" d="{path}"/>')
+        for i in np.flatnonzero(hits == hit):
+            if int(i) in tall:
+                tip = f"m/z {mz(peaks[0][i])}, {peaks[1][i]:.1%}{', matched' if hit else ', no partner'}"
+                parts.append(
+                    f'<path class="{css}" d="M{xs[i]:.1f},{MIDDLE}v{sign * HALF * peaks[1][i]:.1f}">'
+                    f"<title>{tip}</title></path>"
+                )
+    return parts
+
+
+def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
+    """m/z of the tallest peaks at their tips; one that would cover another moves outwards."""
+    wide, tall = 62.0, 14.0
+    placed: list[tuple[float, float]] = []
+    parts = []
+    for i in np.argsort(-peaks[1], kind="stable")[:LABELS]:
+        x = float(min(max(xs[i], LEFT + wide / 2), RIGHT - wide / 2))
+        y = MIDDLE + sign * (HALF * float(peaks[1][i]) + (5 if sign < 0 else 15))
+        while any(abs(x - px) < wide and abs(y - py) < tall for px, py in placed):
+            y += sign * tall
+        placed.append((x, y))
+        parts.append(f'<text class="peak" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{mz(peaks[0][i])}</text>')
+    return parts
