@@ -35,5 +35,7 @@ HEADS = Registry(
         "bidirectional": f"{_PREDICT}.heads.bidirectional:BidirectionalHead",
     },
 )
+#: Training loops, which lie above the models in the import order: a model's `fit` finds its loop here by name.
+TRAINERS = Registry("trainer", {"lightning": "mslitmus.train.loop:fit_trainable"})
 
-__all__ = ["ENCODERS", "HEADS", "MODELS"]
+__all__ = ["ENCODERS", "HEADS", "MODELS", "TRAINERS"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError, unknown_name
 
@@ -14,6 +14,22 @@ class Options(BaseModel):
     """Base of all option classes: frozen, no unknown key, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TrainingOptions(Options):
+    """Options of the one training loop (`mslitmus.train`), the same for every trained model."""
+
+    epochs: int = Field(30, ge=1, description="at most; the schedule is laid over all of them")
+    batch_size: int = Field(256, ge=1, description="spectra")
+    per_molecule: int = Field(8, ge=1, description="spectra of one molecule that stay together in a batch")
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the rate rises")
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    patience: int = Field(8, ge=1, description="evaluations without a better validation score before stopping")
+    evaluate_every: int = Field(1, ge=1, description="epochs; the last one is always evaluated")
+    val_limit: int = Field(2000, ge=1, description="validation spectra scored each time (fixed by the seed)")
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741

@@ -1,0 +1,22 @@
+"""Training: one loop for everything that learns by gradient, the model's own `fit` for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..models.protocol import FitContext, FitReport, Model
+
+
+def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
+    """Fit any model: the one entry point of studies. Torch is imported only for a model that offers batches."""
+    if hasattr(model, "train_batches"):
+        from .loop import fit_trainable
+
+        return fit_trainable(model, train, val, context)
+    return model.fit(train, val, context)
+
+
+__all__ = ["fit"]

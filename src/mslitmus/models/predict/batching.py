@@ -1,0 +1,132 @@
+"""Batches: spectra grouped so that each distinct molecule of a batch is encoded once.
+
+Everything is a flat array prepared once; a batch is gathered by index, without a Python loop over peaks or atoms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .conditioning import ConditionVocabulary
+from .features import FeatureStore, Featuriser, Ragged, gather_rows
+from .parts import Batch, FlatPeaks, TargetTable
+
+
+def flat_peaks(frame: pl.DataFrame, molecule: NDArray[np.int64]) -> FlatPeaks:
+    """The measured peaks of a SPECTRA frame."""
+    lengths = frame["mzs"].list.len().to_numpy().astype(np.int64)
+    filled = frame.filter(pl.col("mzs").list.len() > 0)
+    return FlatPeaks(
+        filled["mzs"].explode().to_numpy().astype(np.float64),
+        filled["intensities"].explode().to_numpy().astype(np.float32),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        frame["precursor_mz"].to_numpy().astype(np.float64),
+        molecule,
+    )
+
+
+def number_molecules(smiles: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Distinct SMILES in order of appearance, and the number of each row's."""
+    numbers: dict[str, int] = {}
+    rows = [numbers.setdefault(text, len(numbers)) for text in smiles]
+    return list(numbers), np.asarray(rows, np.int64)
+
+
+@dataclass(frozen=True)
+class SpectrumTable:
+    """All spectra of a fold, ready to be gathered.
+
+    Attributes:
+        features: of the distinct molecules.
+        molecule: (n,) each spectrum's molecule.
+        conditions: named arrays (n, …).
+        precursor_mz: (n,) Da.
+        targets: None for queries.
+    """
+
+    featuriser: Featuriser
+    features: Ragged
+    molecule: NDArray[np.int64]
+    conditions: Mapping[str, NDArray[Any]]
+    precursor_mz: NDArray[np.float64]
+    targets: TargetTable | None = None
+
+    @classmethod
+    def of(
+        cls, frame: pl.DataFrame, store: FeatureStore, vocabulary: ConditionVocabulary, targets: TargetTable | None
+    ) -> SpectrumTable:
+        distinct, molecule = number_molecules(frame["smiles"].to_list())
+        conditions = vocabulary.encode(frame)
+        precursor = frame["precursor_mz"].to_numpy().astype(np.float64)
+        return cls(store.featuriser, store.get(distinct), molecule, conditions, precursor, targets)
+
+    def __len__(self) -> int:
+        return len(self.molecule)
+
+    def batch(self, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+        """These spectra, their molecules once each."""
+        distinct, index = np.unique(self.molecule[rows], return_inverse=True)
+        molecules = self.featuriser.collate(self.features.take(distinct))
+        return Batch(
+            _tensors(molecules, device),
+            _tensor(index.astype(np.int64), device),
+            _tensors({name: values[rows] for name, values in self.conditions.items()}, device),
+            _tensor(self.precursor_mz[rows], device),
+            _tensors(self._targets(rows), device),
+        )
+
+    def _targets(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        if self.targets is None:
+            return {}
+        entries, starts = gather_rows(self.targets.offsets, rows)
+        columns = {name: values[entries] for name, values in self.targets.columns.items()}
+        return {**columns, "row": np.repeat(np.arange(len(rows)), np.diff(starts))}
+
+
+def _tensor(values: NDArray[Any], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]], device: torch.device | str) -> dict[str, Tensor]:
+    return {name: _tensor(np.asarray(values), device) for name, values in arrays.items()}
+
+
+def epoch_rows(molecule: NDArray[np.int64], batch_size: int, per_molecule: int, seed: int) -> list[NDArray[np.int64]]:
+    """One epoch of batches (arrays of row numbers), shuffled by `seed`.
+
+    The spectra of a molecule are dealt, in random order, into groups of at most `per_molecule` that stay together:
+    1 is a plain shuffle, a large number puts all spectra of a molecule into one batch. Every row comes exactly once.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(molecule))
+    order = order[np.argsort(molecule[order], kind="stable")]
+    sorted_molecules = molecule[order]
+    first = np.concatenate([[True], sorted_molecules[1:] != sorted_molecules[:-1]])
+    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    group = np.cumsum(first | (rank % per_molecule == 0)) - 1
+    shuffled = rng.permutation(group[-1] + 1)[group]
+    rows = order[np.argsort(shuffled, kind="stable")]
+    batches = max(1, round(len(rows) / batch_size))
+    return [np.sort(part) for part in np.array_split(rows, batches)]
+
+
+class EpochBatches:
+    """A sized iterable of the batches of one epoch."""
+
+    def __init__(self, table: SpectrumTable, rows: Sequence[NDArray[np.int64]], device: torch.device | str) -> None:
+        self.table, self.rows, self.device = table, rows, device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in self.rows:
+            yield self.table.batch(rows, self.device)

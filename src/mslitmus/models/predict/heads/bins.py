@@ -1,0 +1,201 @@
+"""What the binned heads share: which bins exist, where their peaks lie, targets, losses and peaks out.
+
+Bins are *entries* of one softmax: forward bins count m/z from 0, reverse bins count the neutral loss from the
+precursor. Only bins that hold peaks of enough training molecules exist, so that 0.1 Da costs little more than 1 Da.
+
+A peak's m/z comes out not at the centre of its bin but at the intensity-weighted mean of the training peaks there
+(forward: of m/z; reverse: of the loss, subtracted from the query's exact precursor m/z), so that a metric narrower
+than the bin is not lost beforehand. A bin without intensity falls back to its centre.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from ....errors import ModelError
+from ...options import Options
+from ..losses import LOSSES, SparseFit
+from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
+
+_HIDDEN = -1e4  # logit of an entry that cannot be
+_LOWEST = 8.0  # Da: no fragment is lighter
+
+
+class BinOptions(Options):
+    """Options of the binned heads."""
+
+    width: float = Field(0.1, ge=0.01, le=10, description="Da")
+    max_mz: float = Field(1005.0, gt=0, le=10_000, description="Da; peaks above are neither learned nor predicted")
+    min_molecules: int = Field(5, ge=1, description="training molecules that must show a bin for it to exist")
+    loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
+    power: float = Field(0.5, gt=0, le=1, description="intensities are learned to this power, and predicted undone")
+    mass_power: float = Field(0.0, ge=0, le=3, description="weighted-mse: weight (m/z / 100)^mass_power")
+    max_peaks: int = Field(128, ge=1, le=10_000, description="predicted, the most intense")
+    threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
+
+
+def occupied(
+    values: NDArray[np.float64], intensities: NDArray[np.float32], molecule: NDArray[np.int64], options: BinOptions
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """(bin numbers, positions in Da, summed intensity) of the bins that at least `min_molecules` molecules show.
+
+    values: (peaks,) m/z or loss in Da. Bin k covers [(k − ½) width, (k + ½) width).
+    """
+    bins = np.floor(values / options.width + 0.5).astype(np.int64)
+    pairs = np.unique(np.stack([bins, molecule], axis=1), axis=0)
+    numbers, shown = np.unique(pairs[:, 0], return_counts=True)
+    numbers = numbers[shown >= options.min_molecules]
+    at = np.searchsorted(numbers, bins)
+    kept = (at < len(numbers)) & (numbers[np.minimum(at, len(numbers) - 1)] == bins) if len(numbers) else at < 0
+    mass = np.bincount(at[kept], intensities[kept], minlength=len(numbers))
+    total = np.bincount(at[kept], intensities[kept] * values[kept], minlength=len(numbers))
+    positions = np.where(mass > 0, total / np.maximum(mass, 1e-30), numbers * options.width)
+    return numbers, positions, mass
+
+
+def _lookup(numbers: NDArray[np.int64], bins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Entry of each bin, −1 where it does not exist."""
+    if not len(numbers):
+        return np.full(len(bins), -1)
+    at = np.minimum(np.searchsorted(numbers, bins), len(numbers) - 1)
+    return np.where(numbers[at] == bins, at, -1)
+
+
+class BinHead(nn.Module):
+    """Forward entries, then reverse entries, in one softmax. Subclasses say which reverse entries there are."""
+
+    needs: ClassVar[frozenset[Provides]] = frozenset({"graph"})
+    Options: ClassVar[type[BinOptions]] = BinOptions
+
+    def __init__(self, options: BinOptions, width: int, vocabulary: dict[str, NDArray[Any]]) -> None:
+        """width: of the hidden vector; vocabulary: from `vocabulary`."""
+        super().__init__()
+        self.options = options
+        self.forward_bins, self.reverse_bins = vocabulary["forward_bins"], vocabulary["reverse_bins"]
+        self.n_forward = len(self.forward_bins)
+        positions = np.concatenate([vocabulary["forward_mz"], vocabulary["reverse_loss"]])
+        self.register_buffer("positions", torch.from_numpy(positions), persistent=False)
+        self.linear = nn.Linear(width, len(positions))
+        with torch.no_grad():  # starting from the mean training spectrum saves the first epochs
+            self.linear.bias.copy_(torch.from_numpy(vocabulary["prior"]))
+            self.linear.weight.mul_(0.5)
+
+    @classmethod
+    def reverse(cls, loss: NDArray[np.float64], peaks: FlatPeaks, options: Any) -> tuple[Any, Any, Any]:
+        """(bin numbers, losses in Da, intensity) of the reverse entries."""
+        raise ModelError(f"{cls.__name__} does not say what its reverse bins are", remedy="define `reverse`")
+
+    @classmethod
+    def vocabulary(cls, options: Any, peaks: FlatPeaks) -> dict[str, NDArray[Any]]:
+        """Bins that exist, their positions, and the logarithm of their share of the training intensity."""
+        peaks = _usable(peaks, options)
+        owner = peaks.owner
+        numbers, mz, forward_mass = occupied(peaks.mzs, peaks.intensities, peaks.molecule[owner], options)
+        losses, loss, reverse_mass = cls.reverse(peaks.precursor_mz[owner] - peaks.mzs, peaks, options)
+        if not len(numbers) + len(losses):
+            raise ModelError("no bin holds peaks of enough training molecules", remedy="lower head.min_molecules")
+        mass = np.concatenate([forward_mass, reverse_mass]) + 1e-3
+        prior = np.log(mass / mass.sum()).astype(np.float32)
+        return {"forward_bins": numbers, "forward_mz": mz, "reverse_bins": losses, "reverse_loss": loss, "prior": prior}
+
+    def targets(self, peaks: FlatPeaks) -> TargetTable:
+        """Peaks of one forward bin merged; columns: first, second (entries or −1), intensity (Σ = 1), weight."""
+        peaks, options = _usable(peaks, self.options), self.options
+        owner = peaks.owner
+        bins = np.floor(peaks.mzs / options.width + 0.5).astype(np.int64)
+        key = owner * (int(options.max_mz / options.width) + 10) + bins
+        _, first, group = np.unique(key, return_index=True, return_inverse=True)
+        summed = np.bincount(group, peaks.intensities)
+        mz = np.bincount(group, peaks.intensities * peaks.mzs) / np.maximum(summed, 1e-30)
+        owner, summed = owner[first], summed**options.power
+        loss_bins = np.floor((peaks.precursor_mz[owner] - mz) / options.width + 0.5).astype(np.int64)
+        forward, reverse = _lookup(self.forward_bins, bins[first]), _lookup(self.reverse_bins, loss_bins)
+        total = np.bincount(owner, summed, minlength=len(peaks.precursor_mz))
+        share = summed / np.maximum(total[owner], 1e-30)
+        reachable = (forward >= 0) | (reverse >= 0)
+        owner = owner[reachable]
+        columns = {
+            "first": forward[reachable],
+            "second": np.where(reverse >= 0, reverse + self.n_forward, -1)[reachable],
+            "intensity": share[reachable].astype(np.float32),
+            "weight": ((mz[reachable] / 100.0) ** options.mass_power).astype(np.float32),
+        }
+        counts = np.bincount(owner, minlength=len(peaks.precursor_mz))
+        return TargetTable(columns, np.concatenate([[0], np.cumsum(counts)]))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(spectra, width) → (spectra, entries)."""
+        out: Tensor = self.linear(hidden)
+        return out
+
+    def forward(self, hidden: Tensor, encoded: Encoded, batch: Batch) -> Tensor:
+        """Log-probabilities of the entries, (spectra, entries); entries above the precursor are out."""
+        precursor, width = batch.precursor_mz.unsqueeze(1), self.options.width
+        forward = self.positions[: self.n_forward] > precursor + 2 * width
+        reverse = self.positions[self.n_forward :] > precursor - _LOWEST
+        impossible = torch.cat([forward, reverse], dim=1)
+        return torch.log_softmax(self.logits(hidden).masked_fill(impossible, _HIDDEN), dim=1)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Mean over the batch of the chosen loss."""
+        t = batch.targets
+        first, second = self._at(output, t["row"], t["first"]), self._at(output, t["row"], t["second"])
+        log_q = torch.logaddexp(first, second).clamp(min=-30.0)
+        cross = torch.zeros_like(output[:, 0]).index_add(0, t["row"], 2 * (first + second).exp())
+        power = output.exp().square().sum(1) + cross
+        fit = SparseFit(t["row"], t["intensity"], log_q.exp(), log_q, power, t["weight"])
+        return LOSSES[self.options.loss](fit).mean()
+
+    @staticmethod
+    def _at(output: Tensor, row: Tensor, entry: Tensor) -> Tensor:
+        return output[row, entry.clamp(min=0)].masked_fill(entry < 0, _HIDDEN)
+
+    def peaks(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The most intense entries as peaks (row, m/z, intensity with the power undone)."""
+        count = min(self.options.max_peaks, output.shape[1])
+        log_p, entry = output.topk(count, dim=1)
+        row = torch.arange(len(output), device=output.device).unsqueeze(1).expand_as(entry)
+        position = self.positions[entry]
+        mz = torch.where(entry < self.n_forward, position, batch.precursor_mz.unsqueeze(1) - position)
+        return merge_peaks(row, mz, log_p.exp().double(), self.options)
+
+
+def merge_peaks(row: Tensor, mz: Tensor, p: Tensor, options: BinOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Forward and reverse entries that mean one peak become one: within a quarter of a bin of their left neighbour.
+
+    row, mz, p: (spectra, k). The merged peak sits at its strongest entry's m/z and holds the sum. Returns flat arrays,
+    base peak 1, without those below the threshold.
+    """
+    mz, order = mz.sort(dim=1)
+    p, row = p.gather(1, order), row.flatten()
+    apart = torch.ones_like(mz, dtype=torch.bool)
+    apart[:, 1:] = mz[:, 1:] - mz[:, :-1] > options.width / 4
+    group = apart.flatten().cumsum(0) - 1
+    mz, p = mz.flatten(), p.flatten()
+    groups = int(group[-1]) + 1 if len(group) else 0
+    total = p.new_zeros(groups).index_add(0, group, p)
+    top = p.new_zeros(groups).scatter_reduce(0, group, p, "amax")
+    strongest = p >= top[group]
+    place = mz.new_zeros(groups).scatter_reduce(0, group[strongest], mz[strongest], "amax", include_self=False)
+    owner = row.new_zeros(groups).scatter(0, group, row)
+    intensity = total ** (1.0 / options.power)
+    base = intensity.new_zeros(int(row[-1]) + 1 if len(row) else 0).scatter_reduce(0, owner, intensity, "amax")
+    intensity = intensity / base[owner].clamp(min=1e-300)
+    kept = intensity >= max(options.threshold, 1e-9)
+    return owner[kept], place[kept], intensity[kept]
+
+
+def _usable(peaks: FlatPeaks, options: BinOptions) -> FlatPeaks:
+    """Peaks with intensity, between the lightest fragment and the precursor (one bin above) or `max_mz`."""
+    owner = peaks.owner
+    top = np.minimum(peaks.precursor_mz[owner] + options.width, options.max_mz)
+    kept = (peaks.mzs >= _LOWEST) & (peaks.mzs <= top) & (peaks.intensities > 0)
+    counts = np.bincount(owner[kept], minlength=len(peaks.precursor_mz))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return FlatPeaks(peaks.mzs[kept], peaks.intensities[kept], offsets, peaks.precursor_mz, peaks.molecule)

@@ -1,0 +1,238 @@
+"""NeuralPredictor: any encoder × conditioning × any head, by name.
+
+    molecule → encoder → graph vector ┐
+    adduct, instrument, energy, m/z → conditioning ┴→ trunk → head → peaks
+
+Each distinct molecule of a batch is encoded once however many of its spectra the batch holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from ...errors import ConfigError, ModelError, unknown_name
+from ...provenance import table_hash, write_json
+from ...schemas import PREDICTED_SPECTRA, conform
+from .. import ENCODERS, HEADS, TRAINERS
+from ..options import Options, TrainingOptions, parse_options
+from ..protocol import FitContext, FitReport, Kind
+from .batching import EpochBatches, SpectrumTable, epoch_rows, flat_peaks, number_molecules
+from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary
+from .features import FeatureStore
+from .layers import ResidualBlock
+from .parts import Batch, check_pair
+
+_CHUNK = 1024  # spectra predicted at a time
+
+
+class TrunkOptions(Options):
+    """Options of what lies between encoder and head."""
+
+    width: int = Field(512, ge=8, le=8192)
+    layers: int = Field(2, ge=0, le=20, description="residual blocks")
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class NeuralOptions(Options):
+    """Options of `neural`. `encoder` and `head` are a name, or a mapping with `name` and that part's options."""
+
+    encoder: str | dict[str, Any] = "fingerprint"
+    head: str | dict[str, Any] = "binned"
+    conditioning: tuple[str, ...] = CONDITIONS
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    trunk: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """Batch → the head's output."""
+
+    def __init__(self, encoder: Any, conditioning: Conditioning, trunk: TrunkOptions, head: Any) -> None:
+        super().__init__()
+        self.encoder, self.conditioning, self.head = encoder, conditioning, head
+        self.enter = nn.Linear(encoder.width + conditioning.width, trunk.width)
+        self.trunk = nn.Sequential(
+            *(ResidualBlock(trunk.width, trunk.dropout) for _ in range(trunk.layers)), nn.LayerNorm(trunk.width)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        encoded = self.encoder(batch.molecules)
+        conditions = self.conditioning(batch.conditions, batch.size)
+        known = [conditions] if encoded.graph is None else [encoded.graph[batch.index], conditions]
+        hidden = self.trunk(torch.relu(self.enter(torch.cat(known, dim=1))))
+        output: Tensor = self.head(hidden, encoded, batch)
+        return output
+
+
+class NeuralPredictor:
+    """A trained spectrum predictor. The constructor refuses unknown names, options and impossible pairs."""
+
+    kind: Kind = "trained"
+    name = "neural"
+
+    def __init__(self, **options: Any) -> None:
+        where = f"model {self.name!r}"
+        self.options = parse_options(NeuralOptions, options, where=where)
+        self._encoder, self.encoder_options = _part("encoder", ENCODERS, self.options.encoder)
+        self._head, self.head_options = _part("head", HEADS, self.options.head)
+        check_pair(self._encoder, self._head)
+        for condition in self.options.conditioning:
+            if condition not in CONDITIONS:
+                raise unknown_name("condition", condition, CONDITIONS)
+        self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
+        self.trunk = parse_options(TrunkOptions, self.options.trunk, where="trunk")
+        self.training = parse_options(TrainingOptions, self.options.training, where="training")
+        self.network: Network
+        self._table: SpectrumTable | None = None
+        self._data_hash = ""
+        self._device = torch.device("cpu")
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
+        """Train with the one loop; see `mslitmus.train.fit`."""
+        report: FitReport = TRAINERS["lightning"](self, train, val, context)
+        return report
+
+    def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
+        """Fix vocabularies on the training fold, build the network, hold the training set as flat arrays."""
+        train = train.filter(pl.col("smiles").is_not_null() & (pl.col("mzs").list.len() > 0))
+        if train.is_empty():
+            raise ModelError(
+                "no training spectrum has a structure and peaks", remedy="check the split and the dataset's SMILES"
+            )
+        _, molecule = number_molecules(train["smiles"].to_list())
+        peaks = flat_peaks(train, molecule)
+        conditions = ConditionVocabulary.of(train)
+        self._build(conditions, HEADS[self._head].vocabulary(self.head_options, peaks), self._store(context))
+        targets = self.network.head.targets(peaks)
+        self._table = SpectrumTable.of(train, self.store, conditions, targets)
+        self.store.flush()
+        self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
+
+    def _store(self, context: FitContext | None) -> FeatureStore:
+        folder = None if context is None else context.cache or context.folder / "features"
+        return FeatureStore(ENCODERS[self._encoder].featuriser(self.encoder_options), folder)
+
+    def _build(self, conditions: ConditionVocabulary, bins: dict[str, NDArray[Any]], store: FeatureStore) -> None:
+        self.conditions, self.bins, self.store = conditions, bins, store
+        encoder = ENCODERS[self._encoder](self.encoder_options)
+        conditioning = Conditioning(self.options.conditioning, self.condition_options, conditions)  # type: ignore[arg-type]
+        head = HEADS[self._head](self.head_options, self.trunk.width, bins)
+        self.network = Network(encoder, conditioning, self.trunk, head)
+
+    def to(self, device: str) -> None:
+        """Move the network; batches follow."""
+        self._device = torch.device(device)
+        self.network.to(self._device)
+
+    def train_batches(self, order_seed: int) -> EpochBatches:
+        """One epoch, shuffled by this seed."""
+        if self._table is None:
+            raise ModelError("nothing prepared to train on", remedy="call fit")
+        rows = epoch_rows(self._table.molecule, self.training.batch_size, self.training.per_molecule, order_seed)
+        return EpochBatches(self._table, rows, self._device)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Scalar loss of one batch."""
+        loss: Tensor = self.network.head.loss(self.network(batch), batch)
+        return loss
+
+    def fingerprint(self) -> str:
+        """Hash of options and training data."""
+        text = json.dumps([self.described(), self._data_hash], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def described(self) -> dict[str, Any]:
+        """All options, defaults included."""
+        return {
+            "encoder": {"name": self._encoder, **self.encoder_options.model_dump()},
+            "head": {"name": self._head, **self.head_options.model_dump()},
+            "conditioning": list(self.options.conditioning),
+            "conditions": self.condition_options.model_dump(),
+            "trunk": self.trunk.model_dump(),
+            "training": self.training.model_dump(),
+        }
+
+    # -- prediction --------------------------------------------------------------------------------------------------
+
+    def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """PREDICTED_SPECTRA, one row a query, in the order asked. Streams in chunks sorted by molecule."""
+        if not hasattr(self, "network"):
+            raise ModelError("the model was not trained", remedy="call fit, or load a saved one")
+        order = queries.with_row_index("asked").sort("smiles", "identifier", maintain_order=True)
+        was_training = self.network.training
+        self.network.eval()
+        parts = [self._predict_chunk(order.slice(start, _CHUNK)) for start in range(0, order.height, _CHUNK)]
+        self.network.train(was_training)
+        if not parts:
+            return conform(queries.select("identifier", mzs=pl.lit(None), intensities=pl.lit(None)), PREDICTED_SPECTRA)
+        return conform(pl.concat(parts).sort("asked"), PREDICTED_SPECTRA)
+
+    @torch.no_grad()
+    def _predict_chunk(self, queries: pl.DataFrame) -> pl.DataFrame:
+        table = SpectrumTable.of(queries, self.store, self.conditions, None)
+        batch = table.batch(np.arange(queries.height), self._device)
+        row, mz, intensity = (t.cpu().numpy() for t in self.network.head.peaks(self.network(batch), batch))
+        order = np.lexsort((mz, row))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=queries.height))]).astype(np.int64)
+        columns = {"mzs": mz[order].astype(np.float64), "intensities": intensity[order].astype(np.float32)}
+        lists = [pl.Series(n, pa.LargeListArray.from_arrays(offsets, pa.array(v))) for n, v in columns.items()]
+        return queries.select("asked", "identifier").with_columns(lists)
+
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.network.parameters()) if hasattr(self, "network") else 0
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """options.json, vocabulary.json, bins.npz and weights.pt."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "options.json", self.described())
+        write_json(folder / "vocabulary.json", {"adducts": list(self.conditions.adducts)})
+        np.savez(folder / "bins.npz", **self.bins)
+        temporary = folder / f".weights.tmp{os.getpid()}"
+        torch.save({k: v.cpu() for k, v in self.network.state_dict().items()}, temporary)
+        os.replace(temporary, folder / "weights.pt")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A saved model. Raises ModelError if a file is missing or does not fit."""
+        try:
+            model = cls(**json.loads((folder / "options.json").read_text(encoding="utf-8")))
+            vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+            with np.load(folder / "bins.npz", allow_pickle=False) as stored:
+                bins = {name: stored[name] for name in stored.files}
+            model._build(ConditionVocabulary(tuple(vocabulary["adducts"])), bins, model._store(None))
+            model.network.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"not a saved model: {error}", where=str(folder), remedy="train again, or give the folder of a cell"
+            ) from error
+        model.network.eval()
+        return model
+
+
+def _part(kind: str, registry: Any, value: str | Mapping[str, Any]) -> tuple[str, Any]:
+    """Name and parsed options of an encoder or head."""
+    if isinstance(value, str):
+        name, options = value, {}
+    else:
+        options = dict(value)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(f"{kind} has no name", remedy=f"write {kind}: {{name: {next(iter(registry))}, …}}")
+    return name, parse_options(registry[name].Options, options, where=f"{kind} {name!r}")

@@ -1,0 +1,332 @@
+"""The one training loop: Lightning runs the epochs, the reported validation metric chooses the epoch and the stop.
+
+What a fold of training leaves in `context.folder/checkpoints`:
+
+- `last.ckpt`   everything that is needed to go on (weights, optimiser, step, history), after every epoch;
+- `best.pt`     weights of the epoch with the best validation score;
+- `fit.json`    fingerprint of options, data and seed: a checkpoint of something else is not resumed but replaced.
+
+All are written through temporary files, so that a kill costs at most the epoch under way. The order of the batches and
+every random number of an epoch follow from (seed, epoch): a resumed run ends with the same weights as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import polars as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from ..errors import ConfigError, ModelError
+from ..models.options import TrainingOptions
+from ..models.protocol import Epoch, FitContext, FitReport, Trainable
+from ..provenance import write_json
+
+_TARGETS = ("mzs", "intensities", "base_peak_intensity")
+
+
+def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
+    """Train `model` in place and return what happened; the model holds the best epoch's weights afterwards.
+
+    Raises ModelError where the loss is no number, ConfigError for a device that is not there; a KeyboardInterrupt
+    passes through with `last.ckpt` and `best.pt` usable.
+    """
+    started = time.perf_counter()
+    device = resolve_device(context.device)
+    if context.threads is not None:
+        torch.set_num_threads(context.threads)
+    _seed(context.seed)
+    model.prepare(train, context)
+    folder = context.folder / "checkpoints"
+    resume = _open_folder(folder, model.fingerprint(), context.seed)
+    keeper = _Keeper(model, _sample(val, model.training.val_limit, context.seed), context, folder, started)
+    with _quiet():
+        trainer = _trainer(model.training, keeper, device, context.folder)
+        model.network.to(device)
+        model.to(device)
+        _run(trainer, _Module(model, context.seed), keeper, resume)
+    best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
+    model.network.load_state_dict(best)
+    model.network.eval()
+    return keeper.report(len(val))
+
+
+def resolve_device(name: str) -> str:
+    """`auto` → `cuda` where there is one, else `cpu`. Raises ConfigError for what is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu" or (name == "cuda" and torch.cuda.is_available()):
+        return name
+    remedy = "use device: auto or cpu" if name == "cuda" else "devices are auto, cpu and cuda"
+    raise ConfigError(f"device {name!r} is not to be had here", remedy=remedy)
+
+
+def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
+    """Rate at this step of `steps`: linear warm-up, then cosine to zero, or constant (plateau lowers it by score)."""
+    warmup = options.warmup * steps
+    if step < warmup:
+        return options.learning_rate * (step + 1) / (warmup + 1)
+    if options.schedule != "cosine":
+        return options.learning_rate
+    done = (step - warmup) / max(1.0, steps - warmup)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class _Module(lightning.LightningModule):
+    """Lightning's view of a Trainable."""
+
+    def __init__(self, model: Trainable, seed: int) -> None:
+        super().__init__()
+        self.model, self.seed, self.network = model, seed, model.network
+        self.losses: list[Tensor] = []
+        self.factor = 1.0  # of a plateau schedule
+
+    def train_dataloader(self) -> Any:
+        return self.model.train_batches(_mix(self.seed, self.current_epoch))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the model's batches are made where they are used
+
+    def on_train_epoch_start(self) -> None:
+        _seed(_mix(self.seed, self.current_epoch))
+        self.losses = []
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        options: TrainingOptions = self.model.training
+        steps = options.epochs * self.trainer.num_training_batches
+        rate = learning_rate(options, self.global_step, int(steps)) * self.factor
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss: Tensor = self.model.loss(batch)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}",
+                remedy=f"lower training.learning_rate (now {self.model.training.learning_rate:g})",
+            )
+        self.losses.append(loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        options: TrainingOptions = self.model.training
+        return torch.optim.AdamW(
+            self.network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        )
+
+
+class _Keeper(Callback):
+    """After every epoch: score, history, best weights, checkpoint, and whether to stop."""
+
+    def __init__(self, model: Trainable, val: pl.DataFrame, context: FitContext, folder: Path, started: float) -> None:
+        self.model, self.val, self.context, self.folder = model, val, context, folder
+        self.queries = val.drop([name for name in _TARGETS if name in val.columns])
+        self.started, self.before = started, 0.0
+        self.history: list[Epoch] = []
+        self.best_epoch: int | None = None
+        self.best_score = -math.inf
+        self.waited = self.plateau = 0
+        self.factor = 1.0
+        self.stopped = ""
+        self.interrupted = False
+        self._epoch_started = started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": [self.best_epoch, self.best_score],
+            "waited": [self.waited, self.plateau, self.factor],
+            "stopped": self.stopped,
+            "seconds": self.elapsed,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = [Epoch(**epoch) for epoch in state_dict["history"]]
+        self.best_epoch, self.best_score = state_dict["best"]
+        self.waited, self.plateau, self.factor = state_dict["waited"]
+        self.stopped = state_dict["stopped"]
+        self.before = state_dict["seconds"]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of this call and of those it resumes."""
+        return self.before + time.perf_counter() - self.started
+
+    @property
+    def out_of_time(self) -> bool:
+        return self.context.max_seconds is not None and self.elapsed >= self.context.max_seconds
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        pl_module.factor = self.factor
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._epoch_started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.out_of_time:
+            trainer.should_stop = True
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self.interrupted = isinstance(exception, KeyboardInterrupt)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        options, epoch = self.model.training, trainer.current_epoch + 1
+        last = epoch >= options.epochs or self.out_of_time
+        score = self._score() if last or epoch % options.evaluate_every == 0 else None
+        loss = float(torch.stack(pl_module.losses).mean()) if pl_module.losses else math.nan
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        seconds = time.perf_counter() - self._epoch_started
+        self.history.append(Epoch(epoch, loss, score, rate, round(seconds, 3)))
+        if score is not None:
+            self._judge(score, epoch, options)
+        pl_module.factor = self.factor
+        self.context.progress(self._line(epoch, loss, score, seconds))
+        if self.out_of_time:
+            self.stopped = f"out of time ({self.context.max_seconds:g} s)"
+        elif self.waited >= options.patience:
+            self.stopped = f"no better validation score in {options.patience} evaluations"
+        elif epoch >= options.epochs:
+            self.stopped = f"all {options.epochs} epochs"
+        trainer.should_stop = bool(self.stopped)
+        _replace(self.folder / "last.ckpt", trainer.save_checkpoint)
+
+    def _score(self) -> float:
+        score = float(self.context.score(self.model.predict(self.queries), self.val))
+        if not math.isfinite(score):
+            raise ModelError(
+                f"the validation score is {score}", remedy="check that the validation fold holds measured peaks"
+            )
+        return score
+
+    def _judge(self, score: float, epoch: int, options: TrainingOptions) -> None:
+        if score > self.best_score:
+            self.best_score, self.best_epoch, self.waited, self.plateau = score, epoch, 0, 0
+            weights = {name: value.cpu() for name, value in self.model.network.state_dict().items()}
+            _replace(self.folder / "best.pt", lambda path: torch.save(weights, path))
+            return
+        self.waited += 1
+        self.plateau += 1
+        if options.schedule == "plateau" and self.plateau > options.patience // 3:
+            self.factor, self.plateau = self.factor / 2, 0
+
+    def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> str:
+        shown = "not scored" if score is None else f"val {score:.4f}{' *' if epoch == self.best_epoch else ''}"
+        return f"epoch {epoch}/{self.model.training.epochs}  loss {loss:.4f}  {shown}  {seconds:.1f} s"
+
+    def report(self, val_rows: int) -> FitReport:
+        """What happened, once training is over."""
+        notes = {"validation_spectra_scored": self.val.height, "validation_spectra": val_rows}
+        return FitReport(
+            seconds=round(self.elapsed, 3),
+            parameters=self.model.parameters(),
+            stopped=self.stopped,
+            best_epoch=self.best_epoch,
+            best_score=self.best_score,
+            history=tuple(self.history),
+            notes=notes,
+        )
+
+
+def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) -> None:
+    if resume is not None:
+        state = torch.load(resume, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
+        keeper.load_state_dict(state)
+        if keeper.stopped and not (keeper.stopped.startswith("out of time") and not keeper.out_of_time):
+            return  # finished before; only the report was asked for again
+        keeper.stopped = ""
+    try:
+        trainer.fit(module, ckpt_path=None if resume is None else str(resume))
+    except SystemExit:  # Lightning ends the process on Ctrl-C; the caller decides that
+        if keeper.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Path) -> Any:
+    return lightning.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        max_epochs=options.epochs,
+        min_epochs=0,
+        gradient_clip_val=options.clip,
+        callbacks=[keeper],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=str(folder),
+    )
+
+
+def _sample(val: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
+    """At most `limit` validation spectra, drawn by the seed from those that can be predicted and scored."""
+    usable = val.filter(pl.col("smiles").is_not_null() & (pl.col("mzs").list.len() > 0))
+    if usable.is_empty():
+        raise ModelError("the validation fold is empty", remedy="choose a split with a validation fold")
+    if usable.height <= limit:
+        return usable
+    rows = np.sort(np.random.default_rng(seed).choice(usable.height, limit, replace=False))
+    return usable[rows]
+
+
+def _open_folder(folder: Path, fingerprint: str, seed: int) -> Path | None:
+    """The checkpoint to resume, if the folder holds one of this very fit; another one's is removed."""
+    wanted = {"fingerprint": fingerprint, "seed": seed}
+    try:
+        same = json.loads((folder / "fit.json").read_text(encoding="utf-8")) == wanted
+    except (OSError, ValueError):
+        same = False
+    if same and (folder / "last.ckpt").exists() and (folder / "best.pt").exists():
+        return folder / "last.ckpt"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / "fit.json", wanted)
+    return None
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for code that uses the global generator
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning without banners, tips and advice."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
