@@ -1,13 +1,10 @@
 """Bond-cut fragments of a molecule: every connected atom set that a few cuts leave, found on bitmasks.
 
 One step cuts either one bond that no ring contains, or two bonds of one ring, so that the piece falls in two. `depth`
-steps are taken (fragments of fragments). On a connected piece both kinds of cut are found in one depth-first search:
-give each non-tree bond a random 64-bit label and each tree bond the XOR of the non-tree bonds that span it; then a
-bond labelled 0 is a bridge, and two bonds of equal label form a two-edge cut (cycle-space sampling, Pritchard &
-Thurimella, ACM Trans. Algorithms 2011, doi:10.1145/2000807.2000814). The pieces are XORs of subtree masks, so the work
-is linear in atoms plus pieces.
+steps are taken (fragments of fragments). The search itself is in `bond_cuts`; docs/fragmenter.md has measured figures.
 
-Combinatorial fragmentation for MS/MS: Heinonen et al. 2008 (FiD); Wolf et al. 2010 (MetFrag); Ridder et al. 2012 (MAGMa).
+Combinatorial fragmentation for MS/MS: Heinonen et al. 2008 (FiD); Wolf et al. 2010 (MetFrag); Ridder et al. 2012
+(MAGMa).
 """
 
 from __future__ import annotations
@@ -16,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import ChemistryError
+from .bond_cuts import describe, enumerate_pieces
 from .formula import ELECTRON, MASSES, Adduct, Formula, parse_adduct
 from .molecule import Mol, parse
 
@@ -87,9 +84,13 @@ class Fragments:
 
 
 def shift_limits(fragments: Fragments, max_shift: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Fewest and most hydrogens that a fragment may lose or gain: (low, high), each (n,)."""
-    room = fragments.cuts.astype(np.int64)
-    return -np.minimum(max_shift, room + 2), np.minimum(max_shift, room)
+    """Fewest and most hydrogens that a fragment may lose or gain: (low, high), each (n,).
+
+    From -(cuts + 1), one for each broken bond and one for the charge, to +1, or 0 for the whole molecule. Of the ranges
+    tried on Eawag, UFZ and BAFG, this one separates a molecule best from decoys of its mass (docs/fragmenter.md).
+    """
+    cuts = fragments.cuts.astype(np.int64)
+    return -np.minimum(max_shift, cuts + 1), np.minimum(max_shift, np.minimum(cuts, 1))
 
 
 def _constant_limits(fragments: Fragments, max_shift: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -129,10 +130,10 @@ def fragment(molecule: str | Mol, depth: int = 2, max_fragments: int = 50_000, *
             where=molecule if isinstance(molecule, str) else None,
             remedy="leave this molecule out, or give its fragments from elsewhere",
         )
-    masks, levels, truncated = _enumerate(
+    masks, levels, truncated = enumerate_pieces(
         graph.starts, graph.neighbours, graph.bonds_at, len(graph.ends), depth, max_fragments, ring_cuts
     )
-    counts, hydrogens, mass, breaks = _describe(
+    counts, hydrogens, mass, breaks = describe(
         masks, graph.element, len(graph.elements), graph.hydrogens, graph.masses, graph.ends, graph.kinds
     )
     cuts = breaks[:, :4].sum(1, dtype=np.int16)
@@ -212,192 +213,3 @@ def _mass(atom: Any, symbol: str) -> float:
 
 def _order_class(bond: Any) -> int:
     return 3 if bond.GetIsAromatic() else {2.0: 1, 3.0: 2}.get(bond.GetBondTypeAsDouble(), 0)
-
-
-@njit(cache=True)
-def _label(bond: int) -> np.uint64:
-    """splitmix64: a well-mixed 64-bit label of a bond."""
-    z = np.uint64(bond + 1) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True)
-def _search(
-    mask, root, starts, neighbours, bonds_at, parent_bond, place, cursor, label, sub, edge, edge_label, edge_sub
-):
-    """Depth-first search of the piece `mask`: fills edge[:k], edge_label, edge_sub and the component sub[root].
-
-    Returns k, the number of its bonds. `place` is the preorder number of an atom, 0 = not visited.
-    """
-    words = len(mask)
-    atoms = len(place)
-    place[:] = 0
-    label[:] = np.uint64(0)
-    sub[:] = np.uint64(0)
-    stack = np.empty(atoms, np.int32)
-    stack[0], top, clock, k = root, 0, 1, 0
-    place[root], cursor[root], parent_bond[root] = 1, starts[root], -1
-    sub[root, root // 64] = np.uint64(1) << np.uint64(root % 64)
-    while top >= 0:
-        v = stack[top]
-        if cursor[v] < starts[v + 1]:
-            u, b = neighbours[cursor[v]], bonds_at[cursor[v]]
-            cursor[v] += 1
-            if b == parent_bond[v] or not (mask[u // 64] >> np.uint64(u % 64)) & np.uint64(1):
-                continue
-            if place[u] == 0:
-                clock += 1
-                top += 1
-                stack[top] = u
-                place[u], cursor[u], parent_bond[u] = clock, starts[u], b
-                sub[u, u // 64] = np.uint64(1) << np.uint64(u % 64)
-            elif place[u] < place[v]:
-                code = _label(b)
-                label[v] ^= code
-                label[u] ^= code
-                edge[k], edge_label[k] = b, code
-                edge_sub[k, :] = np.uint64(0)
-                k += 1
-            continue
-        top -= 1
-        if top >= 0:
-            p = stack[top]
-            edge[k], edge_label[k] = parent_bond[v], label[v]
-            label[p] ^= label[v]
-            for w in range(words):
-                edge_sub[k, w] = sub[v, w]
-                sub[p, w] |= sub[v, w]
-            k += 1
-    return k
-
-
-@njit(cache=True)
-def _insert(table, masks, count, piece):
-    """Slot of `piece` in the hash table: its index if known, else -1 after claiming the slot for index `count`."""
-    size = np.uint64(len(table) - 1)
-    code = np.uint64(0)
-    for word in piece:
-        code = (code ^ word) * np.uint64(0xFF51AFD7ED558CCD)
-        code ^= code >> np.uint64(32)
-    slot = np.int64(code & size)
-    while table[slot] >= 0:
-        same = True
-        for w in range(len(piece)):
-            if masks[table[slot], w] != piece[w]:
-                same = False
-                break
-        if same:
-            return False
-        slot = np.int64(np.uint64(slot + 1) & size)
-    table[slot] = count
-    masks[count, :] = piece
-    return True
-
-
-@njit(cache=True)
-def _enumerate(starts, neighbours, bonds_at, bonds, depth, limit, ring_cuts):
-    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated)."""
-    atoms = len(starts) - 1
-    words = (atoms + 63) // 64
-    masks = np.zeros((limit + 1, words), np.uint64)
-    levels = np.zeros(limit + 1, np.int8)
-    size = 1024
-    while size < 2 * limit + 2:
-        size *= 2
-    table = np.full(size, -1, np.int32)
-    parent_bond, place = np.empty(atoms, np.int32), np.empty(atoms, np.int32)
-    cursor, label = np.empty(atoms, np.int32), np.empty(atoms, np.uint64)
-    sub, edge = np.empty((atoms, words), np.uint64), np.empty(bonds, np.int32)
-    edge_label, edge_sub = np.empty(bonds, np.uint64), np.empty((bonds, words), np.uint64)
-    piece, rest = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
-    for a in range(atoms):
-        piece[a // 64] |= np.uint64(1) << np.uint64(a % 64)
-    _insert(table, masks, 0, piece)
-    count, seen = 1, np.zeros(words, np.uint64)
-    for a in range(atoms):  # the parts of a salt or a mixture are pieces of no cut
-        if (seen[a // 64] >> np.uint64(a % 64)) & np.uint64(1):
-            continue
-        _search(
-            masks[0],
-            a,
-            starts,
-            neighbours,
-            bonds_at,
-            parent_bond,
-            place,
-            cursor,
-            label,
-            sub,
-            edge,
-            edge_label,
-            edge_sub,
-        )
-        seen |= sub[a]
-        count += _insert(table, masks, count, sub[a])
-    first, last = (1 if count > 1 else 0), count
-    for level in range(1, depth + 1):
-        for i in range(first, last):
-            root = 0
-            while not (masks[i, root // 64] >> np.uint64(root % 64)) & np.uint64(1):
-                root += 1
-            k = _search(
-                masks[i],
-                root,
-                starts,
-                neighbours,
-                bonds_at,
-                parent_bond,
-                place,
-                cursor,
-                label,
-                sub,
-                edge,
-                edge_label,
-                edge_sub,
-            )
-            for x in range(k):
-                for y in range(x, k):
-                    single = y == x
-                    if single != (edge_label[x] == 0) or (
-                        not single and (not ring_cuts or edge_label[x] != edge_label[y])
-                    ):
-                        if single:
-                            continue
-                        if edge_label[x] == 0:
-                            break
-                        continue
-                    for w in range(words):
-                        piece[w] = edge_sub[x, w] if single else edge_sub[x, w] ^ edge_sub[y, w]
-                        rest[w] = masks[i, w] ^ piece[w]
-                    for half in (piece, rest):
-                        if _insert(table, masks, count, half):
-                            levels[count] = level
-                            count += 1
-                            if count > limit:
-                                return masks[:limit].copy(), levels[:limit].copy(), True
-        first, last = last, count
-    return masks[:count].copy(), levels[:count].copy(), False
-
-
-@njit(cache=True)
-def _describe(masks, element, elements, hydrogens, masses, ends, kinds):
-    """Element counts, hydrogens, mass and broken bonds of every piece."""
-    n = len(masks)
-    counts, breaks = np.zeros((n, elements), np.int16), np.zeros((n, 6), np.int16)
-    hydrogen, mass = np.zeros(n, np.int16), np.zeros(n)
-    inside = np.zeros(len(masses), np.bool_)
-    for i in range(n):
-        for a in range(len(masses)):
-            inside[a] = (masks[i, a // 64] >> np.uint64(a % 64)) & np.uint64(1)
-            if inside[a]:
-                counts[i, element[a]] += 1
-                hydrogen[i] += hydrogens[a]
-                mass[i] += masses[a]
-        for b in range(len(ends)):
-            if inside[ends[b, 0]] != inside[ends[b, 1]]:
-                breaks[i, kinds[b, 0]] += 1
-                breaks[i, 4] += kinds[b, 1]
-                breaks[i, 5] += kinds[b, 2]
-    return counts, hydrogen, mass, breaks

@@ -1,0 +1,194 @@
+"""The fragmenter's kernels: pieces of a molecular graph as bitmasks, 64 atoms a word.
+
+On a connected piece, bridges and two-bond cuts come out of one depth-first search: give each non-tree bond a random
+64-bit label and each tree bond the XOR of the labels of the non-tree bonds that span it. Then a bond labelled 0 is a
+bridge, and two bonds of equal label form a two-edge cut (cycle-space sampling; Pritchard & Thurimella, ACM Trans.
+Algorithms 2011). Two unlike bonds share a label with probability 2^-64. The pieces themselves are XORs of subtree
+masks, so the work is linear in atoms plus pieces, but for comparing the labels of every two bonds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+
+
+@njit(cache=True)
+def _label(bond: int) -> Any:
+    """splitmix64: a well-mixed 64-bit label of a bond."""
+    z = np.uint64(bond + 1) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def _holds(mask: Any, atom: int) -> Any:
+    return (mask[atom // 64] >> np.uint64(atom % 64)) & _ONE
+
+
+@njit(cache=True)
+def _search(
+    mask: Any, root: int, starts: Any, neighbours: Any, bonds_at: Any, sub: Any, labels: Any, sides: Any
+) -> int:
+    """Depth-first search of the piece `mask` from atom `root`; returns k, the number of its bonds.
+
+    Fills `labels[:k]`, `sides[:k]` (the atoms below a tree bond, none for a non-tree bond) and `sub[root]`, all atoms
+    reached.
+    """
+    atoms = len(starts) - 1
+    place = np.zeros(atoms, np.int32)  # preorder number, 0 = not visited
+    cursor, came_by = np.empty(atoms, np.int32), np.empty(atoms, np.int32)
+    label, stack = np.zeros(atoms, np.uint64), np.empty(atoms, np.int32)
+    sub[:] = _ZERO
+    stack[0], top, clock, k = root, 0, 1, 0
+    place[root], cursor[root], came_by[root] = 1, starts[root], -1
+    sub[root, root // 64] = _ONE << np.uint64(root % 64)
+    while top >= 0:
+        v = stack[top]
+        if cursor[v] < starts[v + 1]:
+            u, bond = neighbours[cursor[v]], bonds_at[cursor[v]]
+            cursor[v] += 1
+            if bond == came_by[v] or not _holds(mask, u):
+                continue
+            if place[u] == 0:
+                clock += 1
+                top += 1
+                stack[top] = u
+                place[u], cursor[u], came_by[u] = clock, starts[u], bond
+                sub[u, u // 64] = _ONE << np.uint64(u % 64)
+            elif place[u] < place[v]:
+                labels[k] = _label(bond)
+                label[v] ^= labels[k]
+                label[u] ^= labels[k]
+                sides[k, :] = _ZERO
+                k += 1
+            continue
+        top -= 1
+        if top >= 0:
+            parent = stack[top]
+            labels[k] = label[v]
+            label[parent] ^= label[v]
+            for w in range(sub.shape[1]):
+                sides[k, w] = sub[v, w]
+                sub[parent, w] |= sub[v, w]
+            k += 1
+    return k
+
+
+@njit(cache=True)
+def _insert(table: Any, masks: Any, count: int, piece: Any) -> bool:
+    """Put `piece` at masks[count] unless the hash table knows it; True if it was new."""
+    size = np.uint64(len(table) - 1)
+    code = _ZERO
+    for word in piece:
+        code = (code ^ word) * np.uint64(0xFF51AFD7ED558CCD)
+        code ^= code >> np.uint64(32)
+    slot = np.int64(code & size)
+    while table[slot] >= 0:
+        same = True
+        for w in range(len(piece)):
+            if masks[table[slot], w] != piece[w]:
+                same = False
+                break
+        if same:
+            return False
+        slot = np.int64(np.uint64(slot + 1) & size)
+    table[slot] = count
+    masks[count, :] = piece
+    return True
+
+
+@njit(cache=True)
+def _split(mask: Any, k: int, labels: Any, sides: Any, ring_cuts: bool, table: Any, masks: Any, count: int) -> int:
+    """Add both pieces of every cut of `mask`; returns the new count, at most len(masks)."""
+    words = len(mask)
+    piece, rest = np.empty(words, np.uint64), np.empty(words, np.uint64)
+    for x in range(k):
+        bridge = labels[x] == _ZERO
+        for y in range(x, x + 1 if bridge else k):
+            if not bridge and (x == y or not ring_cuts or labels[x] != labels[y]):
+                continue
+            for w in range(words):
+                piece[w] = sides[x, w] if bridge else sides[x, w] ^ sides[y, w]
+                rest[w] = mask[w] ^ piece[w]
+            for half in (piece, rest):
+                if count < len(masks) and _insert(table, masks, count, half):
+                    count += 1
+    return count
+
+
+@njit(cache=True)
+def enumerate_pieces(
+    starts: Any, neighbours: Any, bonds_at: Any, bonds: int, depth: int, limit: int, ring_cuts: bool
+) -> Any:
+    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated), n ≤ limit.
+
+    The graph is CSR over atoms: `neighbours` and `bonds_at` from starts[a] to starts[a + 1]. The whole graph comes
+    first; the parts of a salt or mixture follow as pieces of no cut.
+    """
+    atoms = len(starts) - 1
+    words = (atoms + 63) // 64
+    masks, levels = np.zeros((limit + 1, words), np.uint64), np.zeros(limit + 1, np.int8)
+    size = 1024
+    while size < 2 * limit + 2:
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    sub, labels, sides = (
+        np.empty((atoms, words), np.uint64),
+        np.empty(bonds, np.uint64),
+        np.empty((bonds, words), np.uint64),
+    )
+    whole, seen = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
+    for a in range(atoms):
+        whole[a // 64] |= _ONE << np.uint64(a % 64)
+    _insert(table, masks, 0, whole)
+    count = 1
+    for a in range(atoms):
+        if not _holds(seen, a):
+            _search(masks[0], a, starts, neighbours, bonds_at, sub, labels, sides)
+            seen |= sub[a]
+            if count < limit and _insert(table, masks, count, sub[a]):
+                count += 1
+    first, last = (1 if count > 1 else 0), count
+    for level in range(1, depth + 1):
+        for i in range(first, last):
+            root = 0
+            while not _holds(masks[i], root):
+                root += 1
+            k = _search(masks[i], root, starts, neighbours, bonds_at, sub, labels, sides)
+            before, count = count, _split(masks[i], k, labels, sides, ring_cuts, table, masks, count)
+            levels[before:count] = level
+            if count > limit:
+                return masks[:limit].copy(), levels[:limit].copy(), True
+        first, last = last, count
+    return masks[:count].copy(), levels[:count].copy(), False
+
+
+@njit(cache=True)
+def describe(masks: Any, element: Any, elements: int, hydrogens: Any, masses: Any, ends: Any, kinds: Any) -> Any:
+    """Of every piece: element counts (n, e), hydrogens (n,), mass (n,), broken bonds by kind (n, 6).
+
+    `kinds` (b, 3) tells of each bond its order class 0 to 3, whether a ring holds it, whether it joins a heteroatom.
+    """
+    n = len(masks)
+    counts, breaks = np.zeros((n, elements), np.int16), np.zeros((n, 6), np.int16)
+    hydrogen, mass = np.zeros(n, np.int16), np.zeros(n)
+    inside = np.zeros(len(masses), np.bool_)
+    for i in range(n):
+        for a in range(len(masses)):
+            inside[a] = _holds(masks[i], a)
+            if inside[a]:
+                counts[i, element[a]] += 1
+                hydrogen[i] += hydrogens[a]
+                mass[i] += masses[a]
+        for b in range(len(ends)):
+            if inside[ends[b, 0]] != inside[ends[b, 1]]:
+                breaks[i, kinds[b, 0]] += 1
+                breaks[i, 4] += kinds[b, 1]
+                breaks[i, 5] += kinds[b, 2]
+    return counts, hydrogen, mass, breaks
