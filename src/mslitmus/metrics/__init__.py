@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from .ceiling import Ceiling, replicate_ceiling
+from .comparisons import compare
+from .intervals import cluster_bootstrap
 from .names import Metric, describe, parse_metric
 from .spectrum import score
+from .strata import stratify
+from .summary import add_skill, summarise
 
-__all__ = ["Metric", "describe", "parse_metric", "score"]
+__all__ = [
+    "Ceiling",
+    "Metric",
+    "add_skill",
+    "cluster_bootstrap",
+    "compare",
+    "describe",
+    "parse_metric",
+    "replicate_ceiling",
+    "score",
+    "stratify",
+    "summarise",
+]

@@ -58,7 +58,7 @@ def bin_peaks(mzs: Array, intensities: Array, width: float, max_mz: float = np.i
     index, where = np.unique(bin_index(mzs[keep], width), return_inverse=True)
     sums = np.zeros(index.size)
     np.add.at(sums, where, intensities[keep])
-    centres: Array = (index + 0.5) * width
+    centres: Array = np.asarray((index + 0.5) * width, np.float64)
     return centres, sums
 
 

@@ -1,0 +1,153 @@
+"""Where a model is good and where not: means by condition, with intervals over molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import polars as pl
+
+from ..errors import ConfigError
+from ..schemas import STRATA, conform
+from .intervals import AVERAGES, both_averages
+from .tables import average_seeds, by_queries, metric_columns, null_for_nan
+
+UNKNOWN = "unknown"
+OTHER = "other"
+ENERGY_EDGES = (10.0, 20.0, 30.0, 45.0, 60.0)
+MASS_EDGES = (200.0, 300.0, 400.0, 500.0, 700.0)
+SIMILARITY_EDGES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
+#: Adducts with a level of their own; the rest are `other`.
+TOP_ADDUCTS = 6
+
+
+def stratify(
+    scores: pl.DataFrame,
+    meta: pl.DataFrame,
+    metrics: Sequence[str] | None = None,
+    fold: str = "test",
+    average: str = "spectrum",
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pl.DataFrame:
+    """Mean and BCa interval of every model within each level of each stratum, in schema STRATA.
+
+    Args:
+        scores: as for `summary.summarise`; seeds are averaged per query first.
+        meta: one row an `identifier`; strata are made of the columns it has: `collision_energy` with
+            `collision_energy_kind` (kinds never share a level), `adduct`, `instrument_type`, `precursor_mz`, and
+            `similarity_to_train` (0 to 1; one value a query, or with a `split` column one a query and split).
+        average: `"spectrum"` or `"molecule"`, within the level.
+
+    A query that `meta` does not know, or that lacks the value, is in the level `unknown`, never dropped: the levels of
+    a stratum add up to all queries. Levels of one molecule have a mean and a null interval.
+    """
+    if average not in AVERAGES:
+        raise ConfigError(f"average {average!r} is not known", remedy="'spectrum' or 'molecule'")
+    metrics = metric_columns(scores, metrics)
+    merged = average_seeds(scores.filter(pl.col("fold") == fold), metrics)
+    keys = ["identifier", "split"] if "split" in meta.columns else ["identifier"]
+    wanted = [c for c in meta.columns if c not in merged.columns or c in keys]
+    merged = merged.join(meta.select(wanted).unique(keys, keep="first", maintain_order=True), on=keys, how="left")
+    rows: list[dict[str, object]] = []
+    for (split,), part in merged.group_by("split", maintain_order=True):
+        for stratum, columns, make in STRATUM_MAKERS:
+            if not set(columns) <= set(part.columns):
+                continue
+            levels = make(part)
+            named = part.with_columns(levels.alias("_level"))
+            for place, name in enumerate(_ordered(levels)):
+                members = named.filter(pl.col("_level") == name)
+                head = {"split": split, "stratum": stratum, "level": name, "order": place}
+                rows += _level_rows(members, metrics, head, average, resamples, seed, level)
+    return null_for_nan(conform(pl.DataFrame(rows, schema=dict(STRATA)), STRATA))
+
+
+def _level_rows(
+    members: pl.DataFrame,
+    metrics: Sequence[str],
+    head: dict[str, object],
+    average: str,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> list[dict[str, object]]:
+    rows = []
+    for queries in by_queries(members, metrics):
+        n, columns, m = queries.values.shape
+        values = queries.values.reshape(n, columns * m)
+        estimate = both_averages(values, queries.clusters, resamples, seed, level, (average,))[average]
+        for k, (model, _) in enumerate(queries.labels):
+            for j, metric in enumerate(metrics):
+                numbers = {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+                row = head | {"model": model, "metric": metric, "n_queries": n, "n_molecules": estimate.n_clusters}
+                rows.append(row | {name: array[k * m + j] for name, array in numbers.items()})
+    return rows
+
+
+def _ordered(levels: pl.Series) -> list[str]:
+    """Levels in the order of their Enum-like prefix: makers give categories in order, `other` and `unknown` last."""
+    present = set(levels.to_list())
+    return [name for name in levels.dtype.categories.to_list() if name in present]  # type: ignore[attr-defined]
+
+
+def _binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str, prefix: str = "") -> pl.Series:
+    """Level of each row by half-open bins [low, high) of a number."""
+    names = _bin_names(edges, unit, prefix)
+    value = pl.col(column).cast(pl.Float64).fill_nan(None)
+    place = pl.sum_horizontal([(value >= edge).cast(pl.Int64) for edge in edges])
+    label = pl.when(value.is_null()).then(pl.lit(UNKNOWN)).otherwise(_pick(place, names))
+    return frame.select(label.cast(pl.Enum([*names, UNKNOWN]))).to_series()
+
+
+def _bin_names(edges: Sequence[float], unit: str, prefix: str = "") -> list[str]:
+    texts = [f"{edge:g}" for edge in edges]
+    inner = [f"{low}–{high}" for low, high in pairwise(texts)]
+    return [f"{prefix}{text}{unit}" for text in (f"< {texts[0]}", *inner, f"≥ {texts[-1]}")]
+
+
+def _pick(place: pl.Expr, names: Sequence[str]) -> pl.Expr:
+    return place.replace_strict(dict(enumerate(names)), return_dtype=pl.String)
+
+
+def _energy(frame: pl.DataFrame) -> pl.Series:
+    """Energy bins, one set a kind: the number means something else for each (`schemas.ENERGY_KINDS`)."""
+    kinds = frame.get_column("collision_energy_kind")
+    tally = kinds.drop_nulls().value_counts(sort=True)
+    names: list[str] = []
+    label = pl.lit(UNKNOWN)
+    value = pl.col("collision_energy").cast(pl.Float64).fill_nan(None)
+    place = pl.sum_horizontal([(value >= edge).cast(pl.Int64) for edge in ENERGY_EDGES])
+    for kind in tally.get_column("collision_energy_kind").to_list():
+        own = _bin_names(ENERGY_EDGES, "", f"{kind} ")
+        names += own
+        known = (pl.col("collision_energy_kind") == kind) & value.is_not_null()
+        label = pl.when(known).then(_pick(place, own)).otherwise(label)
+    return frame.select(label.cast(pl.Enum([*names, UNKNOWN]))).to_series()
+
+
+def _named(frame: pl.DataFrame, column: str, top: int) -> pl.Series:
+    """The `top` most frequent values (of distinct queries) in falling order, then `other`, then `unknown`."""
+    unique = frame.unique("identifier", maintain_order=True).get_column(column).drop_nulls()
+    counts = unique.value_counts(name="n").sort(["n", column], descending=[True, False])
+    names = [str(v) for v in counts.get_column(column).to_list() if v not in (OTHER, UNKNOWN)][:top]
+    value = pl.col(column)
+    label = pl.when(value.is_null() | (value == UNKNOWN)).then(pl.lit(UNKNOWN))
+    label = label.when(value.is_in(names)).then(value).otherwise(pl.lit(OTHER))  # type: ignore[assignment]
+    return frame.select(label.cast(pl.Enum([*names, OTHER, UNKNOWN]))).to_series()
+
+
+_Maker = Callable[[pl.DataFrame], pl.Series]
+#: Stratum → the columns of `meta` it needs, and how its levels are made.
+STRATUM_MAKERS: tuple[tuple[str, tuple[str, ...], _Maker], ...] = (
+    ("energy", ("collision_energy", "collision_energy_kind"), _energy),
+    ("adduct", ("adduct",), lambda f: _named(f, "adduct", TOP_ADDUCTS)),
+    ("instrument", ("instrument_type",), lambda f: _named(f, "instrument_type", 10)),
+    ("precursor mass", ("precursor_mz",), lambda f: _binned(f, "precursor_mz", MASS_EDGES, " Da")),
+    (
+        "similarity to train",
+        ("similarity_to_train",),
+        lambda f: _binned(f, "similarity_to_train", SIMILARITY_EDGES, ""),
+    ),
+)

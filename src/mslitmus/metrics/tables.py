@@ -1,0 +1,110 @@
+"""How the statistics read a table of scores: which columns are metrics, seeds averaged, queries aligned over models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError, SchemaError
+from .names import parse_metric
+
+KEYS = ("split", "model", "seed", "fold", "identifier", "inchikey14", "predicted")
+
+
+class Queries(NamedTuple):
+    """Scores of several columns (model or model and seed) on the same n queries.
+
+    values (n, columns, metrics); predicted (n, columns); clusters (n,) molecule labels; identifiers (n,) sorted.
+    """
+
+    labels: list[tuple[str, int | None]]
+    values: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    clusters: NDArray[np.int64]
+    identifiers: pl.Series
+
+
+def metric_columns(scores: pl.DataFrame, metrics: Sequence[str] | None = None) -> list[str]:
+    """The metric columns to use: those named, else every column whose name is a metric's."""
+    if absent := [c for c in KEYS if c not in scores.columns]:
+        raise SchemaError(f"columns absent: {', '.join(absent)}", where="scores", remedy=f"needs {', '.join(KEYS)}")
+    if metrics is not None:
+        if lacking := [m for m in metrics if m not in scores.columns]:
+            raise SchemaError(f"metrics absent: {', '.join(lacking)}", where="scores", remedy="score them first")
+        return list(metrics)
+    return [name for name in scores.columns if name not in KEYS and _is_metric(name)]
+
+
+def _is_metric(name: str) -> bool:
+    try:
+        parse_metric(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def average_seeds(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """One row a (split, model, fold, identifier): the mean over seeds of every metric; `seed` becomes null.
+
+    Raises DataError where the seeds of a model were not scored on the same queries (a mean over fewer seeds for some).
+    """
+    keys = ["split", "model", "fold"]
+    merged = scores.group_by([*keys, "identifier"], maintain_order=True).agg(
+        pl.lit(None, dtype=pl.Int64).alias("seed"),
+        pl.col("inchikey14").first(),
+        pl.col("predicted").cast(pl.Float64).mean(),
+        pl.col(*metrics).mean(),
+        pl.len().alias("_rows"),
+    )
+    seeds = scores.group_by(keys).agg(pl.col("seed").n_unique().alias("_seeds"))
+    uneven = merged.join(seeds, on=keys).filter(pl.col("_rows") != pl.col("_seeds"))
+    if uneven.height:
+        row = uneven.row(0, named=True)
+        raise DataError(
+            f"{row['identifier']!r} has {row['_rows']} scores from {row['_seeds']} seeds",
+            where=f"scores of {row['model']} on {row['split']}/{row['fold']}",
+            remedy='score every seed on the same queries, once (missing="fail")',
+        )
+    return merged.drop("_rows")
+
+
+def by_queries(scores: pl.DataFrame, metrics: Sequence[str]) -> Iterable[Queries]:
+    """The columns (model, seed) of one split and fold, grouped by the set of queries they were scored on."""
+    groups: dict[tuple[int, int], list[tuple[tuple[str, int | None], pl.DataFrame]]] = {}
+    for key, part in scores.group_by("model", "seed", maintain_order=True):
+        part = part.sort("identifier")
+        ids = part.get_column("identifier")
+        if ids.is_duplicated().any():
+            raise DataError(f"{key[0]!r} has several scores of one query", where="scores", remedy="keep one a query")
+        signature = (part.height, hash(tuple(ids.to_list())))
+        groups.setdefault(signature, []).append(((str(key[0]), _seed(key[1])), part))
+    for columns in groups.values():
+        first = columns[0][1]
+        yield Queries(
+            [label for label, _ in columns],
+            np.stack([part.select(metrics).to_numpy() for _, part in columns], axis=1).astype(np.float64),
+            np.stack([part.get_column("predicted").cast(pl.Float64).to_numpy() for _, part in columns], axis=1),
+            cluster_codes(first),
+            first.get_column("identifier"),
+        )
+
+
+def _seed(value: object) -> int | None:
+    return None if value is None else int(str(value))
+
+
+def cluster_codes(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Molecule of each row as a code (n,); a row without `inchikey14` is a molecule of its own."""
+    label = frame.select(
+        pl.coalesce(pl.col("inchikey14").cast(pl.String), pl.lit("row ") + pl.col("identifier")).rank("dense")
+    )
+    return label.to_series().to_numpy().astype(np.int64)
+
+
+def null_for_nan(frame: pl.DataFrame) -> pl.DataFrame:
+    """Undefined is null in every table that leaves this package, never NaN."""
+    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
