@@ -13,9 +13,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from .errors import ConfigError, unknown_name
+from .errors import ConfigError, MissingExtraError, unknown_name
 
 PLUGIN_GROUP = "mslitmus.plugins"
+_MODELS_EXTRA = ("torch", "lightning", "torch_geometric")
 
 
 class Registry(Mapping[str, Any]):
@@ -54,7 +55,15 @@ class Registry(Mapping[str, Any]):
         if not isinstance(target, str):
             return target
         module, _, attribute = target.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if package == module.split(".")[0]:
+                raise
+            extra = "'mslitmus[models]'" if package in _MODELS_EXTRA else package
+            needs = f"{self.kind} {name!r} needs the package {package!r}, which is not installed"
+            raise MissingExtraError(needs, remedy=f"pip install {extra}") from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._all()

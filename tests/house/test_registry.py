@@ -6,7 +6,7 @@ import pytest
 
 from mslitmus import registry as module
 from mslitmus.cli.parts import REGISTRIES
-from mslitmus.errors import ConfigError
+from mslitmus.errors import ConfigError, MissingExtraError
 from mslitmus.registry import Registry
 
 
@@ -25,6 +25,12 @@ def test_a_taken_name_is_refused():
         r.register("binned", "c:d")
 
 
+def test_a_missing_package_says_what_to_install():
+    with pytest.raises(MissingExtraError, match="no_such_module") as caught:
+        Registry("encoder", {"gin": "no_such_module:GIN"})["gin"]
+    assert caught.value.remedy == "pip install no_such_module"
+
+
 def test_plugins_join(monkeypatch):
     entry = EntryPoint("encoder.mine", "pathlib:PurePath", module.PLUGIN_GROUP)
     monkeypatch.setattr(module, "entry_points", lambda group: [entry])
@@ -40,7 +46,6 @@ def test_every_listed_name_exists(kind):
     for name in r:
         try:
             assert r[name] is not None
-        except ModuleNotFoundError as error:
-            if kind not in ("models", "encoders", "heads"):
-                raise
-            pytest.skip(f"{error.name} is not installed")
+        except MissingExtraError as error:
+            assert kind in ("models", "encoders", "heads")
+            assert error.remedy == "pip install 'mslitmus[models]'"

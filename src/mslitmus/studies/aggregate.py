@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
 from ..audits import examine
 from ..audits.finding import RunTables
-from ..data.difficulty import nearest_train_similarity
 from ..metrics.ceiling import replicate_ceiling
 from ..metrics.comparisons import compare
 from ..metrics.strata import stratify
@@ -47,21 +48,16 @@ def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.
     scores, records = gather(run, study)
     kinds = {record["model"]: record["kind"] for record in records}
     resamples, seed = study.statistics.resamples, study.statistics.seed
-    bounds = {name: _bounds(parts, study) for name, parts in folds.items()}
+    bounds = {name: _bounds(parts, study.metrics) for name, parts in folds.items()}
     summary = summarise(scores, study.metrics, resamples=resamples, seed=seed)
     summary = add_skill(summary, kinds, {s: {m: b["value"] for m, b in of.items()} for s, of in bounds.items()})
     comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed)
-    strata = []
-    for name, parts in folds.items():
-        meta = parts["test"].select(*_META, "smiles", "inchikey14")
-        near = nearest_train_similarity(parts["train"], parts["test"])
-        meta = meta.join(near, on="inchikey14", how="left")
-        of_split = scores.filter((pl.col("split") == name) & (pl.col("fold") == "test"))
-        strata.append(stratify(of_split, meta, [study.primary_metric], resamples=resamples, seed=seed))
+    meta = pl.concat([_meta(run, name, parts["test"]) for name, parts in folds.items()])
+    strata = stratify(scores, meta, [study.primary_metric], resamples=resamples, seed=seed)
     write_parquet(run.root / "scores.parquet", scores)
     write_parquet(run.root / "summary.parquet", summary)
     write_parquet(run.root / "comparisons.parquet", comparisons)
-    write_parquet(run.root / "strata.parquet", pl.concat(strata))
+    write_parquet(run.root / "strata.parquet", strata)
     write_parquet(run.root / "examples.parquet", _examples(run, study, scores, folds))
     write_json(run.root / "bounds.json", bounds)
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
@@ -69,11 +65,16 @@ def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.
     write_json(run.root / "findings.json", [finding.to_json() for finding in found])
 
 
-def _bounds(parts: dict[str, pl.DataFrame], study: StudyConfig) -> dict[str, dict[str, Any]]:
+def _bounds(parts: Mapping[str, pl.DataFrame], metrics: list[str]) -> dict[str, dict[str, Any]]:
     """The ceiling of each metric: what replicates from another lab reach on the test fold's molecules."""
-    frame = pl.concat(list(parts.values()))
-    found = replicate_ceiling(frame, parts["test"]["identifier"].to_list(), study.metrics)
-    return {metric: dict(found[metric]) for metric in study.metrics if found.get(metric) is not None}
+    found = replicate_ceiling(pl.concat(list(parts.values())), parts["test"]["identifier"].to_list(), metrics)
+    return {metric: asdict(ceiling) for metric, ceiling in found.items() if ceiling is not None}
+
+
+def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
+    """The conditions of each test spectrum, and how near its molecule lies to the training fold."""
+    near = pl.read_parquet(run.nearest(split))
+    return test.select(*_META, "inchikey14").join(near, on="inchikey14", how="left").with_columns(split=pl.lit(split))
 
 
 def _examples(

@@ -5,20 +5,24 @@ Unknown keys, misspelt names and impossible combinations are refused with file, 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..data.protocols import PROTOCOLS
 from ..data.splits import SPLITS
 from ..errors import ConfigError, MslitmusError, unknown_name
 from ..metrics import parse_metric
 from ..models import MODELS
 from ..schemas import INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
+
+Named = TypeVar("Named", "SplitConfig", "ModelConfig", "StudyConfig")
 
 
 class Strict(BaseModel):
@@ -58,7 +62,8 @@ class SplitConfig(Strict):
     name: str = ""
     form: str | None = None
     seed: int = 0
-    protocol: Literal["nguyen"] | None = None
+    protocol: str | None = None
+    protocol_parameters: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -70,6 +75,13 @@ class SplitConfig(Strict):
     def _named(self) -> SplitConfig:
         if self.method not in SPLITS:
             raise ValueError(str(unknown_name("split", self.method, SPLITS)))
+        if self.protocol is not None and self.protocol not in PROTOCOLS:
+            raise ValueError(str(unknown_name("protocol", self.protocol, PROTOCOLS)))
+        if self.protocol is not None:
+            _checked_parameters(
+                f"parameter of protocol {self.protocol!r}", PROTOCOLS[self.protocol], self.protocol_parameters
+            )
+        _checked_parameters(f"parameter of split {self.method!r}", SPLITS[self.method], self.parameters)
         if not self.name:
             parts = [self.method, self.form, self.protocol]
             object.__setattr__(self, "name", "-".join(p for p in parts if p))
@@ -205,7 +217,14 @@ def dump(study: StudyConfig) -> str:
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _checked_name(config: Any) -> Any:
+def _checked_parameters(kind: str, function: Any, parameters: Mapping[str, Any]) -> None:
+    known = set(inspect.signature(function).parameters) - {"frame", "split", "seed", "form"}
+    for name in parameters:
+        if name not in known:
+            raise ValueError(str(unknown_name(kind, name, known)))
+
+
+def _checked_name(config: Named) -> Named:
     """Names become folder names."""
     if not config.name or any(c in config.name for c in '/\\:*?"<>|') or config.name.startswith("."):
         raise ValueError(f"name {config.name!r} cannot be a folder name; use letters, digits, '-', '_'")

@@ -24,6 +24,12 @@ class RunFolder:
     def split(self, name: str) -> Path:
         return self.root / "splits" / f"{name}.json"
 
+    def split_identity(self, name: str) -> Path:
+        return self.root / "splits" / f"{name}.identity"
+
+    def nearest(self, name: str) -> Path:
+        return self.root / "splits" / f"{name}.nearest.parquet"
+
     def cell(self, split: str, model: str, seed: int) -> Path:
         return self.root / "cells" / split / model / f"seed{seed}"
 
@@ -63,7 +69,7 @@ class RunFolder:
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Bind a cell's folder to what it computes. Raises RunError where it holds another cell under the same name."""
+    """Bind the folder of a cell or split to what it holds. Raises RunError where it holds another of that name."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "identity.json"
     wanted = json.loads(json.dumps(identity, sort_keys=True))
@@ -75,7 +81,9 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     if changed:
         what = ", ".join(f"{key} ({_short(found.get(key))} → {_short(wanted.get(key))})" for key in changed)
         remedy = "give the study another --name, or start again with --fresh"
-        raise RunError(f"this cell was computed with other settings: {what}", where=str(folder), remedy=remedy)
+        raise RunError(
+            f"this part of the run was computed with other settings: {what}", where=str(folder), remedy=remedy
+        )
 
 
 def read_json(path: Path) -> Any:

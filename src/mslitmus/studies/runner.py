@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ..data import store
-from ..data.difficulty import difficulty
-from ..data.protocols import apply_protocol
+from ..data.difficulty import MoleculeTable, difficulty, nearest_similarity
+from ..data.protocols import PROTOCOLS
 from ..data.simulate import simulated_dataset
 from ..data.splits import Split, make_split
-from ..errors import SplitError
-from ..provenance import environment, now, table_hash, write_json
+from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..tasks import TASKS
 from .aggregate import aggregate
 from .cells import Cell, compute
@@ -49,16 +49,17 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress) -> Path:
     progress(f"{study.data.name}: {frame.height:,} spectra of {frame['inchikey14'].n_unique():,} molecules take part")
     (folder.root / "config.yaml").write_text(dump(study), encoding="utf-8")
     licenses = {str(k): n for k, n in frame["license"].fill_null("not stated").value_counts(sort=True).iter_rows()}
-    selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": table_hash(frame)}
+    data_hash = table_hash(frame)
+    selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": data_hash}
     info = {**dataset.info, "name": study.data.name, "selected": {**selected, "licenses": licenses}}
     write_json(folder.root / "dataset.json", info)
     write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json()])
 
-    folds = {s.name: _split(s, frame, selected["hash"], folder, progress) for s in study.splits}
+    folds = {s.name: _split(s, study, frame, data_hash, folder, progress) for s in study.splits}
     cells = [(s, m, seed) for s in study.splits for m in study.models for seed in (m.seeds or study.seeds)]
     for number, (split, model, seed) in enumerate(cells, 1):
         label = f"[{number}/{len(cells)}] {split.name} · {model.name} · seed {seed}"
-        identity = read_json(folder.root / "splits" / f"{split.name}.identity" / "identity.json")["split"]
+        identity = digest(_split_identity(split, data_hash))
         cell = Cell(folder.cell(split.name, model.name, seed), split.name, identity, model, seed, folds[split.name])
         if not (cell.folder / "cell.json").exists():
             progress(label)
@@ -71,31 +72,43 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress) -> Path:
 
 
 def _split(
-    config: SplitConfig, frame: pl.DataFrame, data_hash: str, folder: RunFolder, progress: Progress
+    config: SplitConfig, study: StudyConfig, frame: pl.DataFrame, data_hash: str, folder: RunFolder, progress: Progress
 ) -> dict[str, pl.DataFrame]:
-    """The folds of one split; made once, then read from the run folder."""
-    settings = config.model_dump(mode="json")
-    claim(
-        folder.root / "splits" / f"{config.name}.identity", {"data": data_hash, "split": digest([data_hash, settings])}
-    )
+    """The folds of one split; made once with its difficulty, then read from the run folder."""
+    claim(folder.split_identity(config.name), _split_identity(config, data_hash))
     path = folder.split(config.name)
     if path.exists():
-        split = Split.load(path.parent, config.name)
-    else:
-        progress(f"split {config.name}")
-        split = make_split(frame, config.method, seed=config.seed, form=config.form, **config.parameters)
-        if config.protocol is not None:
-            split = apply_protocol(config.protocol, frame, split)
-        split.check(frame)
-        found = difficulty(frame, split, seed=config.seed)
-        split.save(path.parent, config.name)
-        write_json(path, {**read_json(path), "difficulty": found})
+        return Split.load(path.parent, config.name).apply(frame)
+    progress(f"split {config.name}")
+    split = make_split(
+        frame, config.method, seed=config.seed, form=config.form, dataset_hash=data_hash, **config.parameters
+    )
+    protocol = PROTOCOLS[config.protocol](frame, split, **config.protocol_parameters) if config.protocol else None
+    if protocol is not None:
+        protocol.check_leaderboard(model.model for model in study.models)
+        split = protocol.split
+        write_json(path.with_name(f"{config.name}.protocol.json"), protocol.record())
+    split.check(frame)
     parts = split.apply(frame)
-    if empty := [name for name in ("train", "val", "test") if parts.get(name, pl.DataFrame()).is_empty()]:
-        raise SplitError(
-            f"fold {empty[0]!r} is empty", where=f"split {config.name}", remedy="widen the data or the fractions"
-        )
+    molecules = MoleculeTable.of(frame)
+    write_parquet(folder.nearest(config.name), _nearest_train(molecules, parts))
+    split.save(path.parent, config.name, difficulty=difficulty(frame, split, seed=config.seed, molecules=molecules))
     return parts
+
+
+def _split_identity(config: SplitConfig, data_hash: str) -> dict[str, Any]:
+    """Everything that decides the folds."""
+    return {"data": data_hash, **config.model_dump(mode="json")}
+
+
+def _nearest_train(molecules: MoleculeTable, parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """`inchikey14`, `similarity_to_train`: Tanimoto of each test molecule to its nearest training molecule."""
+    known = molecules.table["inchikey14"]
+    test, train = (
+        np.flatnonzero(known.is_in(parts[fold]["inchikey14"].unique().implode())) for fold in ("test", "train")
+    )
+    bits = [np.unpackbits(molecules.fingerprints[rows], axis=1) for rows in (test, train)]
+    return pl.DataFrame({"inchikey14": known[test], "similarity_to_train": nearest_similarity(*bits)})
 
 
 def _sessions(folder: RunFolder, begun: str, seconds: float) -> list[dict[str, Any]]:
