@@ -111,7 +111,9 @@ def _charge(text: str) -> int | None:
 
 
 def _levels(frame: pl.DataFrame) -> pl.DataFrame:
-    if "ms_level" not in frame.columns:
+    if "ms_level" not in frame.columns or (
+        "ms_type" in frame.columns and frame["ms_level"].null_count() == frame.height
+    ):
         source = pl.col("ms_type") if "ms_type" in frame.columns else pl.lit(None, dtype=pl.String)
         frame = frame.with_columns(source.alias("ms_level"))
     return _map(frame, "ms_level", _level, pl.Int8)
