@@ -244,7 +244,7 @@ def test_strata_add_up():
     assert totals["stratum"].n_unique() == 5
     one = rows.filter((pl.col("model") == "a") & (pl.col("metric") == M))
     energy = one.filter(pl.col("stratum") == "energy")
-    assert energy["level"].to_list() == ["eV 10–20", "eV 20–30", "eV ≥ 60", "NCE 10–20", "unknown"]
+    assert energy["level"].to_list() == ["10–20 eV", "20–30 eV", "≥ 60 eV", "10–20 eV (NCE)", "unknown"]
     assert energy["order"].is_sorted()
     adducts = one.filter(pl.col("stratum") == "adduct")["level"].to_list()
     assert adducts[0] == "[M+H]+"

@@ -15,6 +15,8 @@ from .tables import average_seeds, by_queries, metric_columns, null_for_nan
 UNKNOWN = "unknown"
 OTHER = "other"
 ENERGY_EDGES = (10.0, 20.0, 30.0, 45.0, 60.0)
+#: Kinds whose `collision_energy` is in eV (converted where the kind is not eV itself, see `spectra.energy`).
+IN_EV = ("eV", "NCE", "ramp", "stepped")
 MASS_EDGES = (200.0, 300.0, 400.0, 500.0, 700.0)
 SIMILARITY_EDGES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
 #: Adducts with a level of their own; the rest are `other`.
@@ -87,24 +89,24 @@ def _level_rows(
 
 
 def _ordered(levels: pl.Series) -> list[str]:
-    """Levels in the order of their Enum-like prefix: makers give categories in order, `other` and `unknown` last."""
+    """The levels that occur, in the order of the Enum's categories: `other` and `unknown` last."""
     present = set(levels.to_list())
     return [name for name in levels.dtype.categories.to_list() if name in present]  # type: ignore[attr-defined]
 
 
-def _binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str, prefix: str = "") -> pl.Series:
+def _binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str) -> pl.Series:
     """Level of each row by half-open bins [low, high) of a number."""
-    names = _bin_names(edges, unit, prefix)
+    names = _bin_names(edges, unit)
     value = pl.col(column).cast(pl.Float64).fill_nan(None)
     place = pl.sum_horizontal([(value >= edge).cast(pl.Int64) for edge in edges])
     label = pl.when(value.is_null()).then(pl.lit(UNKNOWN)).otherwise(_pick(place, names))
     return frame.select(label.cast(pl.Enum([*names, UNKNOWN]))).to_series()
 
 
-def _bin_names(edges: Sequence[float], unit: str, prefix: str = "") -> list[str]:
+def _bin_names(edges: Sequence[float], unit: str) -> list[str]:
     texts = [f"{edge:g}" for edge in edges]
     inner = [f"{low}–{high}" for low, high in pairwise(texts)]
-    return [f"{prefix}{text}{unit}" for text in (f"< {texts[0]}", *inner, f"≥ {texts[-1]}")]
+    return [f"{text}{unit}" for text in (f"< {texts[0]}", *inner, f"≥ {texts[-1]}")]
 
 
 def _pick(place: pl.Expr, names: Sequence[str]) -> pl.Expr:
@@ -112,7 +114,8 @@ def _pick(place: pl.Expr, names: Sequence[str]) -> pl.Expr:
 
 
 def _energy(frame: pl.DataFrame) -> pl.Series:
-    """Energy bins, one set a kind: the number means something else for each (`schemas.ENERGY_KINDS`)."""
+    """Energy bins, one set a kind: the number means something else for each (`schemas.ENERGY_KINDS`), and an eV stated
+    is not an eV converted from NCE or averaged over a ramp."""
     kinds = frame.get_column("collision_energy_kind")
     tally = kinds.drop_nulls().value_counts(sort=True)
     names: list[str] = []
@@ -120,7 +123,8 @@ def _energy(frame: pl.DataFrame) -> pl.Series:
     value = pl.col("collision_energy").cast(pl.Float64).fill_nan(None)
     place = pl.sum_horizontal([(value >= edge).cast(pl.Int64) for edge in ENERGY_EDGES])
     for kind in tally.get_column("collision_energy_kind").to_list():
-        own = _bin_names(ENERGY_EDGES, "", f"{kind} ")
+        unit = " eV" if kind in IN_EV else ""
+        own = _bin_names(ENERGY_EDGES, unit if kind == "eV" else f"{unit} ({kind})")
         names += own
         known = (pl.col("collision_energy_kind") == kind) & value.is_not_null()
         label = pl.when(known).then(_pick(place, own)).otherwise(label)
