@@ -128,7 +128,7 @@ def derive_parent_mass(frame: pl.DataFrame) -> Outcome:
 
 
 def derive_precursor_formula(frame: pl.DataFrame) -> Outcome:
-    """Formula of the ion from formula and adduct, once per distinct pair; none where the adduct takes what is absent."""
+    """Formula of the ion from formula and adduct, once per distinct pair; none where the adduct takes what it lacks."""
     pairs = frame.select("formula", "adduct").drop_nulls().unique(maintain_order=True)
     ions = [_ion(*pair) for pair in pairs.rows()]
     table = pairs.with_columns(pl.Series("_ion", ions, dtype=pl.String))
