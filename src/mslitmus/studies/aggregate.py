@@ -73,7 +73,7 @@ def _bounds(parts: Mapping[str, pl.DataFrame], metrics: list[str]) -> dict[str, 
 
 def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
     """The conditions of each test spectrum, and how near its molecule lies to the training fold."""
-    near = pl.read_parquet(run.nearest(split))
+    near = pl.read_parquet(run.beside(split) / "nearest.parquet")
     return test.select(*_META, "inchikey14").join(near, on="inchikey14", how="left").with_columns(split=pl.lit(split))
 
 

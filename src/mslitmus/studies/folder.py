@@ -24,11 +24,9 @@ class RunFolder:
     def split(self, name: str) -> Path:
         return self.root / "splits" / f"{name}.json"
 
-    def split_identity(self, name: str) -> Path:
-        return self.root / "splits" / f"{name}.identity"
-
-    def nearest(self, name: str) -> Path:
-        return self.root / "splits" / f"{name}.nearest.parquet"
+    def beside(self, split: str) -> Path:
+        """Folder of what else belongs to a split: its identity, nearest training molecules, protocol."""
+        return self.root / "splits" / split
 
     def cell(self, split: str, model: str, seed: int) -> Path:
         return self.root / "cells" / split / model / f"seed{seed}"

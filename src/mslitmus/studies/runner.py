@@ -75,7 +75,7 @@ def _split(
     config: SplitConfig, study: StudyConfig, frame: pl.DataFrame, data_hash: str, folder: RunFolder, progress: Progress
 ) -> dict[str, pl.DataFrame]:
     """The folds of one split; made once with its difficulty, then read from the run folder."""
-    claim(folder.split_identity(config.name), _split_identity(config, data_hash))
+    claim(folder.beside(config.name), _split_identity(config, data_hash))
     path = folder.split(config.name)
     if path.exists():
         return Split.load(path.parent, config.name).apply(frame)
@@ -87,11 +87,11 @@ def _split(
     if protocol is not None:
         protocol.check_leaderboard(model.model for model in study.models)
         split = protocol.split
-        write_json(path.with_name(f"{config.name}.protocol.json"), protocol.record())
+        write_json(folder.beside(config.name) / "protocol.json", protocol.record())
     split.check(frame)
     parts = split.apply(frame)
     molecules = MoleculeTable.of(frame)
-    write_parquet(folder.nearest(config.name), _nearest_train(molecules, parts))
+    write_parquet(folder.beside(config.name) / "nearest.parquet", _nearest_train(molecules, parts))
     split.save(path.parent, config.name, difficulty=difficulty(frame, split, seed=config.seed, molecules=molecules))
     return parts
 
