@@ -178,6 +178,18 @@ def nearest_similarity(queries: NDArray[np.uint8], library: NDArray[np.uint8]) -
     return best
 
 
+def nearest_train_similarity(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+    """`inchikey14`, `similarity_to_train` (Tanimoto to the nearest train molecule, 0 to 1), one row a test molecule
+    with a structure. Morgan radius 2, 2048 bits; a molecule that is in train has 1."""
+    known = MoleculeTable.of(pl.concat([part.select("inchikey14", "smiles", "formula") for part in (train, test)]))
+    keys = known.table["inchikey14"]
+    rows = np.flatnonzero(keys.is_in(test["inchikey14"].drop_nulls().unique().implode()))
+    library = np.flatnonzero(keys.is_in(train["inchikey14"].drop_nulls().unique().implode()))
+    bits = np.unpackbits(known.fingerprints, axis=1)
+    best = nearest_similarity(bits[rows], bits[library])
+    return pl.DataFrame({"inchikey14": keys.gather(rows), "similarity_to_train": best.astype(np.float64)})
+
+
 def _nearest(packed: NDArray[np.uint8], test: NDArray[np.intp], train: NDArray[np.intp], of: int) -> dict[str, Any]:
     best = nearest_similarity(np.unpackbits(packed[test], axis=1), np.unpackbits(packed[train], axis=1))
     counts, edges = np.histogram(best, bins=BINS, range=(0.0, 1.0))
@@ -297,8 +309,8 @@ def ks_ratio(a: Mapping[str, Any], random: Mapping[str, Any]) -> dict[str, Any]:
     """KS of split `a` over KS of a random split, by property: {"ratio", "n_test", "n_test_random"} and their median.
 
     Molecules of a random split come into test in proportion to their spectra, so its KS is not a null value; a molecule
-    split may stand in for it. The ratio grows with n (the KS of a random split falls as 1/√n while that of a shifted one does not), so quote it
-    with the n that stand beside it. None where the random KS is 0 or either is undefined.
+    split may stand in for it. The ratio grows with n (the KS of a random split falls as 1/√n while that of a shifted
+    one does not), so quote it with the n that stand beside it. None where the random KS is 0 or either is undefined.
     """
     out: dict[str, Any] = {}
     for name in PROPERTIES:

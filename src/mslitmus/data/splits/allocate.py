@@ -27,7 +27,8 @@ def allocate(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -
     Groups come in seeded order. First pass: a group goes to the last fold (test), else the one before (val), if it
     fits into what that fold still lacks and is no more than `LARGEST_SHARE` of its target, so that no single scaffold
     makes a test set. Second pass: groups still in train fill what is lacking without that cap. The rest is train, and
-    so is every group larger than a held-out fold. A held-out fold that is still empty takes the group nearest to its
+    so is every group larger than a held-out fold; where the largest leaves too little, the held-out folds share the
+    rest in proportion. A held-out fold that is still empty takes the group nearest to its
     target in size. Raises SplitError for fewer groups than folds.
     """
     rest, *held_out = shares
@@ -37,7 +38,9 @@ def allocate(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -
             remedy="use more data or a split with smaller groups",
         )
     total = sum(sizes.values())
-    target = {name: shares[name] * total for name in reversed(held_out)}
+    outside = total - max(sizes.values())  # the largest group trains: held-out folds share what lies outside it
+    shrink = min(1.0, outside / (total * sum(shares[name] for name in held_out)))
+    target = {name: shrink * shares[name] * total for name in reversed(held_out)}
     lacking = dict(target)
     fold = dict.fromkeys(draw(sizes, seed), rest)
     for cap in (LARGEST_SHARE, 1.0):
