@@ -24,7 +24,7 @@ def denominators(tables: RunTables) -> list[Finding]:
                 severity="warning",
                 claim=f"{row['model']} skips {1 - row['coverage']:.1%} of the queries of split {row['split']}",
                 affected=skipped,
-                evidence=f"{skipped} of {row['n_queries']} test spectra lack a prediction; each scores 0 in every table",
+                evidence=f"{skipped} of {row['n_queries']} test spectra lack a prediction; each scores 0",
                 remedy="predict every query, or report coverage beside every number",
             )
         )

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..data.protocols import PROTOCOLS
-from ..data.splits import SPLITS
+from ..data.splits import SPLITS, check_settings
 from ..errors import ConfigError, MslitmusError, unknown_name
 from ..metrics import parse_metric
 from ..models import MODELS
@@ -75,13 +75,12 @@ class SplitConfig(Strict):
     def _named(self) -> SplitConfig:
         if self.method not in SPLITS:
             raise ValueError(str(unknown_name("split", self.method, SPLITS)))
-        if self.protocol is not None and self.protocol not in PROTOCOLS:
-            raise ValueError(str(unknown_name("protocol", self.protocol, PROTOCOLS)))
         if self.protocol is not None:
-            _checked_parameters(
-                f"parameter of protocol {self.protocol!r}", PROTOCOLS[self.protocol], self.protocol_parameters
-            )
-        _checked_parameters(f"parameter of split {self.method!r}", SPLITS[self.method], self.parameters)
+            _check_protocol(self.protocol, self.protocol_parameters)
+        try:
+            check_settings(self.method, self.form, self.parameters)
+        except MslitmusError as error:
+            raise ValueError(str(error)) from error
         if not self.name:
             parts = [self.method, self.form, self.protocol]
             object.__setattr__(self, "name", "-".join(p for p in parts if p))
@@ -217,11 +216,13 @@ def dump(study: StudyConfig) -> str:
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _checked_parameters(kind: str, function: Any, parameters: Mapping[str, Any]) -> None:
-    known = set(inspect.signature(function).parameters) - {"frame", "split", "seed", "form"}
-    for name in parameters:
-        if name not in known:
-            raise ValueError(str(unknown_name(kind, name, known)))
+def _check_protocol(name: str, parameters: Mapping[str, Any]) -> None:
+    if name not in PROTOCOLS:
+        raise ValueError(str(unknown_name("protocol", name, PROTOCOLS)))
+    known = set(inspect.signature(PROTOCOLS[name]).parameters) - {"frame", "split"}
+    for key in parameters:
+        if key not in known:
+            raise ValueError(str(unknown_name(f"parameter of protocol {name!r}", key, known)))
 
 
 def _checked_name(config: Named) -> Named:

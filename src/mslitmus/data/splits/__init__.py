@@ -5,7 +5,7 @@ A split is one function (see `split.Splitter`) in one file, and one line in `SPL
 
 from __future__ import annotations
 
-from .make import SPLITS, make_split
+from .make import SPLITS, check_settings, make_split
 from .split import FORMS, Assignment, Split, Splitter
 
-__all__ = ["FORMS", "SPLITS", "Assignment", "Split", "Splitter", "make_split"]
+__all__ = ["FORMS", "SPLITS", "Assignment", "Split", "Splitter", "check_settings", "make_split"]

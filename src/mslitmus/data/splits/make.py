@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -68,20 +69,26 @@ def make_split(
     if frame["identifier"].is_duplicated().any():
         twice = frame.filter(frame["identifier"].is_duplicated())["identifier"].min()
         raise SplitError(f"identifier {twice!r} occurs twice", remedy="identifiers must be unique in a dataset")
-    known = inspect.signature(splitter).parameters
+    params = check_settings(method, form, params)
+    rows = _readable(frame).sort("identifier")
+    made: Assignment = splitter(rows, seed=seed, **params)
+    return _record(made, rows, method, params.get("form"), seed, dataset_hash or table_hash(rows))
+
+
+def check_settings(method: str, form: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords to call the splitter with, before any data is read. Raises SplitError or ConfigError by name."""
+    known = inspect.signature(SPLITS[method]).parameters
     for name in params:
-        if name not in known or name in ("frame", "seed"):
+        if name not in known or name in ("frame", "seed", "form"):
             raise unknown_name(f"parameter of split {method!r}", name, set(known) - {"frame", "seed", "form"})
     if "form" in known:
-        params["form"] = check_form(form)
-    elif form is not None:
+        return {**params, "form": check_form(form)}
+    if form is not None:
         raise SplitError(
             f"split {method!r} has no form {form!r}",
             remedy="leave `form` out; lab, instrument, adduct and energy have two",
         )
-    rows = _readable(frame).sort("identifier")
-    made: Assignment = splitter(rows, seed=seed, **params)
-    return _record(made, rows, method, params.get("form"), seed, dataset_hash or table_hash(rows))
+    return dict(params)
 
 
 def check_form(form: str | None) -> str:

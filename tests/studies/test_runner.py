@@ -1,0 +1,158 @@
+"""A whole study on simulated data with the torch-free models: from file to report, cut anywhere, and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mslitmus import report
+from mslitmus.data import store
+from mslitmus.data.ledger import Ledger, LedgerEntry
+from mslitmus.errors import ConfigError, DataError, RunError
+from mslitmus.models.baselines.nearest_molecule import NearestMolecule
+from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
+from mslitmus.studies import runner
+from mslitmus.studies.config import StudyConfig
+
+STUDY = {
+    "name": "t",
+    "data": {"name": "few"},
+    "splits": [{"method": "molecule", "parameters": {"fractions": [0.6, 0.2, 0.2]}}, {"method": "random"}],
+    "models": ["precursor-only", "nearest-molecule"],
+    "metrics": ["cosine@0.1Da", "entropy@0.1Da"],
+    "primary_metric": "cosine@0.1Da",
+    "statistics": {"resamples": 100},
+}
+
+
+@pytest.fixture
+def few(tiny):
+    return store.save("few", tiny, Ledger((LedgerEntry("made", tiny.height),)), {"title": "few"})
+
+
+def run(folder: Path, **change):
+    lines: list[str] = []
+    study = StudyConfig.model_validate({**STUDY, **change})
+    runner.run(study, folder, progress=lines.append)
+    return lines
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    kept = ("*.parquet", "cell.json", "findings.json")
+    return {str(p.relative_to(folder)): p.read_bytes() for k in kept for p in sorted(folder.rglob(k))}
+
+
+def test_a_study_leaves_every_file(few, tmp_path):
+    run(tmp_path / "run")
+    for name, schema in (
+        ("summary", SUMMARY),
+        ("comparisons", COMPARISONS),
+        ("strata", STRATA),
+        ("examples", EXAMPLES),
+    ):
+        table = pl.read_parquet(tmp_path / "run" / f"{name}.parquet")
+        assert dict(table.schema) == dict(schema), name
+        assert table.height, name
+    scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
+    assert set(scores["fold"]) == {"val", "test"}
+    assert scores["predicted"].all()
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    assert [row["rule"] for row in ledger][:2] == ["made", "eligible_for_spectrum-prediction"]
+    assert report.build(tmp_path / "run").stat().st_size > 10_000
+
+
+def test_a_finished_run_is_not_computed_again(few, tmp_path, monkeypatch):
+    run(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    monkeypatch.setattr(NearestMolecule, "fit", None)  # would fail if it were called
+    monkeypatch.setattr(NearestMolecule, "predict", None)
+    lines = run(tmp_path / "run")
+    assert not [line for line in lines if "predicting" in line]
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("stage", ["fit", "predict"])
+def test_a_killed_run_continues(few, tmp_path, monkeypatch, stage):
+    run(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(NearestMolecule, stage, killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut")
+    assert (tmp_path / "cut" / "cells" / "molecule" / "precursor-only" / "seed0" / "cell.json").exists()
+    lines = run(tmp_path / "cut")
+    assert not [line for line in lines if "molecule · precursor-only" in line]
+    whole, cut = ({k: v for k, v in contents(tmp_path / f).items() if "cell.json" not in k} for f in ("whole", "cut"))
+    assert whole == cut
+
+
+def test_other_settings_are_refused_and_named(few, tmp_path):
+    run(tmp_path / "run")
+    models = ["precursor-only", {"model": "nearest-molecule", "options": {"precursor": "replace"}}]
+    with pytest.raises(RunError, match="options"):
+        run(tmp_path / "run", models=models)
+    splits = [{**STUDY["splits"][0], "seed": 1}, STUDY["splits"][1]]
+    with pytest.raises(RunError, match=r"seed \(0 → 1\)"):
+        run(tmp_path / "run", splits=splits)
+
+
+def test_other_metrics_are_only_scored_again(few, tmp_path, monkeypatch):
+    run(tmp_path / "run")
+    monkeypatch.setattr(NearestMolecule, "predict", None)
+    run(tmp_path / "run", metrics=["cosine@0.1Da", "cosine@1Da"])
+    assert "cosine@1Da" in pl.read_parquet(tmp_path / "run" / "scores.parquet").columns
+
+
+def test_fresh_forgets_and_spares_what_is_not_ours(few, tmp_path):
+    run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    runner.run(StudyConfig.model_validate({**STUDY, "seeds": [3]}), tmp_path, progress=lambda _: None, fresh=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0").exists()
+
+
+def test_filters_are_counted(few, tmp_path):
+    run(tmp_path / "run", data={"name": "few", "adducts": ["[M+H]+"]}, splits=["random"])
+    ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
+    row = next(r for r in ledger if r["rule"] == "keep_adduct")
+    assert row["dropped"] > 0
+    with pytest.raises(DataError, match="no record of 'few' is left after keep_adduct"):
+        run(tmp_path / "none", data={"name": "few", "adducts": ["[M+Ag]+"]})
+    with pytest.raises(DataError, match="licence 'GPL'"):
+        run(tmp_path / "none", data={"name": "few", "licenses": ["GPL"]})
+
+
+def test_an_absent_dataset_says_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match="massbank") as caught:
+        run(tmp_path / "run", data={"name": "massbank"})
+    assert "mslitmus data add massbank" in str(caught.value)
+
+
+def test_a_protocol_wants_its_look_up(few, tmp_path):
+    splits = [
+        {"method": "random", "protocol": "nguyen", "protocol_parameters": {"min_spectra": 1, "fragmented_share": 0}}
+    ]
+    with pytest.raises(ConfigError, match="nearest-molecule"):
+        run(tmp_path / "run", splits=splits, models=["precursor-only"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(few, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="cannot be written"):
+        run(tmp_path / "run")
+
+
+def test_damaged_cells_are_named(few, tmp_path):
+    run(tmp_path)
+    path = tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0" / "fit.json"
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"fit\.json"):
+        run(tmp_path)
