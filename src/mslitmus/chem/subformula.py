@@ -1,9 +1,10 @@
 """Peaks → sub-formulae of the precursor ion, for one spectrum or for a dataset.
 
 Of a peak's candidates the best is the one with the smallest error. Candidates whose error is within 0.00005 Da (half
-the last digit of a m/z with four decimals) of the smallest are tied; among those even-electron ions come before
-radicals, then lower charge, fewer heteroatoms (all atoms but C and H), smaller error. A peak with no candidate may be
-the isotope partner of an explained one (`isotopes.match_isotopes`); one with a candidate is never taken for an isotope.
+the last digit of a m/z with four decimals) of the smallest are tied; among those the whole ion comes first, then
+even-electron ions before radicals, then lower charge, fewer heteroatoms (all atoms but C and H), smaller error. A peak
+with no candidate may be the isotope partner of an explained one (`isotopes.match_isotopes`); one with a candidate is
+never taken for an isotope.
 """
 
 from __future__ import annotations
@@ -189,7 +190,8 @@ def _explain(
     theory = (table.mass[row] + hydrogen * MASSES["H"]) / z - sign * ELECTRON
     twice, counts = table.twice[row] - hydrogen, table.counts(row)
     hetero = counts[:, [column for column, element in enumerate(table.elements) if element != "C"]].sum(1)
-    order, best, others = _rank(peak, np.abs(mzs[peak] - theory), (twice - z) % 2, z, hetero)
+    part = (counts.sum(1) + hydrogen) < sum(table.limits) + table.hydrogens
+    order, best, others = _rank(peak, np.abs(mzs[peak] - theory), part, (twice - z) % 2, z, hetero)
     names, name = table.names(row, hydrogen)
     rows = np.zeros(len(peak), _ROW)
     for field, values in zip(_ROW.names or (), (peak, name, sign * z, theory, twice, 0, others, best), strict=True):
@@ -210,14 +212,17 @@ def _explain(
     return np.concatenate([rows[order], partners]), names
 
 
-def _rank(peak: Array, error: Array, radical: Array, z: Array, hetero: Array) -> tuple[Array, Array, Array]:
-    """Order of the candidates (best first within a peak), who is best, and how many others each has."""
+def _rank(peak: Array, error: Array, *plausibility: Array) -> tuple[Array, Array, Array]:
+    """Order of the candidates (best first within a peak), who is best, and how many others each has.
+
+    `plausibility`: keys that order the tied, the first counts most, smaller is better.
+    """
     if not len(peak):
         return peak, np.zeros(0, bool), peak
     first = np.flatnonzero(np.r_[True, peak[1:] != peak[:-1]])  # candidates come peak after peak
     size = np.diff(np.r_[first, len(peak)])
     tied = error <= np.repeat(np.minimum.reduceat(error, first), size) + _ROUNDING
-    order = np.lexsort((error, hetero, z, radical, ~tied, peak))
+    order = np.lexsort((error, *reversed(plausibility), ~tied, peak))
     best = np.zeros(len(peak), bool)
     best[order[first]] = True
     return order, best, np.repeat(size - 1, size)
