@@ -18,7 +18,7 @@ from ..chem.fragmenter import Fragments, fragment
 from ..chem.molecule import parse
 
 #: Raise it whenever a constant or an equation changes: saved simulated datasets of another version are made anew.
-LAW_VERSION = 1
+LAW_VERSION = 2
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _DECAY = 40.0  # of a fragment by its own weak bonds
 _CHANNELS = 4.0  # exponent of that decay
 _RADICAL = 0.06  # weight of odd-electron fragments
 _SHIFT_WIDTH = 0.65  # hydrogens
-_HIDDEN = 0.5  # sigma of the log-normal effect that no rule explains
+_HIDDEN = 0.7  # sigma of the log-normal effect that no rule explains
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def ion_model(structure: Structure, adduct: str, key: str) -> IonModel:
 
 def temperature(energy: float, precursor_mz: float, efficiency: float) -> float:
     """Effective temperature: heavier ions share the collision energy (eV) among more bonds."""
-    return 0.3 + 0.011 * efficiency * energy * 500.0 / (precursor_mz + 150.0)
+    return 0.3 + 0.021 * efficiency * energy * 500.0 / (precursor_mz + 150.0)
 
 
 def _retention(s: Structure, sites: Floats, cation: Floats | float) -> Floats:
