@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from .reading import ReadResult, iter_raw, read, read_batches, read_raw, sniff
 from .registry import FORMATS
+from .writing import write
 
-__all__ = ["FORMATS", "ReadResult", "iter_raw", "read", "read_batches", "read_raw", "sniff"]
+__all__ = ["FORMATS", "ReadResult", "iter_raw", "read", "read_batches", "read_raw", "sniff", "write"]

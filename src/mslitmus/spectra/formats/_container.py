@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from ...errors import FormatError
 from ._problems import Problems
@@ -88,7 +88,7 @@ class GzipStream:
 class _Guarded:
     """A zip member whose failures come out as FormatError."""
 
-    def __init__(self, raw: io.BufferedIOBase | zipfile.ZipExtFile, label: str) -> None:
+    def __init__(self, raw: IO[bytes], label: str) -> None:
         self._raw, self._label = raw, label
 
     def read(self, size: int) -> bytes:

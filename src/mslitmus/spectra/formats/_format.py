@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -18,13 +17,11 @@ class Format:
         title: for people, e.g. `Mascot generic format`.
         looks_like: does a file with these first bytes (line ends settled) hold this format?
         read: (sources, problems, batch, **options) → raw frames.
-        write: (frame, open temporary path) → None; absent for formats that are only read.
-        suffixes: file endings that `write` recognises.
+        suffixes: file endings that `write` recognises, none for formats that are only read.
     """
 
     name: str
     title: str
     looks_like: Callable[[bytes], bool]
     read: Callable[..., Iterator[pl.DataFrame]]
-    write: Callable[[pl.DataFrame, Path], None] | None = None
     suffixes: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ def _number(text, at, stop, bits, values, k):  # type: ignore[no-untyped-def]
             at += 1
         exponent, read = 0, 0
         while at < stop and 48 <= text[at] <= 57:
-            exponent = min(exponent * 10 + (np.int64(text[at]) - 48), 9999)
+            exponent = 9999 if exponent > 999 else exponent * 10 + (text[at] - 48)
             read += 1
             at += 1
         if read == 0:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import polars as pl
 
-from ._peaks import LINES, NOT_A_NUMBER, ODD, PAIRS, Parsed, list_series, parse_numbers
+from ...schemas import conform
+from ._peaks import FLAT, ODD, OK, Parsed, list_series, parse_numbers
 from ._problems import Problems, record_error
-from .keys import MISSING, OWN, RAW
+from .keys import HELPERS, MISSING, OWN, RAW, own_columns
 
 BATCH = 20_000
+IN_PARTNER, LENGTHS = 10, 11  # faults of records whose m/z and intensities stand apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,19 @@ class Rows:
     problems: Problems
     fields: list[Mapping[str, str]] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
+    partners: list[bytes] = field(default_factory=list)  # intensities, where they stand apart from the m/z
     places: list[Place] = field(default_factory=list)
     stated: list[int] = field(default_factory=list)
 
-    def add(self, place: Place, fields: Mapping[str, str], peaks: bytes, stated: int = -1) -> None:
-        """One record; `stated` is the number of peaks it claims, -1 where it claims none."""
+    def add(
+        self, place: Place, fields: Mapping[str, str], peaks: bytes, stated: int = -1, partner: bytes | None = None
+    ) -> None:
+        """One record; `stated` is the number of peaks it claims, -1 where it claims none.
+
+        With a `partner` the text holds the m/z and the partner the intensities: for all records of a file or for none.
+        """
+        if partner is not None:
+            self.partners.append(partner)
         self.fields.append(fields)
         self.texts.append(peaks)
         self.places.append(place)
@@ -50,18 +61,38 @@ class Rows:
     def __len__(self) -> int:
         return len(self.fields)
 
-    def finish(self) -> pl.DataFrame:
-        """The frame of the sound records; the builder is empty afterwards."""
-        parsed = parse_numbers(self.texts, self.layout)
+    def finish(self) -> Iterator[pl.DataFrame]:
+        """Frames of the sound records: raw, or complete where mslitmus wrote the record. Empties the builder."""
+        parsed = self._parse()
         keep = self._sound(parsed)
         mzs, intensities, counts = parsed.values[0::2], parsed.values[1::2], parsed.counts // 2
         if not keep.all():
             peak_keep = np.repeat(keep, counts)
             mzs, intensities, counts = mzs[peak_keep], intensities[peak_keep], counts[keep]
+        mzs, intensities = sort_peaks(mzs, intensities, counts, self.problems)
         fields = [f for f, kept in zip(self.fields, keep.tolist(), strict=True) if kept]
-        frame = assemble(fields, mzs, intensities, counts)
-        self.fields, self.texts, self.places, self.stated = [], [], [], []
-        return frame
+        self.fields, self.texts, self.partners, self.places, self.stated = [], [], [], [], []
+        row, peak = 0, 0
+        for own, run in groupby(fields, key=lambda f: OWN in f):
+            members = list(run)
+            run_counts = counts[row : row + len(members)]
+            stop = peak + int(run_counts.sum())
+            yield assemble(members, mzs[peak:stop], intensities[peak:stop], run_counts, own=own)
+            row, peak = row + len(members), stop
+
+    def _parse(self) -> Parsed:
+        """Numbers as m/z and intensity alternating, whatever the layout."""
+        if not self.partners:
+            return parse_numbers(self.texts, self.layout)
+        first, second = parse_numbers(self.texts, FLAT), parse_numbers(self.partners, FLAT)
+        sound = (first.state == OK) & (second.state == OK) & (first.counts == second.counts)
+        counts = np.where(sound, first.counts, 0)
+        values = np.empty(2 * int(counts.sum()))
+        values[0::2] = first.values[np.repeat(sound, first.counts)]
+        values[1::2] = second.values[np.repeat(sound, second.counts)]
+        state = np.where(first.state != OK, first.state, np.where(second.state != OK, IN_PARTNER, second.state))
+        state = np.where((state == OK) & ~sound, LENGTHS, state)
+        return Parsed(values, 2 * counts, state, np.where(first.state != OK, first.where, second.where))
 
     def _sound(self, parsed: Parsed) -> np.ndarray:
         """Boolean mask of the records to keep; every other one is reported."""
@@ -93,14 +124,17 @@ class Rows:
         return keep
 
     def _report_fault(self, row: int, state: int, offset: int) -> None:
-        text = self.texts[row]
+        if state == LENGTHS:
+            self._report(row, "m/z and intensities differ in number", 0, "write one intensity for every m/z")
+            return
+        text = self.partners[row] if state == IN_PARTNER else self.texts[row]
         lines = text[:offset].count(b"\n")
         begin = text.rfind(b"\n", 0, offset) + 1
         end = text.find(b"\n", offset)
         shown = text[begin : len(text) if end < 0 else end].decode("utf-8", "replace").strip()[:80]
         if state == ODD:
             self._report(row, f"a peak line with an odd number of columns: {shown!r}", lines, "write m/z and intensity")
-        elif state == NOT_A_NUMBER:
+        else:
             token = text[offset : offset + 30].split(b"\n")[0].split()
             word = token[0].decode("utf-8", "replace") if token else ""
             self._report(row, f"{word!r} is not a number in the peak line {shown!r}", lines, _number_hint(word, shown))
@@ -112,6 +146,20 @@ class Rows:
         if hint:
             error.remedy = hint
         self.problems.report(error)
+
+
+def sort_peaks(
+    mzs: np.ndarray, intensities: np.ndarray, counts: np.ndarray, problems: Problems
+) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks ascending in m/z within each record; the sort is stable and noted."""
+    falling = np.flatnonzero(np.diff(mzs) < 0) + 1
+    falling = falling[~np.isin(falling, np.cumsum(counts))]
+    if not len(falling):
+        return mzs, intensities
+    owner = np.repeat(np.arange(len(counts)), counts)
+    problems.note("spectra with peaks out of order, sorted", len(np.unique(owner[falling])))
+    order = np.lexsort((mzs, owner))
+    return mzs[order], intensities[order]
 
 
 def _sign_rule(mz: float, intensity: float) -> str:
@@ -139,28 +187,19 @@ def _line_of_peak(text: bytes, nth: int) -> int:
 
 
 def assemble(
-    fields: list[Mapping[str, str]], mzs: np.ndarray, intensities: np.ndarray, counts: np.ndarray
+    fields: list[Mapping[str, str]], mzs: np.ndarray, intensities: np.ndarray, counts: np.ndarray, *, own: bool = False
 ) -> pl.DataFrame:
-    """Columns of text fields (cast to their types) and peak lists of `counts[r]` peaks each.
+    """Columns of text fields, cast to their types, and peak lists of `counts[r]` peaks each.
 
-    Adds the boolean column `own` where records were written by mslitmus (they carry its schema mark).
+    Args:
+        own: the records were written by mslitmus: every schema column is taken verbatim. Else the columns of
+            `keys.RAW`, with intensities as recorded.
     """
-    columns: dict[str, pl.Series] = {}
-    own = [OWN in f for f in fields]
-    names = list(RAW)
-    for name in names:
-        columns[name] = pl.Series(name, [f.get(name) for f in fields], dtype=pl.String)
-    frame = pl.DataFrame(columns).with_columns(
-        pl.when(pl.col(name).str.strip_chars().is_in(MISSING))
-        .then(None)
-        .otherwise(pl.col(name).str.strip_chars())
-        .alias(name)
-        for name in names
-    )
+    peaks = list_series("mzs", mzs, counts), list_series("intensities", intensities, counts)
+    if own:
+        return conform(pl.DataFrame([*own_columns(fields), *peaks]))
+    frame = pl.DataFrame([pl.Series(name, [f.get(name) for f in fields], dtype=pl.String) for name in RAW])
+    stripped = {name: pl.col(name).str.strip_chars() for name in RAW}
+    frame = frame.with_columns(pl.when(~text.is_in(MISSING)).then(text).alias(name) for name, text in stripped.items())
     frame = frame.with_columns(expression.alias(name) for name, expression in RAW.items() if expression is not None)
-    return frame.with_columns(
-        list_series("mzs", mzs, counts), list_series("intensities", intensities, counts), pl.Series("own", own)
-    )
-
-
-__all__ = ["BATCH", "LINES", "PAIRS", "Place", "Rows", "assemble"]
+    return frame.drop(HELPERS).with_columns(*peaks)

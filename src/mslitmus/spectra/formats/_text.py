@@ -62,7 +62,7 @@ def text_blocks(source: Source, problems: Problems) -> Iterator[bytes]:
 def split_records(source: Source, problems: Problems, end: bytes) -> Iterator[tuple[int, bytes, bool]]:
     """Cut text at every occurrence of `end` (which begins with a line feed).
 
-    Yields (line number of the first byte, text up to `end`, complete). Only what follows the last `end` is not complete.
+    Yields (line number of the first byte, text up to `end`, complete): only what follows the last `end` is incomplete.
     """
     line, rest = 1, b""
     for block in text_blocks(source, problems):

@@ -12,8 +12,9 @@ import polars as pl
 
 from ._container import Source
 from ._format import Format
+from ._peaks import LINES
 from ._problems import Problems, record_error
-from ._rows import BATCH, LINES, Place, Rows
+from ._rows import BATCH, Place, Rows
 from ._text import decode, split_records
 
 #: Tag → column; the first value of a repeated tag wins.
@@ -71,9 +72,9 @@ def read(sources: Iterable[Source], problems: Problems, batch: int = BATCH, **_:
                 continue
             _add(rows, source.label, line, text, problems)
             if len(rows) >= batch:
-                yield rows.finish()
+                yield from rows.finish()
     if len(rows):
-        yield rows.finish()
+        yield from rows.finish()
 
 
 def _accession(text: bytes) -> str | None:

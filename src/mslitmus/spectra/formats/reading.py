@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ...errors import FormatError, unknown_name
+from ...schemas import SPECTRA
 from ._container import Source, sources
 from ._format import Format
 from ._problems import Problems
@@ -97,12 +99,43 @@ def _nothing(path: str | Path) -> FormatError:
     )
 
 
+class _Identifiers:
+    """Every spectrum gets an identifier that is unique within one reading."""
+
+    def __init__(self, path: Path, problems: Problems) -> None:
+        self._stem, self._problems = path.name.split(".")[0] or "spectrum", problems
+        self._seen: set[str] = set()
+        self._row = 0
+
+    def settle(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Missing identifiers become `file-7`, repeated ones `name#2`; both are noted."""
+        given = frame["identifier"].to_list()
+        out = []
+        for name in given:
+            self._row += 1
+            chosen = name or f"{self._stem}-{self._row}"
+            if chosen in self._seen:
+                nth = 2
+                while f"{chosen}#{nth}" in self._seen:
+                    nth += 1
+                chosen = f"{chosen}#{nth}"
+            self._seen.add(chosen)
+            out.append(chosen)
+        if out == given:
+            return frame
+        missing = given.count(None)
+        self._problems.note("spectra without an identifier, numbered", missing)
+        changed = sum(old != new for old, new in zip(given, out, strict=True))
+        self._problems.note("repeated identifiers, numbered", changed - missing)
+        return frame.with_columns(pl.Series("identifier", out))
+
+
 def iter_raw(
     path: str | Path,
     problems: Problems,
     format: str | None = None,
     batch: int = BATCH,
-    **options: object,
+    **options: Any,
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """(format, raw frame) batches before harmonisation; problems go to `problems`.
 
@@ -115,7 +148,7 @@ def iter_raw(
             return wanted.name
         return UNKNOWN if wanted else _known(source.head)
 
-    seen, unknown = False, None
+    seen, unknown, names = False, None, _Identifiers(Path(path), problems)
     for name, group in groupby(sources(Path(path), problems), key=kind):
         if name == UNKNOWN:
             for source in group:
@@ -128,7 +161,8 @@ def iter_raw(
         for source in group:  # groupby hands over lazily: the reader pulls the rest of the group itself
             seen = True
             for frame in _format(name).read(chain([source], group), problems, batch, **options):
-                yield name, frame
+                if len(frame):
+                    yield name, names.settle(frame)
     if not seen and not problems.errors:
         if unknown is None:
             problems.report(_nothing(path))
@@ -136,7 +170,7 @@ def iter_raw(
             problems.report(_strange(unknown))
 
 
-def read_raw(path: str | Path, format: str | None = None, on_error: str = "raise", **options: object) -> ReadResult:
+def read_raw(path: str | Path, format: str | None = None, on_error: str = "raise", **options: Any) -> ReadResult:
     """As `read`, before metadata are harmonised: text as the source wrote it, peaks as recorded."""
     problems = Problems(on_error)
     parts = list(iter_raw(path, problems, format, **options))
@@ -150,21 +184,24 @@ def read_batches(
     on_error: str = "raise",
     batch: int = BATCH,
     problems: Problems | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[pl.DataFrame]:
-    """Schema frames of at most `batch` spectra, memory bounded by one batch. Give `problems` to see what was left out."""
+    """Schema frames of at most `batch` spectra; memory is bounded by one. `problems` tells what was left out."""
     found = problems or Problems(on_error)
     for _, frame in iter_raw(path, found, format, batch, **options):
         yield _harmonised(frame)
 
 
 def _harmonised(raw: pl.DataFrame) -> pl.DataFrame:
+    """Raw frames go through `metadata.harmonise`; one with the whole schema was written by mslitmus and is kept."""
+    if raw.columns[: len(SPECTRA)] == list(SPECTRA):
+        return raw
     from ..metadata import harmonise
 
-    return harmonise(raw.drop("own", strict=False))
+    return harmonise(raw)
 
 
-def read(path: str | Path, format: str | None = None, on_error: str = "raise", **options: object) -> ReadResult:
+def read(path: str | Path, format: str | None = None, on_error: str = "raise", **options: Any) -> ReadResult:
     """Read every spectrum of a file, archive or folder into the schema.
 
     Args:

@@ -6,6 +6,13 @@ from ...registry import Registry
 
 #: Name → module; sniffed in this order.
 MODULES = {
+    "parquet": "mslitmus Parquet",
     "massbank": "MassBank record",
+    "mgf": "Mascot generic format",
+    "massspecgym": "MassSpecGym TSV",
+    "mzml": "mzML",
+    "mzxml": "mzXML",
+    "gnps_json": "GNPS library JSON",
+    "msp": "NIST MSP",
 }
 FORMATS = Registry("format", {name: f"mslitmus.spectra.formats.{name}:FORMAT" for name in MODULES})
