@@ -17,11 +17,9 @@ from mslitmus.data.difficulty import (
     BINS,
     PROPERTIES,
     MoleculeTable,
-    cramers_v,
     difficulty,
     difficulty_table,
     energy_bin,
-    ks_permutation,
     ks_ratio,
     nearest_similarity,
     nearest_train_similarity,
@@ -34,6 +32,7 @@ from mslitmus.data.protocols import (
     survival_curve,
     worst_disagreements,
 )
+from mslitmus.data.shift import cramers_v, ks_permutation, ks_weighted
 from mslitmus.data.splits import Split, make_split
 from mslitmus.errors import ConfigError, PredictionError, SplitError
 
@@ -149,7 +148,7 @@ def test_a_sample_says_so(frame: pl.DataFrame, split: Split) -> None:
         difficulty(frame, split, permutations=0)
 
 
-values = st.lists(st.integers(0, 6).map(float), min_size=2, max_size=40)
+values = st.lists(st.integers(0, 6).map(float), min_size=3, max_size=40)
 
 
 @settings(max_examples=60, deadline=None)
@@ -158,6 +157,18 @@ def test_ks_agrees_with_scipy_ties_included(a: list[float], b: list[float]) -> N
     statistic, p = ks_permutation(np.array(a), np.array(b), 20, 0)
     assert statistic == pytest.approx(stats.ks_2samp(a, b, method="asymp").statistic)
     assert 1 / 21 <= p <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20))
+def test_weighted_ks_agrees_with_repeated_values(rows: list[tuple[int, int, int]]) -> None:
+    v, a, b = np.array(rows, float).T
+    left, right = (np.repeat(v, counts.astype(int)) for counts in (a, b))
+    if not len(left) or not len(right):
+        assert ks_weighted(v, a, b) is None
+        return
+    expected = max(abs(np.mean(left <= x) - np.mean(right <= x)) for x in v)
+    assert ks_weighted(v, a, b) == pytest.approx(expected)
 
 
 def test_permutation_p_is_right_in_both_directions() -> None:
@@ -213,7 +224,7 @@ def test_undefined_figures_are_none(frame: pl.DataFrame, split: Split) -> None:
     assert found["nearest_train"]["mean"] is None
     assert found["ks"]["mass"]["statistic"] is None
     assert found["cramers_v"]["adduct"]["v"] is None
-    assert ks_ratio(found, found)["median"] is None
+    assert ks_ratio(found, found)["median_molecules"] is None
 
 
 def test_side_by_side_and_ratio(frame: pl.DataFrame, split: Split) -> None:
@@ -228,7 +239,7 @@ def test_side_by_side_and_ratio(frame: pl.DataFrame, split: Split) -> None:
     assert table["molecule"].to_list() == table["molecule seed 0"].to_list()
     assert difficulty_table([]).columns == ["measure"]
     ratio = ks_ratio(mine, random)["properties"]["mass"]
-    assert ratio["ratio"] == pytest.approx(mine["ks"]["mass"]["statistic"] / random["ks"]["mass"]["statistic"])
+    assert ratio["molecules"] == pytest.approx(mine["ks"]["mass"]["statistic"] / random["ks"]["mass"]["statistic"])
     assert ratio["n_test"] == split.sizes["test"]["molecules"]
 
 

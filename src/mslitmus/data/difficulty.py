@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..chem import molecule as chem
 from ..errors import ChemistryError, SplitError
 from ..schemas import FOLD_NAMES
+from .shift import cramers_v, ks_permutation, ks_weighted
 from .splits.labels import ELECTRONVOLT_KINDS
 from .splits.split import Split
 
@@ -87,7 +87,8 @@ def difficulty(
         nearest_train: Tanimoto of each test molecule to its nearest train molecule (itself, where it is in train):
             {n, of, mean, quantiles {"0.05", …}, histogram {edges (21), counts (20)}, fingerprint};
         ks: property → {statistic, p, n_test, n_train, permutations, median_test, median_train}, over molecules, test
-            against train; p by permuting the labels of the pooled molecules. A molecule in both folds counts in both;
+            against train; p by permuting the labels of the pooled molecules. A molecule in both folds counts in both.
+            statistic_spectra: the same with every molecule counted once a spectrum;
         cramers_v: instrument_type, adduct, energy → {v, v_corrected, n, levels, shares}: association of the condition
             with the fold over spectra, unknown being a level; shares: level → fold → share.
 
@@ -106,6 +107,7 @@ def difficulty(
     }
     rng = np.random.default_rng(seed)
     test, train = (_sample(rows[name], max_molecules, rng) for name in ("test", "train"))
+    spectra = (_spectra_per_molecule(parts["test"], known.table), _spectra_per_molecule(parts["train"], known.table))
     return {
         "method": split.method,
         "form": split.form,
@@ -117,7 +119,10 @@ def difficulty(
         },
         "overlap": _overlaps(parts, known.table),
         "nearest_train": _nearest(known.fingerprints, test, rows["train"], len(rows["test"])),
-        "ks": {name: _compare(known.table[name].to_numpy(), test, train, permutations, seed) for name in PROPERTIES},
+        "ks": {
+            name: _compare(known.table[name].to_numpy(), (test, train), spectra, permutations, seed)
+            for name in PROPERTIES
+        },
         "cramers_v": {name: _association(parts, name) for name in ("instrument_type", "adduct", "energy")},
     }
 
@@ -203,49 +208,32 @@ def _nearest(packed: NDArray[np.uint8], test: NDArray[np.intp], train: NDArray[n
     }
 
 
-def ks_permutation(a: NDArray[np.float64], b: NDArray[np.float64], permutations: int, seed: int) -> tuple[float, float]:
-    """Two-sample Kolmogorov–Smirnov statistic and its permutation p, (1 + #{permuted ≥ observed}) / (1 + permutations).
-
-    Ties are exact: the distributions are compared only where a run of equal values ends (asymptotic p-values are
-    wrong for counts such as rings).
-    """
-    pooled = np.concatenate([a, b])
-    order = np.argsort(pooled, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(pooled[order]) != 0, True))
-    label = (np.arange(len(pooled)) < len(a))[order]
-    position = (ends + 1).astype(np.float64)
-    # |F_a − F_b| at k pooled values of which c are of a: |c/n_a − (k − c)/n_b|
-    rng = np.random.default_rng(seed)
-    block = max(1, min(permutations, 4_000_000 // len(pooled)))
-
-    def statistic(labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-        hits = np.cumsum(labels, axis=-1, dtype=np.int32)[..., ends]
-        gap: NDArray[np.float64] = np.abs(hits / len(a) - (position - hits) / len(b)).max(axis=-1)
-        return gap
-
-    observed, reached = float(statistic(label)), 0
-    for start in range(0, permutations, block):
-        size = min(block, permutations - start)
-        shuffled = rng.permuted(np.broadcast_to(label, (size, len(label))), axis=1)
-        reached += int((statistic(shuffled) >= observed - 1e-12).sum())
-    return observed, (1 + reached) / (1 + permutations)
-
-
 def _compare(
-    values: NDArray[np.float64], test: NDArray[np.intp], train: NDArray[np.intp], permutations: int, seed: int
+    values: NDArray[np.float64],
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]],
+    spectra: tuple[NDArray[np.float64], NDArray[np.float64]],
+    permutations: int,
+    seed: int,
 ) -> dict[str, Any]:
-    a, b = values[test], values[train]
-    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    """`rows`: of test and train molecules, sampled; `spectra`: of every molecule in test and in train."""
+    a, b = (values[part][np.isfinite(values[part])] for part in rows)
     ks, p = ks_permutation(a, b, permutations, seed) if len(a) and len(b) else (None, None)
     return {
         "statistic": ks,
         "p": p,
+        "statistic_spectra": ks_weighted(values, *spectra),
         "n_test": len(a),
         "n_train": len(b),
         "permutations": permutations,
         "median_test": float(np.median(a)) if len(a) else None,
         "median_train": float(np.median(b)) if len(b) else None,
     }
+
+
+def _spectra_per_molecule(part: pl.DataFrame, table: pl.DataFrame) -> NDArray[np.float64]:
+    counts = part.group_by("inchikey14").len()
+    joined = table.select("inchikey14").join(counts, on="inchikey14", how="left", maintain_order="left")
+    return joined["len"].fill_null(0).to_numpy().astype(np.float64)
 
 
 def energy_bin(frame: pl.DataFrame) -> pl.Series:
@@ -290,36 +278,27 @@ def _association(parts: Mapping[str, pl.DataFrame], name: str) -> dict[str, Any]
     }
 
 
-def cramers_v(table: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Cramér's V of a contingency table, raw and bias-corrected (Bergsma 2013). None where a side has one level."""
-    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
-    (r, k), n = table.shape, table.sum()
-    if min(r, k) < 2 or n < 2:
-        return None, None
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / n
-    phi2 = float(((table - expected) ** 2 / expected).sum() / n)
-    raw = math.sqrt(phi2 / (min(r, k) - 1))
-    rows, columns = r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)
-    smallest = min(rows, columns) - 1
-    shrunk = max(0.0, phi2 - (r - 1) * (k - 1) / (n - 1))
-    return raw, math.sqrt(shrunk / smallest) if smallest > 0 else None
-
-
 def ks_ratio(a: Mapping[str, Any], random: Mapping[str, Any]) -> dict[str, Any]:
-    """KS of split `a` over KS of a random split, by property: {"ratio", "n_test", "n_test_random"} and their median.
+    """KS of split `a` over KS of a random split: {properties: name → {molecules, spectra, n_test, n_test_random},
+    median_molecules, median_spectra}. FlexMS reports 4 to 7 for a scaffold split.
 
-    Molecules of a random split come into test in proportion to their spectra, so its KS is not a null value; a molecule
-    split may stand in for it. The ratio grows with n (the KS of a random split falls as 1/√n while that of a shifted
-    one does not), so quote it with the n that stand beside it. None where the random KS is 0 or either is undefined.
+    `molecules` counts each molecule once, `spectra` once a spectrum. A random split draws molecules into test in
+    proportion to their spectra, so over molecules its KS is not a null value, over spectra it is. The ratio grows
+    with n (the KS of a random split falls as 1/√n while that of a shifted one does not): quote it with the n that
+    stand beside it. None where the random KS is 0 or either is undefined.
     """
+    units = {"molecules": "statistic", "spectra": "statistic_spectra"}
     out: dict[str, Any] = {}
     for name in PROPERTIES:
         mine, base = a["ks"][name], random["ks"][name]
-        defined = mine["statistic"] is not None and base["statistic"]
-        ratio = mine["statistic"] / base["statistic"] if defined else None
-        out[name] = {"ratio": ratio, "n_test": mine["n_test"], "n_test_random": base["n_test"]}
-    ratios = [entry["ratio"] for entry in out.values() if entry["ratio"] is not None]
-    return {"properties": out, "median": float(np.median(ratios)) if ratios else None}
+        out[name] = {
+            unit: mine[key] / base[key] if mine[key] is not None and base[key] else None for unit, key in units.items()
+        } | {"n_test": mine["n_test"], "n_test_random": base["n_test"]}
+    medians = {}
+    for unit in units:
+        ratios = [entry[unit] for entry in out.values() if entry[unit] is not None]
+        medians[f"median_{unit}"] = float(np.median(ratios)) if ratios else None
+    return {"properties": out, **medians}
 
 
 def difficulty_table(difficulties: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -355,6 +334,7 @@ def _measures(entry: Mapping[str, Any]) -> dict[str, float | None]:
         out[f"nearest-train Tanimoto, quantile {q}"] = near["quantiles"][str(q)]
     for name in PROPERTIES:
         out[f"KS {name}"] = entry["ks"][name]["statistic"]
+        out[f"KS {name}, over spectra"] = entry["ks"][name]["statistic_spectra"]
         out[f"KS {name}, permutation p"] = entry["ks"][name]["p"]
     for name, value in entry["cramers_v"].items():
         out[f"Cramér's V {name}"] = value["v"]
