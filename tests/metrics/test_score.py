@@ -137,3 +137,13 @@ def test_bad_names_are_refused_with_a_hint(name, hint):
         parse_metric(name)
     assert isinstance(caught.value, ConfigError)
     assert hint in str(caught.value)
+
+
+@pytest.mark.real
+def test_a_recorded_file_scores_one_against_itself(real_data):
+    from mslitmus.spectra import formats
+
+    frame = formats.read(real_data("readers/example_5_spectra.mgf")).frame
+    names = ["cosine@0.01Da", "cosine-sqrt@1Da", "jss@0.1Da", "entropy@10ppm", "cosine-mz@10ppm"]
+    values = score(frame, frame, names).drop("identifier", "predicted")
+    assert values.to_numpy().ravel() == pytest.approx(1.0)

@@ -254,5 +254,7 @@ def test_strata_add_up():
     orbitrap = meta.filter(pl.col("instrument_type") == "Orbitrap")["identifier"].implode()
     shown = one.filter(pl.col("level") == "Orbitrap")["mean"][0]
     assert shown == pytest.approx(part.filter(pl.col("identifier").is_in(orbitrap))[M].mean())
+    by_split = meta.select("identifier", "similarity_to_train").with_columns(pl.lit("another split").alias("split"))
+    assert stratify(scores, by_split, resamples=5)["level"].unique().to_list() == ["unknown"]
     per_molecule = stratify(scores, meta.select("identifier", "adduct"), average="molecule", resamples=20)
     assert per_molecule["stratum"].unique().to_list() == ["adduct"]
