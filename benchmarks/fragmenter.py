@@ -3,7 +3,7 @@
 python benchmarks/fragmenter.py [ARCHIVE.tar.gz] [--per-contributor 1000] [--ppm 10] [--sweep]
 
 [M+H]+ MS2 spectra, peaks of at least 1 % of the base peak, precursor included. The decoy is another molecule of the
-archive within 3 Da, drawn at random. `--sweep` compares hydrogen ranges and depths on Eawag, UFZ and BAFG.
+archive within 3 Da, drawn at random. `--sweep` compares hydrogen ranges, depths and bond limits on Eawag, UFZ and BAFG.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def spectra(archive: Path) -> list[Spectrum]:
 
 
 @lru_cache(maxsize=20_000)
-def pieces(smiles: str, depth: int = 2) -> Fragments | None:
+def pieces(smiles: str, depth: int = 3, max_order: float = 4.5) -> Fragments | None:
     try:
-        return fragment(smiles, depth)
+        return fragment(smiles, depth, max_order=max_order)
     except ChemistryError:
         return None
 
@@ -106,13 +106,18 @@ def explained(spectrum: Spectrum, fragments: Fragments, ppm: float, limits: Limi
 
 
 def measure(
-    rows: Sequence[Spectrum], draw: Callable[[Spectrum], str | None], ppm: float, depth: int, limits: Limits | None
+    rows: Sequence[Spectrum],
+    draw: Callable[[Spectrum], str | None],
+    ppm: float,
+    depth: int = 3,
+    max_order: float = 4.5,
+    limits: Limits | None = None,
 ) -> tuple[int, NDArray[np.float64]]:
     """(spectra, means in % of: peaks, intensity, peaks by the decoy, intensity by the decoy)."""
     values = []
     for row in rows:
         other = draw(row)
-        own, decoy = pieces(row.smiles, depth), pieces(other, depth) if other else None
+        own, decoy = pieces(row.smiles, depth, max_order), pieces(other, depth, max_order) if other else None
         if own is None or decoy is None:
             continue
         hits = [explained(row, f, ppm, limits) for f in (own, decoy)]
@@ -145,21 +150,30 @@ def sweep(by: dict[str, list[Spectrum]], draw: Callable[[Spectrum], str | None],
     def all_alike(f: Fragments) -> tuple[Any, Any]:
         return np.full(len(f), -4), np.full(len(f), 4)
 
-    choices: list[tuple[str, int, Limits | None]] = [
-        ("depth 1, chosen range", 1, None),
-        ("depth 2, chosen range: max(-4, -(cuts+1)) … min(1, cuts)", 2, None),
-        ("depth 3, chosen range", 3, None),
-        ("depth 2, -4 … +4", 2, all_alike),
-        ("depth 2, -cuts … +cuts", 2, cuts(0, None)),
-        ("depth 2, -cuts … +1", 2, cuts(0, 1)),
-        ("depth 2, -(cuts+2) … +1", 2, cuts(2, 1)),
-        ("depth 2, -(cuts+1) … +2", 2, cuts(1, 2)),
-        ("depth 2, -(cuts+1) … 0", 2, cuts(1, 0)),
+    choices: list[tuple[str, int, float, Limits | None]] = [
+        ("chosen: depth 3, order ≤ 4.5, max(-4, -(cuts+1)) … min(1, cuts)", 3, 4.5, None),
+        ("depth 1", 1, 4.5, None),
+        ("depth 2", 2, 4.5, None),
+        ("depth 2, any order", 2, np.inf, None),
+        ("depth 3, any order", 3, np.inf, None),
+        ("order ≤ 3", 3, 3.0, None),
+        ("order ≤ 4", 3, 4.0, None),
+        ("order ≤ 5", 3, 5.0, None),
+        ("order ≤ 6", 3, 6.0, None),
+        ("depth 4", 4, 4.5, None),
+        ("shift -4 … +4", 3, 4.5, all_alike),
+        ("shift -cuts … +cuts", 3, 4.5, cuts(0, None)),
+        ("shift -cuts … +1", 3, 4.5, cuts(0, 1)),
+        ("shift -(cuts+2) … +1", 3, 4.5, cuts(2, 1)),
+        ("shift -(cuts+1) … +2", 3, 4.5, cuts(1, 2)),
+        ("shift -(cuts+1) … 0", 3, 4.5, cuts(1, 0)),
     ]
     for contributor in ("Eawag", "UFZ", "BAFG"):
         print(f"\n{contributor}\n\n" + HEADER.format("choice"))
-        for label, depth, limits in choices:
-            print(line(label, *measure(by[contributor][:500], draw, ppm, depth, limits)), flush=True)
+        for label, depth, order, limits in choices:
+            means = measure(by[contributor][:300], draw, ppm, depth, order, limits)
+            print(line(label, *means), flush=True)
+            pieces.cache_clear()
 
 
 def timing(smiles: Sequence[str]) -> None:
@@ -200,7 +214,7 @@ def main() -> None:
     everything = []
     for contributor in sorted(by, key=lambda name: -len(by[name])):
         if len(by[contributor]) >= 100:
-            count, means = measure(by[contributor][: options.per_contributor], draw, options.ppm, 2, None)
+            count, means = measure(by[contributor][: options.per_contributor], draw, options.ppm)
             everything.append((count, means))
             print(line(contributor, count, means), flush=True)
     total = sum(count for count, _ in everything)

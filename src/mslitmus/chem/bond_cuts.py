@@ -32,6 +32,15 @@ def _holds(mask: Any, atom: int) -> Any:
 
 
 @njit(cache=True)
+def _broken_order(mask: Any, ends: Any, order: Any) -> float:
+    total = 0.0
+    for b in range(len(ends)):
+        if _holds(mask, ends[b, 0]) != _holds(mask, ends[b, 1]):
+            total += order[b]
+    return total
+
+
+@njit(cache=True)
 def _search(
     mask: Any, root: int, starts: Any, neighbours: Any, bonds_at: Any, sub: Any, labels: Any, sides: Any
 ) -> int:
@@ -124,14 +133,17 @@ def _split(mask: Any, k: int, labels: Any, sides: Any, ring_cuts: bool, table: A
 
 @njit(cache=True)
 def enumerate_pieces(
-    starts: Any, neighbours: Any, bonds_at: Any, bonds: int, depth: int, limit: int, ring_cuts: bool
-) -> Any:
-    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated), n ≤ limit.
+    starts: Any, neighbours: Any, bonds_at: Any, ends: Any, order: Any, depth: int, max_order: float, limit: int,
+    ring_cuts: bool,
+) -> Any:  # fmt: skip
+    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated).
 
-    The graph is CSR over atoms: `neighbours` and `bonds_at` from starts[a] to starts[a + 1]. The whole graph comes
-    first; the parts of a salt or mixture follow as pieces of no cut.
+    The graph is CSR over atoms: `neighbours` and `bonds_at` from starts[a] to starts[a + 1]; bonds have `ends` (b, 2)
+    and `order` (b,). The whole graph comes first; the parts of a salt or mixture follow as pieces of no cut. A piece
+    whose broken bonds have a total order above `max_order` is dropped and not cut further. The search stops after
+    `limit` pieces, dropped ones among them.
     """
-    atoms = len(starts) - 1
+    atoms, bonds = len(starts) - 1, len(ends)
     words = (atoms + 63) // 64
     masks, levels = np.zeros((limit + 1, words), np.uint64), np.zeros(limit + 1, np.int8)
     size = 1024
@@ -157,16 +169,21 @@ def enumerate_pieces(
     first, last = (1 if count > 1 else 0), count
     for level in range(1, depth + 1):
         for i in range(first, last):
+            if levels[i] < 0:
+                continue
             root = 0
             while not _holds(masks[i], root):
                 root += 1
             k = _search(masks[i], root, starts, neighbours, bonds_at, sub, labels, sides)
             before, count = count, _split(masks[i], k, labels, sides, ring_cuts, table, masks, count)
-            levels[before:count] = level
+            for j in range(before, count):
+                levels[j] = level if _broken_order(masks[j], ends, order) <= max_order else -1
             if count > limit:
-                return masks[:limit].copy(), levels[:limit].copy(), True
+                kept = np.flatnonzero(levels[:limit] >= 0)
+                return masks[kept], levels[kept], True
         first, last = last, count
-    return masks[:count].copy(), levels[:count].copy(), False
+    kept = np.flatnonzero(levels[:count] >= 0)
+    return masks[kept], levels[kept], False
 
 
 @njit(cache=True)

@@ -1,7 +1,8 @@
 """Bond-cut fragments of a molecule: every connected atom set that a few cuts leave, found on bitmasks.
 
 One step cuts either one bond that no ring contains, or two bonds of one ring, so that the piece falls in two. `depth`
-steps are taken (fragments of fragments). The search itself is in `bond_cuts`; docs/fragmenter.md has measured figures.
+steps are taken (fragments of fragments) while the broken bonds stay few. The search itself is in `bond_cuts`;
+docs/fragmenter.md has measured figures.
 
 Combinatorial fragmentation for MS/MS: Heinonen et al. 2008 (FiD); Wolf et al. 2010 (MetFrag); Ridder et al. 2012
 (MAGMa).
@@ -44,7 +45,7 @@ class Fragments:
     depth: NDArray[np.int8]  # (n,): fewest steps that lead here
     breaks: NDArray[np.int16]  # (n, 6): broken bonds by kind, see BREAKS
     atoms: int
-    truncated: bool = field(default=False)  # True: `max_fragments` was reached, the deepest are missing
+    truncated: bool = field(default=False)  # True: `max_fragments` stopped the search
 
     def __len__(self) -> int:
         return len(self.mass)
@@ -111,13 +112,22 @@ def carrier(adduct: str | Adduct) -> float:
     return (MASSES[metal] if metal else sign * _H) - sign * ELECTRON
 
 
-def fragment(molecule: str | Mol, depth: int = 2, max_fragments: int = 50_000, *, ring_cuts: bool = True) -> Fragments:
+def fragment(
+    molecule: str | Mol,
+    depth: int = 3,
+    max_fragments: int = 50_000,
+    *,
+    max_order: float = 4.5,
+    ring_cuts: bool = True,
+) -> Fragments:
     """All fragments that `depth` steps leave, each atom set once.
 
     Args:
         molecule: SMILES, or an RDKit molecule without explicit hydrogens.
         depth: steps taken; 0 gives the molecule itself.
-        max_fragments: stop there and say so in `truncated`.
+        max_fragments: stop the search there and say so in `truncated`.
+        max_order: total order of the bonds that set a fragment free, an aromatic one counting 1.5. Fragments above it
+            are dropped and not cut further: they explain decoys as well as the truth (docs/fragmenter.md).
         ring_cuts: also cut pairs of bonds within one ring.
 
     Raises ChemistryError where the SMILES does not parse or has more than MAX_ATOMS heavy atoms.
@@ -131,7 +141,15 @@ def fragment(molecule: str | Mol, depth: int = 2, max_fragments: int = 50_000, *
             remedy="leave this molecule out, or give its fragments from elsewhere",
         )
     masks, levels, truncated = enumerate_pieces(
-        graph.starts, graph.neighbours, graph.bonds_at, len(graph.ends), depth, max_fragments, ring_cuts
+        graph.starts,
+        graph.neighbours,
+        graph.bonds_at,
+        graph.ends,
+        _ORDERS[graph.kinds[:, 0]],
+        depth,
+        float(max_order),
+        max_fragments,
+        ring_cuts,
     )
     counts, hydrogens, mass, breaks = describe(
         masks, graph.element, len(graph.elements), graph.hydrogens, graph.masses, graph.ends, graph.kinds

@@ -18,7 +18,7 @@ from ..chem.fragmenter import Fragments, fragment
 from ..chem.molecule import parse
 
 #: Raise it whenever a constant or an equation changes: saved simulated datasets of another version are made anew.
-LAW_VERSION = 2
+LAW_VERSION = 3
 
 Floats = NDArray[np.float64]
 
@@ -77,11 +77,11 @@ class Structure:
     hetero: NDArray[np.bool_]  # (a,)
 
 
-def read_structure(smiles: str, max_fragments: int = 4000) -> Structure:
+def read_structure(smiles: str, max_fragments: int = 20_000) -> Structure:
     """Everything the law needs of one molecule, about 5 ms."""
     mol = parse(smiles)
     atoms, bonds = list(mol.GetAtoms()), list(mol.GetBonds())
-    fragments = fragment(mol, depth=2, max_fragments=max_fragments)
+    fragments = fragment(mol, max_fragments=max_fragments)
     strength = np.array([_strength(b) for b in bonds], np.float64)
     return Structure(
         fragments,
