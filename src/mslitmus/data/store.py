@@ -149,7 +149,7 @@ def save(name: str, frame: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any]
     try:
         old = load(name) if folder.is_dir() and _complete(folder) else None
         revision = 1 if old is None else int(old.info["revision"]) + (old.hash != digest)
-        full = dict(info) | _summary(spectra) | {"name": name, "hash": digest, "revision": revision}
+        full = dict(info) | summarise(spectra) | {"name": name, "hash": digest, "revision": revision}
         full |= {"saved": now(), "mslitmus": __version__}
         _write(folder, spectra, ledger, full, old)
     except OSError as error:
@@ -201,7 +201,7 @@ def _complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in _FILES)
 
 
-def _summary(spectra: pl.DataFrame) -> dict[str, Any]:
+def summarise(spectra: pl.DataFrame) -> dict[str, Any]:
     """Counts that `data list` and `data show` print without reading the spectra."""
 
     def counts(column: str) -> dict[str, int]:

@@ -69,7 +69,9 @@ def derive_identity(frame: pl.DataFrame) -> Outcome:
 
 
 def repair_formula(frame: pl.DataFrame) -> Outcome:
-    """Formula from the structure; counts where another one, or none, was stated."""
+    """Formula from the structure; counts where another one, or none, was stated (brackets and charge aside)."""
+    plain = pl.coalesce(pl.col("formula").str.extract(r"^\[([^\]]+)\]"), pl.col("formula").str.strip_chars_end("+-"))
+    frame = frame.with_columns(plain.alias("formula"))
     where = pl.col("_formula").is_not_null() & pl.col("formula").ne_missing(pl.col("_formula"))
     reason = pl.format("stated {}, the SMILES gives {}", pl.col("formula").fill_null("none"), pl.col("_formula"))
     outcome = change(frame, where, reason, pl.col("_formula").alias("formula"))
