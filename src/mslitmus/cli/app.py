@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .. import __version__
 from .data import data_app
+from .explore import annotate_dataset, split_dataset
 
 app = typer.Typer(
     help="Train, compare, use and catch out machine-learning models of small-molecule MS/MS spectra.",
@@ -18,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(data_app, name="data")
+app.command("split")(split_dataset)
+app.command("annotate")(annotate_dataset)
 console = Console()
 errors = Console(stderr=True)
 
