@@ -51,7 +51,11 @@ def build(run: Path) -> Path:
 def render(files: RunFiles) -> str:
     """The page as text. Everything that comes from files is escaped by the templates or by the chart functions."""
     environment = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["metric_label"] = metric_label
     splits = files.split_names

@@ -141,6 +141,7 @@ class Matrix:
     label: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Pair | None, ...]], ...]
+    n: str | None  # molecules, where the same in every pair
 
 
 def matrices(files: RunFiles, split: str) -> list[Matrix]:
@@ -162,7 +163,9 @@ def matrices(files: RunFiles, split: str) -> list[Matrix]:
             )
             for i, a in enumerate(models[:-1])
         )
-        out.append(Matrix(metric, metric_label(metric), tuple(models[1:]), rows))
+        counts = {pair.n for _, pairs in rows for pair in pairs if pair}
+        n = counts.pop() if len(counts) == 1 else None
+        out.append(Matrix(metric, metric_label(metric), tuple(models[1:]), rows, n))
     return out
 
 
@@ -174,7 +177,7 @@ def _pair(files: RunFiles, split: str, metric: str, a: str, b: str) -> Pair | No
     decided = usable(p) and p < ALPHA and usable(difference)
     return Pair(
         difference=score(difference, sign=True),
-        interval=interval(row["low"], row["high"], sign=True),
+        interval=interval(row["low"], row["high"]),
         p=p_value(p),
         effect=score(row["effect_size"], 2, sign=True),
         n=count(row["n_molecules"]),

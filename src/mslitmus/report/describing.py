@@ -68,7 +68,7 @@ def training(files: RunFiles) -> list[Training]:
 
 def _points(history: Sequence[Any], key: str) -> list[tuple[float, float]]:
     rows = [(e.get("epoch", i), e.get(key)) for i, e in enumerate(history) if isinstance(e, Mapping)]
-    return [(float(x), float(y)) for x, y in rows if usable(x) and usable(y)]
+    return [(float(x or 0), float(y or 0)) for x, y in rows if usable(x) and usable(y)]
 
 
 def _stopped(fit: Mapping[str, Any], epochs: int) -> str:

@@ -35,7 +35,9 @@ def headline(files: RunFiles) -> Headline | None:
     if not pairs:
         return None
     pairs.sort(key=lambda pair: pair[0])
-    sentences = [_sentence(files, split, model, trivial, full=i == 0) for i, (_, split, model, trivial) in enumerate(pairs)]
+    sentences = [
+        _sentence(files, split, model, trivial, full=i == 0) for i, (_, split, model, trivial) in enumerate(pairs)
+    ]
     return Headline(sentences[0], tuple(sentences[1:]))
 
 
@@ -68,14 +70,13 @@ def _verdict(files: RunFiles, split: str, model: str, trivial: str) -> str:
     pair = paired(files, split, files.primary, model, trivial)
     if pair is None:
         return "; the two were not compared."
-    numbers = (
-        f"difference {score(pair['difference'], sign=True)} "
-        f"{interval(pair['low'], pair['high'], sign=True)}, Holm {p_value(pair['p_holm'])}"
-    )
     p = pair["p_holm"]
     if not usable(p) or p >= ALPHA:
-        return f": the data do not tell them apart ({numbers})."
-    return f": {'a gain' if pair['difference'] > 0 else 'a loss'} over the trivial one ({numbers})."
+        verdict = "which does not tell the two apart"
+    else:
+        verdict = "a gain over the trivial model" if pair["difference"] > 0 else "a loss against the trivial model"
+    difference = f"{score(pair['difference'], sign=True)} {interval(pair['low'], pair['high'])}"
+    return f": difference {difference} (Holm {p_value(p)}, d = {score(pair['effect_size'], 2, sign=True)}), {verdict}."
 
 
 def paired(files: RunFiles, split: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:

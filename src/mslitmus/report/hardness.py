@@ -1,12 +1,12 @@
 """How hard the splits are, side by side: overlap, nearest-train similarity, property shifts (KS), condition shifts (V).
 
-Reads the `difficulty` object of splits/<split>.json (see `mslitmus.data.difficulty`); what an object lacks shows as a
-dash.
+Reads the `difficulty` object of splits/<split>.json as `mslitmus.data.difficulty` writes it; what an object lacks, or
+holds as null, shows as a dash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,19 @@ from .folder import RunFiles
 from .numbers import MISSING, count, p_value, percent, score, usable
 from .plot import histogram
 
+_OVERLAPS = {
+    "molecules": "InChIKey-14 (exact overlap)",
+    "scaffolds": "Murcko scaffold (cyclic molecules)",
+    "formulae": "formula",
+    "val_molecules": "InChIKey-14, validation molecules",
+}
+_QUANTILES = {"0.05": "5 % quantile", "0.25": "25 % quantile", "0.5": "median", "0.75": "75 % quantile"}
+_NAMES = {"logp": "logP", "fingerprint_density": "fingerprint density (bits per heavy atom)", "mass": "mass (Da)"}
+
 
 @dataclass(frozen=True)
 class Cell:
-    """`value` big, `note` small beneath it."""
+    """`value` in strong type, `note` small after it."""
 
     value: str = MISSING
     note: str = ""
@@ -34,10 +43,19 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Levels of one condition on one split: (level, share of train, val, test)."""
+
+    title: str
+    rows: tuple[tuple[str, str, str, str], ...]
+
+
+@dataclass(frozen=True)
 class Hardness:
     splits: tuple[str, ...]
     histograms: tuple[Markup | None, ...]
     blocks: tuple[Block, ...]
+    shares: tuple[Shares, ...]
 
 
 def hardness(files: RunFiles) -> Hardness | None:
@@ -47,16 +65,17 @@ def hardness(files: RunFiles) -> Hardness | None:
     if not found:
         return None
     tables = list(found.values())
-    blocks = [
-        Block("Test molecules that also occur in train (by InChIKey-14)", (("exact overlap", _overlaps(tables)),)),
-        Block("Similarity to the nearest train molecule (Tanimoto, Morgan)", _quantile_rows(tables)),
-        Block("Kolmogorov–Smirnov D, test against train molecules", _rows(tables, "ks", _ks_cell)),
-        Block("Cramér’s V, conditions of test against train spectra", _rows(tables, "cramers_v", _v_cell)),
-    ]
+    blocks = (
+        Block("Share of test molecules that occur in train, by", _rows(tables, "overlap", _overlap, _OVERLAPS)),
+        Block("Tanimoto to the nearest train molecule (Morgan radius 2, 2048 bits)", _quantiles(tables)),
+        Block("Kolmogorov–Smirnov D of test against train molecules", _rows(tables, "ks", _ks, _NAMES)),
+        Block("Cramér’s V of condition and fold, over spectra", _rows(tables, "cramers_v", _association, {})),
+    )
     return Hardness(
         splits=tuple(found),
-        histograms=tuple(_histogram(name, table) for name, table in found.items()),
+        histograms=_histograms(found),
         blocks=tuple(block for block in blocks if block.rows),
+        shares=tuple(shares for name, table in found.items() for shares in _shares(name, table)),
     )
 
 
@@ -64,97 +83,94 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _test_side(value: Any) -> Mapping[str, Any]:
-    """The part about test where an object is given per fold; the object itself otherwise."""
-    table = _mapping(value)
-    for key in ("test", "test_vs_train", "train_vs_test", "test-train"):
-        if isinstance(table.get(key), Mapping):
-            return _mapping(table[key])
-    return table
+def _rows(
+    tables: Sequence[Mapping[str, Any]], key: str, cell: Callable[[Mapping[str, Any]], Cell], titles: Mapping[str, str]
+) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+    parts = [_mapping(table.get(key)) for table in tables]
+    names = dict.fromkeys(name for part in parts for name in part)
+    return tuple(
+        (titles.get(name, str(name).replace("_", " ")), tuple(cell(_mapping(part.get(name))) for part in parts))
+        for name in names
+    )
 
 
-def _overlaps(tables: Sequence[Mapping[str, Any]]) -> tuple[Cell, ...]:
-    return tuple(_overlap(table.get("overlap")) for table in tables)
+def _overlap(value: Mapping[str, Any]) -> Cell:
+    if not usable(value.get("count")):
+        return Cell()
+    if not value.get("of"):
+        return Cell(note="no test molecule to count")
+    return Cell(percent(value.get("share")), f"{count(value['count'])} of {count(value['of'])}")
 
 
-def _overlap(value: Any) -> Cell:
-    if usable(value):
-        return Cell(count(value))
-    table = _test_side(value)
-    molecules = table.get("molecules", table.get("n"))
-    share = next((table[k] for k in ("fraction", "share", "fraction_molecules") if usable(table.get(k))), None)
-    if not usable(molecules):
-        return Cell(percent(share)) if usable(share) else Cell()
-    return Cell(count(molecules), f"{percent(share)} of test molecules" if usable(share) else "")
-
-
-def _quantile_rows(tables: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
-    rows = []
-    quantiles = [_mapping(_test_side(table.get("nearest_train")).get("quantiles")) for table in tables]
-    keys = dict.fromkeys(key for table in quantiles for key in table)
-    for key in keys:
-        rows.append((_quantile_name(str(key)), tuple(Cell(score(table.get(key), 2)) for table in quantiles)))
-    means = [_test_side(table.get("nearest_train")).get("mean") for table in tables]
-    if any(usable(mean) for mean in means):
-        rows.append(("mean", tuple(Cell(score(mean, 2)) for mean in means)))
+def _quantiles(tables: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
+    nearest = [_mapping(table.get("nearest_train")) for table in tables]
+    if not any(nearest):
+        return ()
+    rows = [
+        (title, tuple(Cell(score(_mapping(part.get("quantiles")).get(key), 2)) for part in nearest))
+        for key, title in _QUANTILES.items()
+    ]
+    rows.append(("mean", tuple(Cell(score(part.get("mean"), 2), _searched(part)) for part in nearest)))
     return tuple(rows)
 
 
-def _quantile_name(key: str) -> str:
-    digits = key.removeprefix("q").removeprefix("p").rstrip("%")
-    try:
-        share = float(digits)
-    except ValueError:
-        return key
-    share = share * 100 if share <= 1 else share
-    if share == 50:
-        return "median"
-    return f"{share:g} % quantile"
+def _searched(part: Mapping[str, Any]) -> str:
+    n, of = part.get("n"), part.get("of")
+    if not usable(n):
+        return ""
+    return f"n = {count(n)}" if n == of or not usable(of) else f"n = {count(n)} drawn of {count(of)}"
 
 
-def _rows(tables: Sequence[Mapping[str, Any]], key: str, cell: Any) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
-    parts = [_test_side(table.get(key)) for table in tables]
-    names = dict.fromkeys(name for part in parts for name in part)
-    return tuple((str(name).replace("_", " "), tuple(cell(part.get(name)) for part in parts)) for name in names)
-
-
-def _ks_cell(value: Any) -> Cell:
-    table = _mapping(value)
-    statistic = next((table[k] for k in ("statistic", "d", "D") if usable(table.get(k))), None)
-    if not usable(statistic):
+def _ks(value: Mapping[str, Any]) -> Cell:
+    if not usable(value.get("statistic")):
         return Cell()
-    notes = [p_value(table["p"])] if usable(table.get("p")) else []
-    sizes = [table.get(k) for k in ("n_test", "n_train")]
-    if all(usable(n) for n in sizes):
-        notes.append(f"n = {count(sizes[0])} against {count(sizes[1])}")
-    elif usable(table.get("n")):
-        notes.append(f"n = {count(table['n'])}")
-    return Cell(score(statistic), ", ".join(notes))
+    notes = [p_value(value.get("p"))]
+    if usable(value.get("n_test")) and usable(value.get("n_train")):
+        notes.append(f"n = {count(value['n_test'])} and {count(value['n_train'])}")
+    if usable(value.get("median_test")) and usable(value.get("median_train")):
+        notes.append(f"medians {value['median_test']:.4g} and {value['median_train']:.4g}")
+    return Cell(score(value["statistic"]), ", ".join(notes))
 
 
-def _v_cell(value: Any) -> Cell:
-    if usable(value):
-        return Cell(score(value))
-    table = _mapping(value)
-    statistic = next((table[k] for k in ("v", "statistic", "value", "cramers_v") if usable(table.get(k))), None)
-    if not usable(statistic):
-        return Cell()
-    notes = [p_value(table["p"])] if usable(table.get("p")) else []
-    notes += [f"n = {count(table['n'])}"] if usable(table.get("n")) else []
-    return Cell(score(statistic), ", ".join(notes))
+def _association(value: Mapping[str, Any]) -> Cell:
+    if not usable(value.get("v")):
+        return Cell(note="one level only") if value.get("levels") == 1 else Cell()
+    notes = [f"corrected {score(value['v_corrected'])}"] if usable(value.get("v_corrected")) else []
+    notes += [f"{count(value['levels'])} levels"] if usable(value.get("levels")) else []
+    notes += [f"n = {count(value['n'])}"] if usable(value.get("n")) else []
+    return Cell(score(value["v"]), ", ".join(notes))
 
 
-def _histogram(split: str, table: Mapping[str, Any]) -> Markup | None:
-    nearest = _test_side(table.get("nearest_train"))
-    drawn = nearest.get("histogram")
-    if isinstance(drawn, Mapping):
-        counts, edges = drawn.get("counts", drawn.get("count")), drawn.get("edges", drawn.get("bins"))
-    else:
-        counts, edges = drawn, nearest.get("edges")
-    if not isinstance(counts, Sequence) or not counts or not all(usable(c) for c in counts):
+def _shares(split: str, table: Mapping[str, Any]) -> list[Shares]:
+    out = []
+    for name, value in _mapping(table.get("cramers_v")).items():
+        levels = _mapping(_mapping(value).get("shares"))
+        rows = tuple(
+            (str(level), *(percent(_mapping(of).get(fold)) for fold in ("train", "val", "test")))
+            for level, of in levels.items()
+        )
+        if rows:
+            out.append(Shares(f"{split}: {str(name).replace('_', ' ')}", rows))  # type: ignore[arg-type]
+    return out
+
+
+def _histograms(found: Mapping[str, Mapping[str, Any]]) -> tuple[Markup | None, ...]:
+    """One histogram a split, all on one scale; None where a split has none."""
+    drawn = {name: _drawn(table) for name, table in found.items()}
+    limit = max((max(c) / (sum(c) or 1) for part in drawn.values() if part for c in [part[1]]), default=1.0)
+    out: list[Markup | None] = []
+    for name, part in drawn.items():
+        median = _mapping(_mapping(found[name].get("nearest_train")).get("quantiles")).get("0.5")
+        median = median if usable(median) else None
+        label = f"Histogram of nearest-train Tanimoto of the {name} split’s test molecules, median {score(median, 2)}"
+        out.append(histogram(part[0], part[1], label=label, median=median, limit=limit) if part else None)
+    return tuple(out)
+
+
+def _drawn(table: Mapping[str, Any]) -> tuple[list[float], list[float]] | None:
+    """(edges, counts), where both are there and fit."""
+    part = _mapping(_mapping(table.get("nearest_train")).get("histogram"))
+    edges, counts = part.get("edges"), part.get("counts")
+    if not isinstance(counts, list) or not isinstance(edges, list) or len(edges) != len(counts) + 1 or not counts:
         return None
-    if not isinstance(edges, Sequence) or len(edges) != len(counts) + 1:
-        edges = [i / len(counts) for i in range(len(counts) + 1)]
-    quantiles = _mapping(nearest.get("quantiles"))
-    median = next((quantiles[k] for k in ("0.5", "0.50", "50", "q50", "median") if usable(quantiles.get(k))), None)
-    return histogram(edges, counts, label=f"Nearest-train Tanimoto of the {split} split’s test molecules", median=median)
+    return (edges, counts) if all(usable(value) for value in (*counts, *edges)) else None

@@ -14,7 +14,7 @@ from .numbers import mz, tick_text, ticks
 Array = NDArray[np.float64]
 
 LEFT, RIGHT, MIDDLE, HALF = 46.0, 468.0, 164.0, 118.0  # the plot area, in SVG units
-AXIS, WIDTH, HEIGHT = 324.0, 480, 372
+AXIS, WIDTH, HEIGHT = 330.0, 480, 378
 LABELS, TIPPED, MOST = 3, 25, 300  # peaks labelled, peaks with a tooltip, peaks drawn on a side
 
 
@@ -24,9 +24,9 @@ def matched(a: Array, b: Array, width: float, unit: str) -> tuple[NDArray[np.boo
         return np.zeros(len(a), bool), np.zeros(len(b), bool)
     if unit == "Da":
         bins_a, bins_b = np.floor(a / width + 1e-9), np.floor(b / width + 1e-9)
-        return np.isin(bins_a, bins_b), np.isin(bins_b, bins_a)
+        return np.asarray(np.isin(bins_a, bins_b)), np.asarray(np.isin(bins_b, bins_a))
     close = np.abs(a[:, None] - b[None, :]) <= a[:, None] * width * 1e-6
-    return close.any(axis=1), close.any(axis=0)
+    return np.asarray(close.any(axis=1)), np.asarray(close.any(axis=0))
 
 
 def mirror(
@@ -96,10 +96,12 @@ def _frame(low: float, high: float) -> list[str]:
         parts.append(f'<text x="{x:.1f}" y="{AXIS + 18}" text-anchor="middle">{tick_text(float(value))}</text>')
     parts.append(
         f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{AXIS}" y2="{AXIS}"/>'
-        f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle"><tspan font-style="italic">m/z</tspan></text>'
-        f'<text class="side" transform="translate(11 {MIDDLE - HALF / 2}) rotate(-90)" text-anchor="middle">measured</text>'
-        f'<text class="side" transform="translate(11 {MIDDLE + HALF / 2}) rotate(-90)" text-anchor="middle">predicted</text>'
+        f'<text class="unit" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">m/z</text>'
     )
+    parts += [
+        f'<text transform="translate(11 {MIDDLE + half}) rotate(-90)" text-anchor="middle">{name}</text>'
+        for name, half in (("measured", -HALF / 2), ("predicted", HALF / 2))
+    ]
     return parts
 
 
@@ -130,8 +132,8 @@ def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
     for i in np.argsort(-peaks[1], kind="stable")[:LABELS]:
         x = float(min(max(xs[i], LEFT + wide / 2), RIGHT - wide / 2))
         y = MIDDLE + sign * (HALF * float(peaks[1][i]) + (5 if sign < 0 else 15))
-        while any(abs(x - px) < wide and abs(y - py) < tall for px, py in placed):
-            y += sign * tall
+        while covers := [py for px, py in placed if abs(x - px) < wide and abs(y - py) < tall]:
+            y = covers[0] + sign * tall
         placed.append((x, y))
         parts.append(f'<text class="peak" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{mz(peaks[0][i])}</text>')
     return parts

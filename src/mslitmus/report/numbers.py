@@ -37,11 +37,11 @@ def score(value: Any, digits: int = 3, *, sign: bool = False) -> str:
     return prefix + text
 
 
-def interval(low: Any, high: Any, *, sign: bool = False) -> str:
+def interval(low: Any, high: Any) -> str:
     """[.401, .423]; a dash where no interval was computed."""
     if not (usable(low) and usable(high)):
         return MISSING
-    return f"[{score(low, sign=sign)}, {score(high, sign=sign)}]"
+    return f"[{score(low)}, {score(high)}]"
 
 
 def p_value(value: Any) -> str:

@@ -12,8 +12,9 @@ from html import escape
 
 from markupsafe import Markup
 
-from .numbers import tick_text, ticks, usable
+from .numbers import score, tick_text, ticks, usable
 
+_CAP = 'transform="translate(-.8 -8)"'
 INSET = 3.0  # per cent of the cell kept free on either side, so that no mark is cut off
 
 
@@ -69,50 +70,57 @@ def dot(
         parts.append(f'<line class="{mark.css}" x1="{at}" x2="{at}" y1="0" y2="100%"/>')
     css = "control" if control else "trained"
     if usable(low) and usable(high) and low is not None and high is not None:
-        parts.append(f'<line class="whisker {css}" x1="{axis.at(low)}" x2="{axis.at(high)}" y1="50%" y2="50%"/>')
+        ends = (axis.at(low), axis.at(high))
+        parts.append(f'<line class="whisker {css}" x1="{ends[0]}" x2="{ends[1]}" y1="50%" y2="50%"/>')
+        # caps taller than the dot keep an interval narrower than the dot visible
+        parts += [f'<rect class="cap {css}" x="{x}" y="50%" width="1.6" height="16" {_CAP}/>' for x in ends]
     if len(seeds) > 1:
-        parts += [f'<circle class="seed" cx="{axis.at(s)}" cy="50%" r="2" transform="translate(0 11)"/>' for s in seeds]
+        parts += [f'<circle class="seed" cx="{axis.at(s)}" cy="50%" r="2" transform="translate(0 13)"/>' for s in seeds]
     if usable(mean) and mean is not None:
         at = axis.at(mean)
         parts.append(
-            f'<rect class="dot control" x="{at}" y="50%" width="9" height="9" transform="translate(-4.5 -4.5)"/>'
+            f'<rect class="dot control" x="{at}" y="50%" width="7" height="7" transform="translate(-3.5 -3.5)"/>'
             if control
-            else f'<circle class="dot trained" cx="{at}" cy="50%" r="5.5"/>'
+            else f'<circle class="dot trained" cx="{at}" cy="50%" r="4"/>'
         )
     text = escape(label)
     return Markup(f'<svg class="forest" role="img" aria-label="{text}"><title>{text}</title>{"".join(parts)}</svg>')
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float], *, label: str, median: float | None = None) -> Markup:
-    """Bars over 0–1 (Tanimoto), heights as share of all; `median` as a labelled line. 320 × 170 units."""
+def histogram(
+    edges: Sequence[float], counts: Sequence[float], *, label: str, limit: float, median: float | None = None
+) -> Markup:
+    """Bars over 0–1 (Tanimoto), heights as share of all up to `limit`; `median` as a labelled line. 320 × 170 units."""
     left, right, top, bottom = 40.0, 310.0, 22.0, 132.0
     total = sum(counts) or 1.0
     shares = [c / total for c in counts]
-    limit = max([*shares, 1e-9])
     parts = []
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = left + value * (right - left)
         parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{tick_text(value)}</text>')
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom + 3}"/>')
     for low, high, share, n in zip(edges[:-1], edges[1:], shares, counts, strict=True):
-        x, wide, tall = left + low * (right - left), (high - low) * (right - left), (bottom - top) * share / limit
+        x, wide, tall = (
+            left + low * (right - left),
+            (high - low) * (right - left),
+            (bottom - top) * share / (limit or 1.0),
+        )
         parts.append(
             f'<rect class="bar" x="{x + 0.5:.1f}" y="{bottom - tall:.1f}" width="{max(wide - 1, 0.5):.1f}" '
-            f'height="{tall:.1f}"><title>{low:g}–{high:g}: {n:,.0f} ({share:.1%})</title></rect>'
+            f'height="{tall:.1f}"><title>{low:g}–{high:g}: {n:,.0f} ({share * 100:.1f} %)</title></rect>'
         )
     parts.append(f'<line class="base" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
-    parts.append(f'<text x="{left - 5}" y="{top + 5}" text-anchor="end">{limit:.0%}</text>')
+    parts.append(f'<text x="{left - 5}" y="{top + 5}" text-anchor="end">{limit * 100:.0f} %</text>')
     parts.append(f'<text x="{left - 5}" y="{bottom + 1}" text-anchor="end">0</text>')
-    parts.append(
-        f'<text x="{(left + right) / 2}" y="{bottom + 32}" text-anchor="middle">Tanimoto to nearest train molecule</text>'
-    )
+    foot = "Tanimoto to nearest train molecule"
+    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 32}" text-anchor="middle">{foot}</text>')
     if median is not None and usable(median):
         x = left + median * (right - left)
         anchor = "end" if median > 0.6 else "start"
         parts.append(f'<line class="trivial" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{bottom}"/>')
         parts.append(
             f'<text class="strong" x="{x + (-5 if anchor == "end" else 5):.1f}" y="{top - 8}" '
-            f'text-anchor="{anchor}">median {median:.2f}</text>'
+            f'text-anchor="{anchor}">median {score(median, 2)}</text>'
         )
     return _figure(320, 170, label, parts)
 
@@ -135,9 +143,11 @@ def curve(
     for value in (y0, (y0 + y1) / 2, y1):
         y = at(x0, value)[1]
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.{digits}f}</text>')
-    for value in dict.fromkeys((x0, float(round((x0 + x1) / 2)), x1)):
-        parts.append(f'<text x="{at(value, y0)[0]:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{score(value, digits)}</text>')
+    parts += [
+        f'<text x="{at(value, y0)[0]:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+        for value in dict.fromkeys((x0, float(round((x0 + x1) / 2)), x1))
+    ]
     parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 34}" text-anchor="middle">epoch</text>')
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in points))
     parts.append(f'<polyline class="curve {css}" points="{path}"/>')
@@ -155,6 +165,5 @@ def curve(
 def _figure(width: int, height: int, label: str, parts: Sequence[str]) -> Markup:
     text = escape(label)
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">'
-        f"{''.join(parts)}</svg>"
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">{"".join(parts)}</svg>'
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -22,14 +23,21 @@ def leaderboard_table(run: Path) -> Table:
     if files.summary is None:
         raise RunError("no scores yet", where=str(run / "summary.parquet"), remedy=REMEDY.partition(": ")[2])
     title = f"{files.title}{'  SIMULATED DATA' if files.simulated else ''}"
-    table = Table(title=Text(title), title_justify="left", caption=Text(_caption(files.primary)), caption_justify="left")
-    table.add_column("Split", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("Model", overflow="fold", max_width=22)
-    table.add_column("Mean", justify="right", no_wrap=True)
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        caption=Text(_caption(files.primary)),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("split", no_wrap=True, max_width=16)
+    table.add_column("model", overflow="fold", min_width=14, max_width=24)
+    table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("vs blind", justify="right", no_wrap=True)
-    table.add_column("vs neighb.", justify="right", no_wrap=True)
-    table.add_column("n spectra/mol.", justify="right", no_wrap=True)
+    for heading in ("skill vs\nblind", "skill vs\nneighb.", "spectra/\nmolecules"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for split in files.split_names:
         entries = board(files, split, files.primary, "molecule")
         for index, entry in enumerate(entries):
@@ -53,6 +61,6 @@ def _cells(split: str, entry: Entry) -> list[Text]:
 
 def _caption(metric: str) -> str:
     return (
-        f"{metric_label(metric)}, mean per molecule on test. vs: skill against the best blind and the best neighbour "
-        "control (0 = no better, 1 = the bound). Dim: trivial models and controls."
+        f"{metric_label(metric)}, mean per molecule on test. Skill against the best blind and the best neighbour "
+        "control: 0 = no better, 1 = the bound. Dim: trivial models and controls."
     )

@@ -1,0 +1,123 @@
+"""Numbers as the field writes them, axes that hold their data, peaks matched as the metric matches them."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from mslitmus.report import numbers
+from mslitmus.report.mirror import MOST, matched, mirror
+from mslitmus.report.plot import Axis, curve, dot, histogram
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.4123, ".412"), (-0.034, "−.034"), (1.0, "1.000"), (0.9999, "1.000"), (0, ".000"), (-0.0001, ".000"),
+     (12.5, "12.500"), (None, "–"), (float("nan"), "–"), (float("inf"), "–")],
+)  # fmt: skip
+def test_score(value: float | None, text: str) -> None:
+    assert numbers.score(value) == text
+
+
+def test_signed_score_and_interval() -> None:
+    assert numbers.score(0.08, sign=True) == "+.080"
+    assert numbers.score(0.0, sign=True) == ".000"
+    assert numbers.interval(-0.01, 0.2) == "[−.010, .200]"
+    assert numbers.interval(None, 0.2) == "–"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0001, "p < .001"), (0.012, "p = .012"), (1.0, "p > .999"), (None, "p –"), (0.001, "p = .001")]
+)
+def test_p_value(p: float | None, text: str) -> None:
+    assert numbers.p_value(p) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1.0, "100 %"), (0.99991, "> 99.9 %"), (0.0, "0 %"), (0.0001, "< 0.1 %"), (0.983, "98.3 %")]
+)
+def test_percent_never_rounds_to_everything(share: float, text: str) -> None:
+    assert numbers.percent(share) == text
+
+
+def test_durations_and_magnitudes() -> None:
+    assert [numbers.duration(s) for s in (0.42, 12, 59.7, 200, 3900)] == [
+        "0.4 s", "12 s", "1 min 00 s", "3 min 20 s", "1 h 05 min",
+    ]  # fmt: skip
+    assert [numbers.magnitude(n) for n in (0, 812, 35_100, 1_240_000)] == ["0", "812", "35.1 k", "1.24 M"]
+
+
+def test_metric_labels() -> None:
+    assert numbers.metric_label("cosine@0.01Da:no-precursor") == "Cosine, 0.01 Da bins, without precursor"
+    assert (
+        numbers.metric_label("entropy@10ppm<2000") == "Spectral entropy similarity, peaks within 10 ppm, m/z below 2000"
+    )
+    assert numbers.metric_label("my-own") == "my-own"
+    assert numbers.tolerance("cosine@10ppm") == (10.0, "ppm")
+
+
+@pytest.mark.parametrize("value", [0.03, 0.41, 0.86, 0.999, 1.0, 3.7, 12.0, 1e-9])
+def test_axis_limits_hold_the_value_and_end_on_a_tick(value: float) -> None:
+    limit = numbers.nice_limit(value)
+    assert value * (1 - 1e-6) <= limit <= 2 * value
+    ticks = numbers.ticks(limit)
+    assert ticks[0] == 0
+    assert 2 <= len(ticks) <= 7
+    assert ticks[-1] <= limit * (1 + 1e-9)
+
+
+def test_marks_stay_inside_the_cell() -> None:
+    axis = Axis(0.0, 1.0)
+    drawn = str(dot(axis, 1.7, -3.0, 2.0, label="a < b"))
+    ElementTree.fromstring(drawn)
+    for share in re.findall(r'x[12]?="([\d.]+)%"', drawn):
+        assert 0 <= float(share) <= 100
+
+
+def test_peaks_match_as_the_metric_does() -> None:
+    a, b = np.array([100.001, 100.012, 250.0]), np.array([100.008, 300.0])
+    up, down = matched(a, b, 0.01, "Da")
+    assert up.tolist() == [True, False, False]
+    assert down.tolist() == [True, False]
+    up, down = matched(a, b, 50, "ppm")
+    assert up.tolist() == [False, True, False]
+    assert down.tolist() == [True, False]
+
+
+def _labels(svg: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r'class="peak" x="([\d.]+)" y="([\d.]+)"', svg)]
+
+
+def test_labels_of_crowded_peaks_do_not_cover_each_other() -> None:
+    mzs, intensities = [200.0, 200.5, 201.0, 80.0], [1.0, 0.99, 0.98, 0.1]
+    svg = str(mirror((mzs, intensities), (mzs, intensities), 201.0, (0.01, "Da"), "x"))
+    ElementTree.fromstring(svg)
+    placed = _labels(svg)
+    assert len(placed) == 6
+    for i, (x, y) in enumerate(placed):
+        assert 31 <= x <= 480 - 31
+        assert 10 <= y <= 372
+        assert all(abs(x - u) >= 62 or abs(y - v) >= 13.9 for u, v in placed[:i])
+
+
+def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:
+    empty = str(mirror(([], []), ([], []), None, (0.01, "Da"), "x"))
+    assert "no peak predicted" in empty
+    ElementTree.fromstring(empty)
+    dense = np.linspace(50, 900, 20_000)
+    svg = str(mirror(([100.0], [1.0]), (dense.tolist(), np.ones(20_000).tolist()), 500.0, (0.01, "Da"), "x"))
+    assert len(svg) < 40_000
+    assert svg.count("v118.0") <= MOST
+
+
+def test_charts_are_well_formed_xml() -> None:
+    for svg in (
+        histogram([0, 0.5, 1], [3, 0], label="a", limit=1.0, median=0.25),
+        histogram([0, 1], [0], label="none", limit=0.0),
+        curve([(0, 1.0)], label="one", title="loss < 1"),
+        curve([(0, 1.0), (1, 1.0)], label="flat", title="score", best=1),
+    ):
+        ElementTree.fromstring(str(svg))
