@@ -86,6 +86,7 @@ def usable(frame: pl.DataFrame) -> pl.DataFrame:
 def spelled(text: str) -> tuple[str, str]:
     """MassBank's ion formula → ours: `C7H6[37]Cl[35]Cl+` → (`C7H6Cl2`, `37Cl`)."""
     heavy = []
+    text = text.replace("(13C)", "[13]C")
     for mass, element, count in re.findall(r"\[(\d+)\]([A-Z][a-z]?)(\d*)", text):
         if mass not in ("12", "32", "35", "79"):
             heavy.append(f"{mass}{element}{count if count not in ('', '1') else ''}")
@@ -150,7 +151,7 @@ def reasons(table: pl.DataFrame, ppm: float) -> pl.DataFrame:
         elif isotope:
             out.append("isotope: we have a monoisotopic formula" if ours and not our_isotope else "isotope: not seen")
         else:
-            out.append("error at the tolerance's edge, or another charge")
+            out.append("at the tolerance's edge")
     return missing.with_columns(pl.Series("reason", out, dtype=pl.String))
 
 

@@ -47,12 +47,15 @@ def match_isotopes(
     charge: Array,
     counts: Array,
     excess: float = 2.0,
+    wide: int = 2,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Partner every unexplained peak with an explained lighter one of the same spectrum.
+    """Partner peaks with an explained lighter one of the same spectrum.
 
     A partner lies within tolerance of the theoretical isotopologue and is at most `excess` times as strong as the
     natural pattern allows: an isolation window can only thin the pattern out, noise can add a little. One or two heavy
-    atoms; if several partners fit, the one with the smallest error wins.
+    atoms; if several partners fit, the one with the smallest error wins. A peak with a monoisotopic formula keeps it,
+    except in spectra that were plainly isolated widely (`wide` or more partners among the unexplained peaks): there
+    the smaller error decides.
 
     Args:
         offsets: (spectra + 1,) where each spectrum begins in the flat peak arrays.
@@ -61,10 +64,10 @@ def match_isotopes(
         charge: (peaks,) its |charge|.
         counts: (peaks, 4) its atoms of `ISOTOPE_ELEMENTS`.
 
-    Returns: peak, parent peak, code into `ISOTOPE_LABELS`, theoretical m/z, other partners; one row a recognised peak.
+    Returns: peak, parent peak, code into `ISOTOPE_LABELS`, theoretical m/z, other partners; one row a partner.
     """
     parent, code, exact, others = _match(
-        offsets, mzs, intensities, tolerances, theory, charge, counts, _FIRST, _SECOND, _SHIFT, _RATIO, excess
+        offsets, mzs, intensities, tolerances, theory, charge, counts, _FIRST, _SECOND, _SHIFT, _RATIO, excess, wide
     )
     peak = np.flatnonzero(parent >= 0)
     return peak, parent[peak], code[peak], exact[peak], others[peak]
@@ -72,35 +75,43 @@ def match_isotopes(
 
 @njit(cache=True, nogil=True)
 def _match(  # type: ignore[no-untyped-def]
-    offsets, mzs, intensities, tolerances, theory, charge, counts, first, second, shift, ratio, excess
+    offsets, mzs, intensities, tolerances, theory, charge, counts, first, second, shift, ratio, excess, wide
 ):
     n = len(mzs)
     parent, code = np.full(n, -1, np.int64), np.zeros(n, np.int8)
     exact, others = np.zeros(n), np.zeros(n, np.int32)
     reach = 2 * shift.max() + 0.5
     for s in range(len(offsets) - 1):
-        for i in range(offsets[s], offsets[s + 1]):
-            if not np.isnan(theory[i]):
-                continue
-            smallest = np.inf
-            for j in range(i - 1, offsets[s] - 1, -1):
-                if mzs[i] - mzs[j] > reach:
-                    break
-                if np.isnan(theory[j]):
+        start, stop = offsets[s], offsets[s + 1]
+        for competing in range(2):
+            if competing and (parent[start:stop] >= 0).sum() < wide:
+                break
+            parent[start:stop], others[start:stop] = -1, 0
+            for i in range(start, stop):
+                explained = not np.isnan(theory[i])
+                if explained and not competing:
                     continue
-                for k in range(len(first)):
-                    a, b = first[k], second[k]
-                    step, expected = shift[a], counts[j, a] * ratio[a]
-                    if b >= 0:
-                        step += shift[b]
-                        expected *= (counts[j, a] - 1) / 2 * ratio[a] if a == b else counts[j, b] * ratio[b]
-                    mz = theory[j] + step / charge[j]
-                    error = abs(mzs[i] - mz)
-                    # a NaN intensity fails this comparison and so passes
-                    if expected <= 0 or error > tolerances[i] or intensities[i] > excess * expected * intensities[j]:
+                smallest = abs(mzs[i] - theory[i]) if explained else np.inf
+                for j in range(i - 1, start - 1, -1):
+                    if mzs[i] - mzs[j] > reach:
+                        break
+                    if np.isnan(theory[j]) or parent[j] >= 0:
                         continue
-                    if parent[i] >= 0:
-                        others[i] += 1
-                    if error < smallest:
-                        smallest, parent[i], code[i], exact[i] = error, j, k + 1, mz
+                    for k in range(len(first)):
+                        a, b = first[k], second[k]
+                        step, expected = shift[a], counts[j, a] * ratio[a]
+                        if b >= 0:
+                            step += shift[b]
+                            expected *= (counts[j, a] - 1) / 2 * ratio[a] if a == b else counts[j, b] * ratio[b]
+                        mz = theory[j] + step / charge[j]
+                        error = abs(mzs[i] - mz)
+                        # a NaN intensity fails the last comparison and so passes
+                        if expected <= 0 or error > tolerances[i]:
+                            continue
+                        if intensities[i] > excess * expected * intensities[j]:
+                            continue
+                        if parent[i] >= 0:
+                            others[i] += 1
+                        if error < smallest:
+                            smallest, parent[i], code[i], exact[i] = error, j, k + 1, mz
     return parent, code, exact, others

@@ -3,8 +3,8 @@
 Of a peak's candidates the best is the one with the smallest error. Candidates whose error is within 0.00005 Da (half
 the last digit of a m/z with four decimals) of the smallest are tied; among those the whole ion comes first, then
 even-electron ions before radicals, then lower charge, fewer heteroatoms (all atoms but C and H), smaller error. A peak
-with no candidate may be the isotope partner of an explained one (`isotopes.match_isotopes`); one with a candidate is
-never taken for an isotope.
+with no candidate may be the isotope partner of an explained one; one with a candidate only in spectra that were
+isolated widely (`isotopes.match_isotopes`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -95,7 +95,7 @@ def annotate_frame(
     *,
     rules: Rules | None = None,
     best_only: bool = False,
-    on_error: str = "raise",
+    on_error: Literal["raise", "skip"] = "raise",
     threads: int = 1,
 ) -> pl.DataFrame:
     """Candidates of every peak of a dataset; each distinct ion is enumerated once.
@@ -209,7 +209,12 @@ def _explain(
     heavy, parent, code, exact, rivals = match_isotopes(offsets, mzs, heights, tolerance, base, z[owner], atoms)
     partners = rows[owner[parent]]
     partners["peak"], partners["isotope"], partners["theory"], partners["others"] = heavy, code, exact, rivals
-    return np.concatenate([rows[order], partners]), names
+    taken, number = np.isin(peak, heavy), np.bincount(peak, minlength=len(mzs))
+    rows["best"] &= ~taken  # in widely isolated spectra a partner may take the place of a chance formula
+    rows["others"] += taken
+    partners["others"] += number[heavy].astype(np.uint32)
+    every = np.concatenate([partners, rows[order]])
+    return every[np.argsort(every["peak"], kind="stable")], names
 
 
 def _rank(peak: Array, error: Array, *plausibility: Array) -> tuple[Array, Array, Array]:
