@@ -124,6 +124,7 @@ def test_nearest_train_agrees_with_the_reference(frame: pl.DataFrame, split: Spl
     found = difficulty(frame, split, permutations=5)["nearest_train"]
     assert found["n"] == found["of"] == len(test)
     assert found["mean"] == pytest.approx(expected.mean(), abs=1e-6)
+    assert found["identical"] == int((expected == 1).sum())
     assert found["quantiles"]["0.5"] == pytest.approx(np.quantile(expected, 0.5), abs=1e-6)
     assert found["histogram"]["counts"] == np.histogram(expected, BINS, (0, 1))[0].tolist()
     assert len(found["histogram"]["edges"]) == BINS + 1

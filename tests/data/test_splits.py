@@ -269,6 +269,8 @@ def test_bad_tables_and_files_are_refused(frame: pl.DataFrame, tmp_path: Path) -
         make_split(spectra(40, molecules=2), "molecule")
     with pytest.raises(SplitError, match="cannot make"):
         make_split(frame.with_columns(inchikey14=pl.lit(None, pl.String)), "molecule")
+    with pytest.raises(SplitError, match=r"fewer than two contributors: lab \(240\)"):
+        make_split(frame.with_columns(source=pl.lit("lab")), "lab")
     path = tmp_path / "folds.csv"
     path.write_text("inchikey14,fold\nA,train\nA,test\n")
     with pytest.raises(SplitError, match="in two folds"):

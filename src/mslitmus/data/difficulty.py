@@ -85,7 +85,8 @@ def difficulty(
             molecules (acyclic molecules have no scaffold and do not count there) and {spectra, of_spectra,
             share_spectra}; val_molecules: the same of val;
         nearest_train: Tanimoto of each test molecule to its nearest train molecule (itself, where it is in train):
-            {n, of, mean, quantiles {"0.05", …}, histogram {edges (21), counts (20)}, fingerprint};
+            {n, of, mean, identical (molecules with Tanimoto 1), quantiles {"0.05", …}, histogram {edges (21), counts
+            (20)}, fingerprint};
         ks: property → {statistic, p, n_test, n_train, permutations, median_test, median_train}, over molecules, test
             against train; p by permuting the labels of the pooled molecules. A molecule in both folds counts in both.
             statistic_spectra: the same with every molecule counted once a spectrum;
@@ -202,6 +203,7 @@ def _nearest(packed: NDArray[np.uint8], test: NDArray[np.intp], train: NDArray[n
         "n": len(best),
         "of": of,
         "mean": float(best.mean()) if len(best) else None,
+        "identical": int((best > 1 - 1e-6).sum()),
         "quantiles": {str(q): float(np.quantile(best, q)) if len(best) else None for q in QUANTILES},
         "histogram": {"edges": [round(float(edge), 6) for edge in edges], "counts": [int(n) for n in counts]},
         "fingerprint": "Morgan radius 2, 2048 bits",
@@ -330,6 +332,7 @@ def _measures(entry: Mapping[str, Any]) -> dict[str, float | None]:
     out["molecule overlap, share of test spectra"] = entry["overlap"]["molecules"]["share_spectra"]
     near = entry["nearest_train"]
     out["nearest-train Tanimoto, mean"] = near["mean"]
+    out["nearest-train Tanimoto 1, share of test molecules"] = _share(near["identical"], near["n"])
     for q in QUANTILES:
         out[f"nearest-train Tanimoto, quantile {q}"] = near["quantiles"][str(q)]
     for name in PROPERTIES:

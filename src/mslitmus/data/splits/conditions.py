@@ -40,8 +40,8 @@ def by_lab(
     test share is filled; without `train` all others train."""
     shares = check_fractions(fractions)
     wanted = _names(test)
-    if wanted is None and train is None:
-        sizes = dict(frame["source"].drop_nulls().value_counts().iter_rows())
+    sizes = dict(frame["source"].drop_nulls().value_counts().iter_rows())
+    if wanted is None and train is None and len(sizes) > 1:
         fold = allocate(sizes, {"train": 1 - shares[2], "test": shares[2]}, seed)
         wanted = tuple(sorted(name for name in fold if fold[name] == "test"))
     sides = _sides(frame["source"], "contributor", _names(train), wanted)
