@@ -7,8 +7,19 @@
 
 from __future__ import annotations
 
+from .annotations import read_annotations
 from .reading import ReadResult, iter_raw, read, read_batches, read_raw, sniff
 from .registry import FORMATS
 from .writing import write
 
-__all__ = ["FORMATS", "ReadResult", "iter_raw", "read", "read_batches", "read_raw", "sniff", "write"]
+__all__ = [
+    "FORMATS",
+    "ReadResult",
+    "iter_raw",
+    "read",
+    "read_annotations",
+    "read_batches",
+    "read_raw",
+    "sniff",
+    "write",
+]
