@@ -98,9 +98,9 @@ def test_labels_of_crowded_peaks_do_not_cover_each_other() -> None:
     placed = _labels(svg)
     assert len(placed) == 6
     for i, (x, y) in enumerate(placed):
-        assert 31 <= x <= 480 - 31
+        assert 35 <= x <= 480 - 35
         assert 10 <= y <= 372
-        assert all(abs(x - u) >= 62 or abs(y - v) >= 13.9 for u, v in placed[:i])
+        assert all(abs(x - u) >= 70 or abs(y - v) >= 13.9 for u, v in placed[:i])
 
 
 def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:

@@ -65,11 +65,13 @@ class RunFiles:
 
     @property
     def metrics(self) -> list[str]:
-        """Metric names, the reported one first."""
+        """Metric names, the reported one first, then in the order of the configuration."""
         if self.summary is None:
             return []
         found = self.summary["metric"].unique(maintain_order=True).to_list()
-        return sorted(found, key=lambda name: name != self.primary)
+        listed = self.config.get("metrics")
+        ordered = [str(name) for name in listed] if isinstance(listed, list) else []
+        return list(dict.fromkeys(name for name in (self.primary, *ordered, *found) if name in found))
 
     @property
     def primary(self) -> str:

@@ -126,7 +126,7 @@ def _stems(xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign:
 
 def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
     """m/z of the tallest peaks at their tips; one that would cover another moves outwards."""
-    wide, tall = 62.0, 14.0
+    wide, tall = 70.0, 14.0
     placed: list[tuple[float, float]] = []
     parts = []
     for i in np.argsort(-peaks[1], kind="stable")[:LABELS]:
