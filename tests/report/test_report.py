@@ -249,3 +249,17 @@ def test_terminal_without_scores_is_an_error(run: Path) -> None:
     (run / "summary.parquet").unlink()
     with pytest.raises(RunError, match="no scores yet"):
         leaderboard_table(run)
+
+
+def test_a_metric_without_direction_gets_no_winner(run: Path) -> None:
+    for name in ("summary", "comparisons"):
+        table = pl.read_parquet(run / f"{name}.parquet")
+        renamed = pl.col("metric").replace({METRICS[2]: "predicted-entropy"})
+        table.with_columns(renamed).write_parquet(run / f"{name}.parquet")
+    page = build(run).read_text(encoding="utf-8")
+    panel = page.split('data-metric="predicted-entropy" data-average="molecule"')[1].split("</table>")[0]
+    assert "neither high nor low is better" in panel
+    assert "best trivial model" not in panel
+    matrix = page.split('<div class="panel" data-metric="predicted-entropy" hidden')[1].split("</table>")[0]
+    assert "gain" not in matrix
+    assert "loss" not in matrix

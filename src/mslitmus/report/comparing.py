@@ -13,6 +13,7 @@ from .finding import ALPHA, paired
 from .folder import RunFiles
 from .numbers import (
     count,
+    directed,
     duration,
     interval,
     magnitude,
@@ -69,7 +70,7 @@ def leaderboard(files: RunFiles, split: str) -> list[Panel]:
 def _panel(files: RunFiles, split: str, metric: str, average: str) -> Panel:
     entries = board(files, split, metric, average)
     bound = next((e.bound for e in entries if e.bound is not None), None)
-    trivial = chosen(files, split, metric, average, control=True)
+    trivial = chosen(files, split, metric, average, control=True) if directed(metric) else None
     axis = axis_for([v for e in entries for v in (e.mean, e.low, e.high, e.bound)])
     marks = [Mark(bound, "bound", f"bound {score(bound)}")] if bound is not None else []
     if trivial is not None and trivial.mean is not None:
@@ -174,7 +175,7 @@ def _pair(files: RunFiles, split: str, metric: str, a: str, b: str) -> Pair | No
     if row is None:
         return None
     p, difference = row["p_holm"], row["difference"]
-    decided = usable(p) and p < ALPHA and usable(difference)
+    decided = usable(p) and p < ALPHA and usable(difference) and directed(metric)
     return Pair(
         difference=score(difference, sign=True),
         interval=interval(row["low"], row["high"]),

@@ -120,6 +120,11 @@ def metric_label(name: str) -> str:
     return ", ".join(words)
 
 
+def directed(name: str) -> bool:
+    """False for a metric of which neither high nor low is better: it gets no winner and no verdict."""
+    return not name.startswith("predicted-entropy")
+
+
 def tolerance(name: str) -> tuple[float, str]:
     """(width, unit) at which a metric matches peaks, unit `Da` (bins) or `ppm`; 0.01 Da where the name says none."""
     found = re.search(r"@([\d.]+)(Da|ppm)", name)
