@@ -106,10 +106,12 @@ class Trainable(Protocol):
     `prepare` sees the training fold only: it fixes vocabularies, builds `network` and holds the training set ready.
     """
 
-    training: Any  # models.predict.predictor.TrainingOptions
+    training: Any  # models.options.TrainingOptions
     network: Any  # torch.nn.Module
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None: ...
+
+    def to(self, device: str) -> None: ...
 
     def train_batches(self, order_seed: int) -> Any:
         """One epoch of batches, shuffled by this seed: a sized iterable."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..models.protocol import FitContext, FitReport, Model
+    from ..models.protocol import FitContext, FitReport, Model, Trainable
 
 
 def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
@@ -15,7 +15,7 @@ def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContex
     if hasattr(model, "train_batches"):
         from .loop import fit_trainable
 
-        return fit_trainable(model, train, val, context)
+        return fit_trainable(cast("Trainable", model), train, val, context)
     return model.fit(train, val, context)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,8 @@ class FeatureStore:
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         path = self.folder / f"{self._prefix}-{digest}.npz"
         temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}.npz")
-        columns = {f"a:{k}": v for k, v in part.arrays.items()} | {f"o:{k}": v for k, v in part.offsets.items()}
+        columns: dict[str, Any] = {f"a:{k}": v for k, v in part.arrays.items()}
+        columns |= {f"o:{k}": v for k, v in part.offsets.items()}
         np.savez(temporary, smiles=np.array(names), **columns)
         os.replace(temporary, path)
         self._flushed = len(self._number)
@@ -142,11 +144,11 @@ class FeatureStore:
         parts = []
         for path in sorted(folder.glob(f"{self._prefix}-*.npz")):
             try:
-                with np.load(path, allow_pickle=False) as stored:
+                with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                     smiles = stored["smiles"].tolist()
                     arrays = {k[2:]: stored[k] for k in stored.files if k.startswith("a:")}
                     offsets = {k[2:]: stored[k] for k in stored.files if k.startswith("o:")}
-            except (OSError, ValueError, KeyError, EOFError):
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 path.unlink(missing_ok=True)  # a damaged cache file is computed anew
                 continue
             part = Ragged(arrays, offsets)

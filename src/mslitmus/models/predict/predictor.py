@@ -203,7 +203,8 @@ class NeuralPredictor:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.described())
         write_json(folder / "vocabulary.json", {"adducts": list(self.conditions.adducts)})
-        np.savez(folder / "bins.npz", **self.bins)
+        arrays: dict[str, Any] = dict(self.bins)
+        np.savez(folder / "bins.npz", **arrays)
         temporary = folder / f".weights.tmp{os.getpid()}"
         torch.save({k: v.cpu() for k, v in self.network.state_dict().items()}, temporary)
         os.replace(temporary, folder / "weights.pt")

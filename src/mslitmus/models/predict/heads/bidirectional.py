@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..parts import FlatPeaks
-from .bins import BinHead, BinOptions, occupied
+from .bins import BinHead, BinOptions, occupied, reverse_bin
 
 
 class BidirectionalHead(BinHead):
@@ -30,7 +30,9 @@ class BidirectionalHead(BinHead):
 
     @classmethod
     def reverse(cls, loss: NDArray[np.float64], peaks: FlatPeaks, options: Any) -> tuple[Any, Any, Any]:
-        numbers, losses, mass = occupied(loss, peaks.intensities, peaks.molecule[peaks.owner], options)
+        numbers, losses, mass = occupied(
+            loss, reverse_bin(loss, options.width), peaks.intensities, peaks.molecule[peaks.owner], options
+        )
         losses[numbers == 0] = 0.0  # the precursor itself, which the query states exactly
         return numbers, losses, mass
 

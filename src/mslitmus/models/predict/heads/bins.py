@@ -5,7 +5,7 @@ precursor. Only bins that hold peaks of enough training molecules exist, so that
 
 A peak's m/z comes out not at the centre of its bin but at the intensity-weighted mean of the training peaks there
 (forward: of m/z; reverse: of the loss, subtracted from the query's exact precursor m/z), so that a metric narrower
-than the bin is not lost beforehand. A bin without intensity falls back to its centre.
+than the bin is not lost beforehand.
 """
 
 from __future__ import annotations
@@ -40,22 +40,36 @@ class BinOptions(Options):
     threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
 
 
+def forward_bin(mzs: NDArray[np.float64], width: float) -> NDArray[np.int64]:
+    """Bin k covers [k width, (k + 1) width), as the binned metrics count."""
+    return np.floor(mzs / width).astype(np.int64)
+
+
+def reverse_bin(losses: NDArray[np.float64], width: float) -> NDArray[np.int64]:
+    """Bin k covers [(k − ½) width, (k + ½) width): bin 0 is the precursor, give or take its error."""
+    return np.floor(losses / width + 0.5).astype(np.int64)
+
+
 def occupied(
-    values: NDArray[np.float64], intensities: NDArray[np.float32], molecule: NDArray[np.int64], options: BinOptions
+    values: NDArray[np.float64],
+    bins: NDArray[np.int64],
+    intensities: NDArray[np.float32],
+    molecule: NDArray[np.int64],
+    options: BinOptions,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """(bin numbers, positions in Da, summed intensity) of the bins that at least `min_molecules` molecules show.
 
-    values: (peaks,) m/z or loss in Da. Bin k covers [(k − ½) width, (k + ½) width).
+    values: (peaks,) m/z or loss in Da; bins: (peaks,) their bins, from `forward_bin` or `reverse_bin`.
     """
-    bins = np.floor(values / options.width + 0.5).astype(np.int64)
     pairs = np.unique(np.stack([bins, molecule], axis=1), axis=0)
     numbers, shown = np.unique(pairs[:, 0], return_counts=True)
     numbers = numbers[shown >= options.min_molecules]
-    at = np.searchsorted(numbers, bins)
-    kept = (at < len(numbers)) & (numbers[np.minimum(at, len(numbers) - 1)] == bins) if len(numbers) else at < 0
-    mass = np.bincount(at[kept], intensities[kept], minlength=len(numbers))
-    total = np.bincount(at[kept], intensities[kept] * values[kept], minlength=len(numbers))
-    positions = np.where(mass > 0, total / np.maximum(mass, 1e-30), numbers * options.width)
+    at = _lookup(numbers, bins)
+    kept = at >= 0
+    weight = intensities[kept].astype(np.float64)
+    mass: NDArray[np.float64] = np.bincount(at[kept], weight, minlength=len(numbers)).astype(np.float64)
+    total = np.bincount(at[kept], weight * values[kept], minlength=len(numbers))
+    positions: NDArray[np.float64] = total / np.maximum(mass, 1e-30)
     return numbers, positions, mass
 
 
@@ -96,7 +110,8 @@ class BinHead(nn.Module):
         """Bins that exist, their positions, and the logarithm of their share of the training intensity."""
         peaks = _usable(peaks, options)
         owner = peaks.owner
-        numbers, mz, forward_mass = occupied(peaks.mzs, peaks.intensities, peaks.molecule[owner], options)
+        bins = forward_bin(peaks.mzs, options.width)
+        numbers, mz, forward_mass = occupied(peaks.mzs, bins, peaks.intensities, peaks.molecule[owner], options)
         losses, loss, reverse_mass = cls.reverse(peaks.precursor_mz[owner] - peaks.mzs, peaks, options)
         if not len(numbers) + len(losses):
             raise ModelError("no bin holds peaks of enough training molecules", remedy="lower head.min_molecules")
@@ -108,16 +123,16 @@ class BinHead(nn.Module):
         """Peaks of one forward bin merged; columns: first, second (entries or −1), intensity (Σ = 1), weight."""
         peaks, options = _usable(peaks, self.options), self.options
         owner = peaks.owner
-        bins = np.floor(peaks.mzs / options.width + 0.5).astype(np.int64)
+        bins = forward_bin(peaks.mzs, options.width)
         key = owner * (int(options.max_mz / options.width) + 10) + bins
         _, first, group = np.unique(key, return_index=True, return_inverse=True)
         summed = np.bincount(group, peaks.intensities)
         mz = np.bincount(group, peaks.intensities * peaks.mzs) / np.maximum(summed, 1e-30)
-        owner, summed = owner[first], summed**options.power
-        loss_bins = np.floor((peaks.precursor_mz[owner] - mz) / options.width + 0.5).astype(np.int64)
+        owner, learned = owner[first], summed**options.power
+        loss_bins = reverse_bin(peaks.precursor_mz[owner] - mz, options.width)
         forward, reverse = _lookup(self.forward_bins, bins[first]), _lookup(self.reverse_bins, loss_bins)
-        total = np.bincount(owner, summed, minlength=len(peaks.precursor_mz))
-        share = summed / np.maximum(total[owner], 1e-30)
+        total = np.bincount(owner, learned, minlength=len(peaks.precursor_mz))
+        share = learned / np.maximum(total[owner], 1e-30)
         reachable = (forward >= 0) | (reverse >= 0)
         owner = owner[reachable]
         columns = {

@@ -1,0 +1,1 @@
+"""Presets: encoder + head + training choices under their papers' names."""
