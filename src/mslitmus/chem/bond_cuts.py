@@ -32,27 +32,18 @@ def _holds(mask: Any, atom: int) -> Any:
 
 
 @njit(cache=True)
-def _broken_order(mask: Any, ends: Any, order: Any) -> float:
-    total = 0.0
-    for b in range(len(ends)):
-        if _holds(mask, ends[b, 0]) != _holds(mask, ends[b, 1]):
-            total += order[b]
-    return total
+def _search(mask: Any, root: int, graph: Any, sub: Any, labels: Any, sides: Any, orders: Any) -> tuple[int, float]:
+    """Depth-first search of the piece `mask` from atom `root`: (k, total order of the bonds that leave the piece).
 
-
-@njit(cache=True)
-def _search(
-    mask: Any, root: int, starts: Any, neighbours: Any, bonds_at: Any, sub: Any, labels: Any, sides: Any
-) -> int:
-    """Depth-first search of the piece `mask` from atom `root`; returns k, the number of its bonds.
-
-    Fills `labels[:k]`, `sides[:k]` (the atoms below a tree bond, none for a non-tree bond) and `sub[root]`, all atoms
-    reached.
+    Of its k bonds it fills `labels[:k]`, `sides[:k]` (the atoms below a tree bond, none for a non-tree bond) and
+    `orders[:k]`: the bond's own order and the total order of the bonds that leave the piece from `sides`. `sub[root]`
+    becomes all atoms reached.
     """
+    starts, neighbours, bonds_at, order = graph
     atoms = len(starts) - 1
     place = np.zeros(atoms, np.int32)  # preorder number, 0 = not visited
     cursor, came_by = np.empty(atoms, np.int32), np.empty(atoms, np.int32)
-    label, stack = np.zeros(atoms, np.uint64), np.empty(atoms, np.int32)
+    label, stack, leaving = np.zeros(atoms, np.uint64), np.empty(atoms, np.int32), np.zeros(atoms)
     sub[:] = _ZERO
     stack[0], top, clock, k = root, 0, 1, 0
     place[root], cursor[root], came_by[root] = 1, starts[root], -1
@@ -62,19 +53,20 @@ def _search(
         if cursor[v] < starts[v + 1]:
             u, bond = neighbours[cursor[v]], bonds_at[cursor[v]]
             cursor[v] += 1
-            if bond == came_by[v] or not _holds(mask, u):
-                continue
-            if place[u] == 0:
+            if not _holds(mask, u):
+                leaving[v] += order[bond]
+            elif bond != came_by[v] and place[u] == 0:
                 clock += 1
                 top += 1
                 stack[top] = u
                 place[u], cursor[u], came_by[u] = clock, starts[u], bond
                 sub[u, u // 64] = _ONE << np.uint64(u % 64)
-            elif place[u] < place[v]:
+            elif bond != came_by[v] and place[u] < place[v]:
                 labels[k] = _label(bond)
                 label[v] ^= labels[k]
                 label[u] ^= labels[k]
                 sides[k, :] = _ZERO
+                orders[k, 0], orders[k, 1] = order[bond], 0.0
                 k += 1
             continue
         top -= 1
@@ -82,11 +74,13 @@ def _search(
             parent = stack[top]
             labels[k] = label[v]
             label[parent] ^= label[v]
+            orders[k, 0], orders[k, 1] = order[came_by[v]], leaving[v]
+            leaving[parent] += leaving[v]
             for w in range(sub.shape[1]):
                 sides[k, w] = sub[v, w]
                 sub[parent, w] |= sub[v, w]
             k += 1
-    return k
+    return k, leaving[root]
 
 
 @njit(cache=True)
@@ -113,8 +107,11 @@ def _insert(table: Any, masks: Any, count: int, piece: Any) -> bool:
 
 
 @njit(cache=True)
-def _split(mask: Any, k: int, labels: Any, sides: Any, ring_cuts: bool, table: Any, masks: Any, count: int) -> int:
-    """Add both pieces of every cut of `mask`; returns the new count, at most len(masks)."""
+def _split(
+    mask: Any, k: int, labels: Any, sides: Any, orders: Any, leaving: float, max_order: float, ring_cuts: bool,
+    table: Any, masks: Any, count: int,
+) -> int:  # fmt: skip
+    """Add both pieces of every cut of `mask` that `max_order` allows; returns the new count, at most len(masks)."""
     words = len(mask)
     piece, rest = np.empty(words, np.uint64), np.empty(words, np.uint64)
     for x in range(k):
@@ -122,39 +119,39 @@ def _split(mask: Any, k: int, labels: Any, sides: Any, ring_cuts: bool, table: A
         for y in range(x, x + 1 if bridge else k):
             if not bridge and (x == y or not ring_cuts or labels[x] != labels[y]):
                 continue
+            # two tree bonds of one label lie on one path from the root: one side holds the other
+            cut = orders[x, 0] if bridge else orders[x, 0] + orders[y, 0]
+            outer = orders[x, 1] if bridge else abs(orders[x, 1] - orders[y, 1])
             for w in range(words):
                 piece[w] = sides[x, w] if bridge else sides[x, w] ^ sides[y, w]
                 rest[w] = mask[w] ^ piece[w]
-            for half in (piece, rest):
-                if count < len(masks) and _insert(table, masks, count, half):
-                    count += 1
+            if outer + cut <= max_order and count < len(masks) and _insert(table, masks, count, piece):
+                count += 1
+            if leaving - outer + cut <= max_order and count < len(masks) and _insert(table, masks, count, rest):
+                count += 1
     return count
 
 
 @njit(cache=True)
 def enumerate_pieces(
-    starts: Any, neighbours: Any, bonds_at: Any, ends: Any, order: Any, depth: int, max_order: float, limit: int,
-    ring_cuts: bool,
-) -> Any:  # fmt: skip
-    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated).
+    starts: Any, neighbours: Any, bonds_at: Any, order: Any, depth: int, max_order: float, limit: int, ring_cuts: bool
+) -> Any:
+    """Breadth-first over pieces: (masks (n, w), depth (n,), truncated), n ≤ limit.
 
-    The graph is CSR over atoms: `neighbours` and `bonds_at` from starts[a] to starts[a + 1]; bonds have `ends` (b, 2)
-    and `order` (b,). The whole graph comes first; the parts of a salt or mixture follow as pieces of no cut. A piece
-    whose broken bonds have a total order above `max_order` is dropped and not cut further. The search stops after
-    `limit` pieces, dropped ones among them.
+    The graph is CSR over atoms: `neighbours` and `bonds_at` from starts[a] to starts[a + 1]; bonds have an `order`
+    (b,). The whole graph comes first; the parts of a salt or mixture follow as pieces of no cut. A piece whose broken
+    bonds have a total order above `max_order` is dropped and not cut further.
     """
-    atoms, bonds = len(starts) - 1, len(ends)
+    atoms, bonds = len(starts) - 1, len(order)
     words = (atoms + 63) // 64
+    graph = (starts, neighbours, bonds_at, order)
     masks, levels = np.zeros((limit + 1, words), np.uint64), np.zeros(limit + 1, np.int8)
     size = 1024
     while size < 2 * limit + 2:
         size *= 2
     table = np.full(size, -1, np.int32)
-    sub, labels, sides = (
-        np.empty((atoms, words), np.uint64),
-        np.empty(bonds, np.uint64),
-        np.empty((bonds, words), np.uint64),
-    )
+    sub, labels = np.empty((atoms, words), np.uint64), np.empty(bonds, np.uint64)
+    sides, orders = np.empty((bonds, words), np.uint64), np.empty((bonds, 2))
     whole, seen = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
     for a in range(atoms):
         whole[a // 64] |= _ONE << np.uint64(a % 64)
@@ -162,28 +159,24 @@ def enumerate_pieces(
     count = 1
     for a in range(atoms):
         if not _holds(seen, a):
-            _search(masks[0], a, starts, neighbours, bonds_at, sub, labels, sides)
+            _search(masks[0], a, graph, sub, labels, sides, orders)
             seen |= sub[a]
             if count < limit and _insert(table, masks, count, sub[a]):
                 count += 1
     first, last = (1 if count > 1 else 0), count
     for level in range(1, depth + 1):
         for i in range(first, last):
-            if levels[i] < 0:
-                continue
             root = 0
             while not _holds(masks[i], root):
                 root += 1
-            k = _search(masks[i], root, starts, neighbours, bonds_at, sub, labels, sides)
-            before, count = count, _split(masks[i], k, labels, sides, ring_cuts, table, masks, count)
-            for j in range(before, count):
-                levels[j] = level if _broken_order(masks[j], ends, order) <= max_order else -1
+            k, leaving = _search(masks[i], root, graph, sub, labels, sides, orders)
+            before = count
+            count = _split(masks[i], k, labels, sides, orders, leaving, max_order, ring_cuts, table, masks, count)
+            levels[before:count] = level
             if count > limit:
-                kept = np.flatnonzero(levels[:limit] >= 0)
-                return masks[kept], levels[kept], True
+                return masks[:limit].copy(), levels[:limit].copy(), True
         first, last = last, count
-    kept = np.flatnonzero(levels[:count] >= 0)
-    return masks[kept], levels[kept], False
+    return masks[:count].copy(), levels[:count].copy(), False
 
 
 @njit(cache=True)

@@ -144,7 +144,6 @@ def fragment(
         graph.starts,
         graph.neighbours,
         graph.bonds_at,
-        graph.ends,
         _ORDERS[graph.kinds[:, 0]],
         depth,
         float(max_order),
