@@ -44,8 +44,8 @@ def test_percent_never_rounds_to_everything(share: float, text: str) -> None:
 
 
 def test_durations_and_magnitudes() -> None:
-    assert [numbers.duration(s) for s in (0.42, 12, 59.7, 200, 3900)] == [
-        "0.4 s", "12 s", "1 min 00 s", "3 min 20 s", "1 h 05 min",
+    assert [numbers.duration(s) for s in (0.001, 0.42, 12, 59.7, 200, 3900)] == [
+        "< 0.1 s", "0.4 s", "12 s", "1 min 00 s", "3 min 20 s", "1 h 05 min",
     ]  # fmt: skip
     assert [numbers.magnitude(n) for n in (0, 812, 35_100, 1_240_000)] == ["0", "812", "35.1 k", "1.24 M"]
 

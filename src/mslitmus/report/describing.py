@@ -40,7 +40,7 @@ class Training:
 
 
 def training(files: RunFiles) -> list[Training]:
-    """Cells that kept a history of epochs, in run order."""
+    """Cells that kept a history of epochs. One epoch makes no curve: then the line of text says all."""
     out = []
     for cell in files.cells:
         fit = cell.get("fit")
@@ -56,10 +56,10 @@ def training(files: RunFiles) -> list[Training]:
                 title=title,
                 stopped=_stopped(fit, len(history)),
                 loss=curve(losses, label=f"{title}: training loss", title="Training loss", best=best, css="loss")
-                if losses
+                if len(losses) > 1
                 else None,
                 score=curve(scores, label=f"{title}: validation", title=f"Validation: {measure}", best=best)
-                if scores
+                if len(scores) > 1
                 else None,
             )
         )
@@ -72,7 +72,7 @@ def _points(history: Sequence[Any], key: str) -> list[tuple[float, float]]:
 
 
 def _stopped(fit: Mapping[str, Any], epochs: int) -> str:
-    parts = [f"{epochs} epochs in {duration(fit.get('seconds'))}"]
+    parts = [f"{epochs} epoch{'s' if epochs > 1 else ''} in {duration(fit.get('seconds'))}"]
     if usable(fit.get("best_epoch")):
         parts.append(f"best: epoch {fit['best_epoch']} ({score(fit.get('best_score'))} on validation)")
     if fit.get("stopped"):

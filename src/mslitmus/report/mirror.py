@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 LEFT, RIGHT, MIDDLE, HALF = 46.0, 468.0, 164.0, 118.0  # the plot area, in SVG units
 AXIS, WIDTH, HEIGHT = 330.0, 480, 378
 LABELS, TIPPED, MOST = 3, 25, 300  # peaks labelled, peaks with a tooltip, peaks drawn on a side
+WORTH = 0.02  # of the base peak: lower peaks are not labelled
 
 
 def matched(a: Array, b: Array, width: float, unit: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -129,7 +130,8 @@ def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
     wide, tall = 70.0, 14.0
     placed: list[tuple[float, float]] = []
     parts = []
-    for i in np.argsort(-peaks[1], kind="stable")[:LABELS]:
+    tallest = np.argsort(-peaks[1], kind="stable")[:LABELS]
+    for i in tallest[peaks[1][tallest] >= WORTH]:
         x = float(min(max(xs[i], LEFT + wide / 2), RIGHT - wide / 2))
         y = MIDDLE + sign * (HALF * float(peaks[1][i]) + (5 if sign < 0 else 15))
         while covers := [py for px, py in placed if abs(x - px) < wide and abs(y - py) < tall]:

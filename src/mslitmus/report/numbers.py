@@ -72,9 +72,11 @@ def percent(fraction: Any, digits: int = 1) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """0.4 s, 12 s, 3 min 20 s, 1 h 05 min."""
+    """< 0.1 s, 0.4 s, 12 s, 3 min 20 s, 1 h 05 min."""
     if not usable(seconds):
         return MISSING
+    if seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

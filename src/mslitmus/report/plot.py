@@ -128,7 +128,7 @@ def histogram(
 def curve(
     points: Sequence[tuple[float, float]], *, label: str, title: str, best: float | None = None, css: str = "trained"
 ) -> Markup:
-    """A line over epochs, its own vertical range, the chosen epoch ringed. 340 × 180 units."""
+    """A line over epochs, its own vertical range, the chosen epoch ringed. 340 × 184 units."""
     left, right, top, bottom = 48.0, 328.0, 26.0, 140.0
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     x0, x1, y0, y1 = min(xs), max(max(xs), min(xs) + 1), min(ys), max(ys)
@@ -145,10 +145,10 @@ def curve(
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{score(value, digits)}</text>')
     parts += [
-        f'<text x="{at(value, y0)[0]:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+        f'<text x="{at(value, y0)[0]:.1f}" y="{bottom + 20}" text-anchor="middle">{value:g}</text>'
         for value in dict.fromkeys((x0, float(round((x0 + x1) / 2)), x1))
     ]
-    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 34}" text-anchor="middle">epoch</text>')
+    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 37}" text-anchor="middle">epoch</text>')
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in points))
     parts.append(f'<polyline class="curve {css}" points="{path}"/>')
     for x, y in points:
@@ -159,7 +159,7 @@ def curve(
             f'<circle class="{"chosen" if ring else "point"}" cx="{cx:.1f}" cy="{cy:.1f}" r="{6 if ring else 2.5}">'
             f"<title>{tip}</title></circle>"
         )
-    return _figure(340, 180, label, parts)
+    return _figure(340, 184, label, parts)
 
 
 def _figure(width: int, height: int, label: str, parts: Sequence[str]) -> Markup:
