@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -32,6 +32,7 @@ class Source:
     head: bytes
     stream: Stream
     inside: bool = False  # a member of a folder or an archive, where unknown files may lie beside the spectra
+    fault: FormatError | None = None  # met within the first bytes; the stream raises it too
 
     def blocks(self, problems: Problems) -> Iterator[bytes]:
         """All bytes in blocks. A stream that breaks off reports its error and ends there."""
@@ -151,7 +152,7 @@ def open_stream(raw: Stream, label: str, problems: Problems, *, inside: bool) ->
             "the file is compressed in a way that is not read here", where=label, remedy="unpack it, or use gzip or zip"
         )
     else:
-        yield Source(label, head, _Prefixed(b"", raw, error) if error else raw, inside)
+        yield Source(label, head, _Prefixed(b"", raw, error) if error else raw, inside, error)
 
 
 def _open_tar(raw: Stream, label: str, problems: Problems) -> Iterator[Source]:
@@ -194,7 +195,7 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def sources(path: Path, problems: Problems) -> Iterator[Source]:
+def sources(path: Path, problems: Problems) -> Generator[Source, None, None]:
     """Every plain file under `path`, in a stable order. Labels read `archive.tar.gz!folder/member`."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -135,9 +136,10 @@ class Rows:
         if state == ODD:
             self._report(row, f"a peak line with an odd number of columns: {shown!r}", lines, "write m/z and intensity")
         else:
-            token = text[offset : offset + 30].split(b"\n")[0].split()
-            word = token[0].decode("utf-8", "replace") if token else ""
-            self._report(row, f"{word!r} is not a number in the peak line {shown!r}", lines, _number_hint(word, shown))
+            found = re.match(rb"[^\s,\]]*" if self.layout == FLAT else rb"\S*", text[offset : offset + 30])
+            word = found[0].decode("utf-8", "replace") if found else ""
+            hint = _number_hint(word, "" if self.layout == FLAT else shown)
+            self._report(row, f"{word!r} is not a number in the peak line {shown!r}", lines, hint)
 
     def _report(self, row: int, what: str, lines: int, remedy: str | None = None) -> None:
         place = self.places[row]

@@ -18,15 +18,24 @@ def decode(data: bytes, problems: Problems) -> str:
         return data.decode("latin-1")
 
 
+def wide_text(source: Source) -> FormatError | None:
+    """The error for UTF-16 and UTF-32 text, None for anything else."""
+    head = source.head
+    zeros = max(head[0::2].count(0), head[1::2].count(0))
+    if not (head.startswith((b"\xff\xfe", b"\xfe\xff")) or (head and zeros > 0.4 * len(head[1::2]) > 2)):
+        return None
+    return FormatError(
+        "the text is encoded as UTF-16 or UTF-32",
+        where=f"{source.label}:1",
+        remedy=f"convert it: iconv -f UTF-16 -t UTF-8 {source.label.rsplit('/', 1)[-1]} > new-file",
+    )
+
+
 def refuse_binary(source: Source) -> None:
     """Raise FormatError for UTF-16/32 text and for bytes that are no text at all."""
+    if wide := wide_text(source):
+        raise wide
     head = source.head
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\0" in head and head[1::2].count(0) > len(head) // 8):
-        raise FormatError(
-            "the text is encoded as UTF-16 or UTF-32",
-            where=f"{source.label}:1",
-            remedy=f"convert it: iconv -f UTF-16 -t UTF-8 {source.label.rsplit('/', 1)[-1]} > new-file",
-        )
     if b"\0" in head:
         line = head[: head.index(b"\0")].count(b"\n") + 1
         raise FormatError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -25,17 +26,18 @@ def read_annotations(path: str | Path, on_error: str = "skip") -> pl.DataFrame:
     identifiers: list[str] = []
     mzs: list[float] = []
     formulas: list[str] = []
-    for source in sources(Path(path), problems):
-        if not looks_like(source.head):
-            continue
-        for _line, text, _complete in split_records(source, problems, b"\n//"):
-            begin = text.find(b"\nPK$ANNOTATION:")
-            if begin >= 0:
-                accession = decode(text[: text.find(b"\n", 1)].lstrip(), problems).partition(": ")[2].strip()
-                pairs = _pairs(decode(text[begin + 1 :], problems))
-                identifiers.extend([accession] * len(pairs))
-                mzs.extend(mz for mz, _ in pairs)
-                formulas.extend(formula for _, formula in pairs)
+    with closing(sources(Path(path), problems)) as found:
+        for source in found:
+            if not looks_like(source.head):
+                continue
+            for _line, text, _complete in split_records(source, problems, b"\n//"):
+                begin = text.find(b"\nPK$ANNOTATION:")
+                if begin >= 0:
+                    accession = decode(text[: text.find(b"\n", 1)].lstrip(), problems).partition(": ")[2].strip()
+                    pairs = _pairs(decode(text[begin + 1 :], problems))
+                    identifiers.extend([accession] * len(pairs))
+                    mzs.extend(mz for mz, _ in pairs)
+                    formulas.extend(formula for _, formula in pairs)
     return pl.DataFrame(
         {"identifier": identifiers, "mz": mzs, "formula": formulas},
         schema={"identifier": pl.String(), "mz": pl.Float64(), "formula": pl.String()},

@@ -45,7 +45,7 @@ def read(sources: Iterable[Source], problems: Problems, batch: int = BATCH, **_:
 def _objects(source: Source, problems: Problems) -> Iterator[tuple[int, object]]:
     """(line, object) of each element, holding one block in memory."""
     decoder = json.JSONDecoder()
-    line, text, started = 1, "", False
+    line, text, started, closing = 1, "", False, ""
     blocks = text_blocks(source, problems)
     pending = b""
     while True:
@@ -55,7 +55,7 @@ def _objects(source: Source, problems: Problems) -> Iterator[tuple[int, object]]
         text, pending = text + decode(pending[: max(cut, 0)], problems), pending[max(cut, 0) :]
         at = 0
         if not started and (opening := re.match(r"\s*\[", text)):
-            at = opening.end()
+            at, closing = opening.end(), "]"
         started = started or bool(text.strip())
         counted = 0
         while True:
@@ -65,7 +65,7 @@ def _objects(source: Source, problems: Problems) -> Iterator[tuple[int, object]]
             try:
                 entry, at = decoder.raw_decode(text, at)
             except (json.JSONDecodeError, RecursionError) as error:
-                if block is None and text[at:].strip() not in ("", "]"):
+                if block is None and text[at:].strip() != closing:
                     problems.report(_broken(source.label, line, error))
                 break
             yield line, entry

@@ -62,7 +62,9 @@ def read(sources: Iterable[Source], problems: Problems, batch: int = BATCH, **_:
     """Raw frames of at most `batch` records."""
     rows = Rows(LINES, problems)
     for source in sources:
-        for line, text, complete in split_records(source, problems, b"\n//"):
+        for begin, text, complete in split_records(source, problems, b"\n//"):
+            line = begin + (text.startswith(b"\n"))  # behind the // of the record before
+            text = text.removeprefix(b"\n")
             if not complete:
                 if text.strip():
                     accession = _accession(text)

@@ -37,7 +37,8 @@ def read(sources: Iterable[Source], problems: Problems, batch: int = BATCH, **_:
             begin = text.rfind(_BEGIN)
             before = text.find(_BEGIN) if begin >= 0 else -1
             if begin < 0 and complete:
-                problems.report(record_error("END IONS without BEGIN IONS", source.label, line, None, _ADD_BEGIN))
+                at = line + text[: len(text) - len(text.lstrip())].count(b"\n")
+                problems.report(record_error("END IONS without BEGIN IONS", source.label, at, None, _ADD_BEGIN))
                 continue
             if before < begin or (begin >= 0 and not complete):
                 cut = text[before:begin] if before < begin else text[begin:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
@@ -16,6 +17,7 @@ from ._container import Source, sources
 from ._format import Format
 from ._problems import Problems
 from ._rows import BATCH
+from ._text import wide_text
 from .registry import FORMATS, MODULES
 
 UNKNOWN = "unknown"
@@ -53,6 +55,8 @@ def _known(head: bytes) -> str:
 
 def _strange(source: Source) -> FormatError:
     """The error for a file that no format recognises, as helpful as its first bytes allow."""
+    if found := source.fault or wide_text(source):
+        return found
     head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     where = f"{source.label}:1"
     if not source.head.strip():
@@ -86,10 +90,11 @@ def _format(name: str) -> Format:
 def sniff(path: str | Path) -> str:
     """Name of the format of the first recognised file. Raises FormatError where there is none."""
     first: Source | None = None
-    for source in sources(Path(path), Problems("skip")):
-        if (name := _known(source.head)) != UNKNOWN:
-            return name
-        first = first or source
+    with closing(sources(Path(path), Problems("skip"))) as found:
+        for source in found:
+            if (name := _known(source.head)) != UNKNOWN:
+                return name
+            first = first or source
     raise _strange(first) if first else _nothing(path)
 
 
@@ -149,20 +154,23 @@ def iter_raw(
         return UNKNOWN if wanted else _known(source.head)
 
     seen, unknown, names = False, None, _Identifiers(Path(path), problems)
-    for name, group in groupby(sources(Path(path), problems), key=kind):
-        if name == UNKNOWN:
-            for source in group:
-                unknown = unknown or source
-                if source.inside:
-                    problems.note("files in the container that hold no known format, left alone")
-                else:
-                    problems.report(_strange(source))
-            continue
-        for source in group:  # groupby hands over lazily: the reader pulls the rest of the group itself
-            seen = True
-            for frame in _format(name).read(chain([source], group), problems, batch, **options):
-                if len(frame):
-                    yield name, names.settle(frame)
+    with closing(sources(Path(path), problems)) as found:
+        for name, group in groupby(found, key=kind):
+            if name == UNKNOWN:
+                for source in group:
+                    unknown = unknown or source
+                    if source.inside and source.fault:
+                        problems.report(source.fault)
+                    elif source.inside:
+                        problems.note("files in the container that hold no known format, left alone")
+                    else:
+                        problems.report(_strange(source))
+                continue
+            for source in group:  # groupby hands over lazily: the reader pulls the rest of the group itself
+                seen = True
+                for frame in _format(name).read(chain([source], group), problems, batch, **options):
+                    if len(frame):
+                        yield name, names.settle(frame)
     if not seen and not problems.errors:
         if unknown is None:
             problems.report(_nothing(path))
