@@ -160,7 +160,7 @@ def _with_form(meaning: Meaning, reading: Reading) -> Meaning:
 _KEYS = (
     "collision_energy_raw",
     "collision_energy_unit",
-    "instrument_type",
+    "_type",
     "instrument",
     "fragmentation",
     "resolution",
@@ -188,8 +188,7 @@ def meanings(frame: pl.DataFrame) -> pl.DataFrame:
 
     `collision_energy_unit` is optional: the unit that a source documents for its column, which counts as stated.
     """
-    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in _KEYS if name not in frame.columns]
-    distinct = frame.with_columns(absent).select(pl.col(_KEYS).cast(pl.String)).unique()
+    distinct = _with_keys(frame).select(_KEYS).unique()
     rows: list[tuple[Any, ...]] = []
     for raw, unit, kind, model, fragmentation, resolution in distinct.rows():
         if (
@@ -207,6 +206,16 @@ def meanings(frame: pl.DataFrame) -> pl.DataFrame:
     return distinct.hstack(pl.DataFrame(rows, schema=_OUT, orient="row"))
 
 
+def _with_keys(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every key present as text; `_type` is the instrument type as the source wrote it where that is still there."""
+    types = [name for name in ("instrument_type_raw", "instrument_type") if name in frame.columns]
+    written = pl.coalesce(pl.col(types).cast(pl.String)) if types else pl.lit(None, dtype=pl.String)
+    others = [name for name in _KEYS if name != "_type"]
+    given = [pl.col(name).cast(pl.String) for name in others if name in frame.columns]
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in others if name not in frame.columns]
+    return frame.with_columns(*absent, *given, written.alias("_type"))
+
+
 def with_energies(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with every `collision_energy*` column of the schema and `collision_energy_rule`, from the raw text.
 
@@ -215,9 +224,8 @@ def with_energies(frame: pl.DataFrame) -> pl.DataFrame:
     Rows that already have a kind keep it (a file written by mslitmus, read again), except that a value in eV which
     could not be computed for want of precursor m/z or charge is computed once they are known.
     """
-    optional = dict.fromkeys(_KEYS, pl.String()) | _SCHEMA
-    added = [pl.lit(None, dtype=t).alias(name) for name, t in optional.items() if name not in frame.columns]
-    old = frame.with_columns(added)
+    added = [pl.lit(None, dtype=t).alias(name) for name, t in _SCHEMA.items() if name not in frame.columns]
+    old = _with_keys(frame).with_columns(added)
     known = meanings(old).rename({n: f"{n}_new" for n in ("collision_energy_kind", "collision_energy_origin")})
     drop_rule = [c for c in ("collision_energy_rule",) if c in old.columns]
     joined = old.drop(drop_rule).join(known, on=list(_KEYS), how="left", nulls_equal=True, maintain_order="left")
@@ -231,7 +239,9 @@ def with_energies(frame: pl.DataFrame) -> pl.DataFrame:
         *(pl.coalesce(n, f"{n}_new").alias(n) for n in ("collision_energy_kind", "collision_energy_origin")),
     )  # fmt: skip
     spare = [name for name in ("resolution", "collision_energy_unit", "instrument") if name not in frame.columns]
-    return joined.drop("_values", "_scale", "_mode", "collision_energy_kind_new", "collision_energy_origin_new", *spare)
+    return joined.drop(
+        "_values", "_scale", "_mode", "collision_energy_kind_new", "collision_energy_origin_new", "_type", *spare
+    )
 
 
 def _in_ev() -> tuple[pl.Expr, pl.Expr]:
@@ -266,7 +276,9 @@ def energy_report(frame: pl.DataFrame) -> pl.DataFrame:
     return grouped.select(
         pl.col(names[0]).fill_null("none").alias("kind"),
         pl.col(names[1]).fill_null("none").alias("origin"),
-        pl.col(names[2]).fill_null("no collision energy stated").alias("rule"),
+        pl.coalesce(names[2], pl.when(pl.col(names[0]).is_not_null()).then(pl.lit("kept as the file says")))
+        .fill_null("no collision energy stated")
+        .alias("rule"),
         pl.col("spectra").cast(pl.Int64),
         (pl.col("spectra") / max(frame.height, 1)).alias("share"),
     )

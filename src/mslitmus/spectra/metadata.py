@@ -42,8 +42,7 @@ def harmonise(raw: pl.DataFrame) -> pl.DataFrame:
     frame = _adducts_and_charges(frame)
     frame = _levels(frame)
     frame = _instruments(frame)
-    frame = with_energies(frame)
-    return _peaks(_types(frame))
+    return _peaks(with_energies(_types(frame)))
 
 
 def _map(frame: pl.DataFrame, name: str, read: Callable[[str], Any], dtype: Any) -> pl.DataFrame:
@@ -135,6 +134,9 @@ def _level(text: str) -> int | None:
 def _instruments(frame: pl.DataFrame) -> pl.DataFrame:
     frame = _map(frame, "fragmentation", fragmentation, pl.String)
     keys = ("instrument_type", "instrument", "resolution")
+    if "instrument_type" in frame.columns and "instrument_type_raw" not in frame.columns:
+        frame = frame.with_columns(pl.col("instrument_type").cast(pl.String).alias("instrument_type_raw"))
+    resolution_known = "resolution" in frame.columns
     absent = [pl.lit(None, dtype=pl.String).alias(name) for name in keys if name not in frame.columns]
     frame = frame.with_columns(absent)
     distinct = frame.select(pl.col(keys).cast(pl.String)).unique()
@@ -143,7 +145,7 @@ def _instruments(frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame.with_columns(pl.col(keys).cast(pl.String))
     frame = frame.join(table, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
     frame = frame.with_columns(pl.col("_type").alias("instrument_type")).drop("_type")
-    return frame.drop([name for name in ("resolution",) if name in [str(e.meta.output_name()) for e in absent]])
+    return frame if resolution_known else frame.drop("resolution")
 
 
 def _types(frame: pl.DataFrame) -> pl.DataFrame:

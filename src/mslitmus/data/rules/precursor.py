@@ -147,9 +147,10 @@ def _ion(formula: str, adduct: str) -> str | None:
 
 def derive_fragmentation(frame: pl.DataFrame) -> Outcome:
     """No fragmentation mode stated, and the instrument knows one only: that one (Q Exactive HCD, QTOF and QqQ CID)."""
-    distinct = frame.select("instrument_type", "instrument").unique(maintain_order=True)
+    written = "instrument_type_raw" if "instrument_type_raw" in frame.columns else "instrument_type"
+    keys = [written, "instrument"]
+    distinct = frame.select(keys).unique(maintain_order=True)
     sole = pl.Series("_sole", [classify(*row).fragmentation for row in distinct.rows()], dtype=pl.String)
-    keys = ["instrument_type", "instrument"]
     joined = frame.join(distinct.with_columns(sole), on=keys, how="left", nulls_equal=True, maintain_order="left")
     where = pl.col("fragmentation").is_null() & pl.col("_sole").is_not_null()
     reason = pl.format("{} does {} only", pl.col("instrument_type"), pl.col("_sole"))

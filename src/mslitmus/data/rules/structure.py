@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ...chem.formula import parse_formula
+from ...chem.formula import ELECTRON, parse_formula
 from ...errors import ChemistryError
 from ..identities import identities
 from ..store import home
@@ -12,7 +12,7 @@ from .outcome import Outcome, change, drop, with_flag
 
 MISMATCH = "inchikey-mismatch"
 # What `identify` found, beside the schema's columns while the rules run.
-FOUND = {"canonical": "_smiles", "inchikey14": "_inchikey14", "formula": "_formula", "exact_mass": "_mass"}
+FOUND = {"canonical": "_smiles", "inchikey14": "_inchikey14", "formula": "_formula"}
 
 
 def require_structure(frame: pl.DataFrame) -> Outcome:
@@ -25,7 +25,10 @@ def require_readable_structure(frame: pl.DataFrame) -> Outcome:
     given = pl.col("smiles").str.strip_chars()
     frame = frame.with_columns(pl.when(given != "").then(given).alias("smiles"))
     table = identities(frame.get_column("smiles").drop_nulls().unique(), cache=home() / "cache")
-    columns = ["smiles", *(pl.col(old).alias(new) for old, new in FOUND.items()), pl.col("problem").alias("_problem")]
+    # RDKit takes the electrons off the mass of a charged molecule; adducts count them, so they are put back here
+    mass = pl.col("exact_mass") + pl.col("charge") * ELECTRON
+    found = [pl.col(old).alias(new) for old, new in FOUND.items()]
+    columns = ["smiles", *found, mass.alias("_mass"), pl.col("problem").alias("_problem")]
     joined = frame.join(table.select(columns), on="smiles", how="left", maintain_order="left")
     outcome = drop(joined, pl.col("_problem").is_not_null(), pl.col("_problem"))
     return Outcome(_with_formula_mass(outcome.frame.drop("_problem")), dropped=outcome.dropped)
