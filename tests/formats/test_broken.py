@@ -183,7 +183,9 @@ def test_full_disk_leaves_the_old_file(
     target = tmp_path / "out.mgf"
     target.write_text("old")
     opened = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened(Path("/dev/full") if ".part" in self.name else self, *a, **k))
+    monkeypatch.setattr(
+        Path, "open", lambda self, *a, **k: opened(Path("/dev/full") if ".part" in self.name else self, *a, **k)
+    )
     with pytest.raises(FormatError, match="No space left"):
         formats.write(frame(), target)
     assert target.read_text() == "old"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
@@ -16,6 +18,17 @@ from ._tar import tar_members
 
 HEAD = 8192
 BLOCK = 1 << 22
+#: What the standard library raises on damaged, encrypted or oddly compressed zip archives.
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class Stream(Protocol):
@@ -95,7 +108,7 @@ class _Guarded:
     def read(self, size: int) -> bytes:
         try:
             return self._raw.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except _ZIP_FAULTS as error:
             raise FormatError(
                 f"the archive member is damaged ({error})", where=self._label, remedy="download or copy it again"
             ) from error
@@ -169,7 +182,7 @@ def _open_tar(raw: Stream, label: str, problems: Problems) -> Iterator[Source]:
 def _open_zip(file: Path | io.BytesIO, label: str, problems: Problems) -> Iterator[Source]:
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except _ZIP_FAULTS as error:
         raise FormatError(
             f"the zip archive cannot be opened ({error})", where=label, remedy="download or copy it again"
         ) from error
@@ -180,7 +193,7 @@ def _open_zip(file: Path | io.BytesIO, label: str, problems: Problems) -> Iterat
             inner = f"{label}!{info.filename}"
             try:
                 member = archive.open(info)
-            except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            except _ZIP_FAULTS as error:
                 problems.report(
                     FormatError(
                         f"the zip member cannot be opened ({error})", where=inner, remedy="unpack it with another tool"
