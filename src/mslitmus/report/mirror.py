@@ -45,7 +45,8 @@ def mirror(
     both = np.concatenate([up[0], down[0], [precursor] if precursor else []])
     if not len(both):
         both = np.array([0.0, 100.0])
-    low, high = max(0.0, float(both.min()) - 12), float(both.max()) + 12
+    room = max(12.0, 0.08 * float(np.ptp(both)))  # so that the label of an outermost peak stays over its stem
+    low, high = max(0.0, float(both.min()) - room), float(both.max()) + room
 
     def at(values: Array) -> Array:
         return np.asarray(LEFT + (values - low) / (high - low) * (RIGHT - LEFT))
