@@ -59,7 +59,7 @@ class Registry(Mapping[str, Any]):
             return getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
             package = (error.name or "").split(".")[0]
-            if package == module.split(".")[0]:
+            if package == "mslitmus":
                 raise
             extra = "'mslitmus[models]'" if package in _MODELS_EXTRA else package
             needs = f"{self.kind} {name!r} needs the package {package!r}, which is not installed"

@@ -34,7 +34,7 @@ KINDS = {"net": "trained", "copy": "neighbour", "floor": "blind"}
 
 def tables(coverage=1.0, overlap=0, difference=0.2, flipped=False) -> RunTables:
     rows = [comparison("copy", "net", -difference) if flipped else comparison("net", "copy", difference)]
-    record = {"method": "molecule", "difficulty": {"overlap": {"molecule": {"shared": overlap, "share": overlap / 50}}}}
+    record = {"method": "molecule", "difficulty": {"overlap": {"molecules": {"count": overlap, "share": overlap / 50}}}}
     compared = pl.DataFrame(rows, schema=dict(COMPARISONS))
     return RunTables(summary(net=coverage, copy=1.0, floor=1.0), compared, KINDS, {"molecule": record}, METRIC)
 

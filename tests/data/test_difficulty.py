@@ -26,7 +26,6 @@ from mslitmus.data.difficulty import (
 )
 from mslitmus.data.protocols import (
     PROTOCOLS,
-    apply_protocol,
     nguyen,
     precursor_survival,
     survival_curve,
@@ -269,18 +268,16 @@ def test_nguyen_keeps_the_promise_of_same_molecules(frame: pl.DataFrame) -> None
         .otherwise("source")
     )
     split = make_split(train, "lab", form="same-molecules", test="lab9")
-    apply_protocol("nguyen", train, split, min_spectra=3).check(train)
+    nguyen(train, split, min_spectra=3).split.check(train)
 
 
 def test_protocol_by_name_records_itself(frame: pl.DataFrame, split: Split) -> None:
     assert "nguyen" in PROTOCOLS
-    restricted = apply_protocol("nguyen", frame, split, min_spectra=5)
-    record = restricted.parameters["protocol"]
+    made = PROTOCOLS["nguyen"](frame, split, min_spectra=5)
+    record = made.record()
     assert record["energy_cutoff"] == 25.0
     assert record["required_models"] == ["nearest-molecule"]
-    assert any("protocol nguyen" in note for note in restricted.notes)
-    with pytest.raises(ConfigError, match="nguyn"):
-        apply_protocol("nguyn", frame, split)
+    assert any("protocol nguyen" in note for note in made.split.notes)
 
 
 def test_nguyen_refuses_what_it_cannot_do(frame: pl.DataFrame, split: Split) -> None:

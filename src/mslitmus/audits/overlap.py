@@ -9,10 +9,10 @@ def overlap(tables: RunTables) -> list[Finding]:
     """Per split, the share of test molecules that occur in train, read off the split's difficulty record."""
     findings = []
     for name, record in tables.splits.items():
-        exact = (record.get("difficulty") or {}).get("overlap", {}).get("molecule")
+        exact = (record.get("difficulty") or {}).get("overlap", {}).get("molecules")
         if exact is None:
             continue
-        count, share = int(exact["shared"]), float(exact["share"] or 0.0)
+        count, share = int(exact["count"]), float(exact["share"] or 0.0)
         if count:
             claim = f"{share:.1%} of the test molecules of split {name} are in train"
             evidence = f"{count} molecules by InChIKey-14 (method {record['method']})"

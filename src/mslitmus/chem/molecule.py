@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from rdkit import Chem, DataStructs, RDLogger
+from rdkit import Chem, DataStructs, RDLogger, rdBase
 from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Chem.Scaffolds import MurckoScaffold
@@ -19,6 +19,7 @@ from ..errors import ChemistryError
 
 RDLogger.DisableLog("rdApp.*")  # RDKit's warnings go to stderr by the thousand; our errors name the molecule instead
 
+RDKIT_VERSION: str = rdBase.rdkitVersion  # names caches of what RDKit computed
 Mol = Any  # rdkit.Chem.Mol, whose stubs are incomplete
 
 

@@ -184,10 +184,13 @@ def nearest_similarity(queries: NDArray[np.uint8], library: NDArray[np.uint8]) -
     return best
 
 
-def nearest_train_similarity(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+def nearest_train_similarity(
+    train: pl.DataFrame, test: pl.DataFrame, molecules: MoleculeTable | None = None
+) -> pl.DataFrame:
     """`inchikey14`, `similarity_to_train` (Tanimoto to the nearest train molecule, 0 to 1), one row a test molecule
-    with a structure. Morgan radius 2, 2048 bits; a molecule that is in train has 1."""
-    known = MoleculeTable.of(pl.concat([part.select("inchikey14", "smiles", "formula") for part in (train, test)]))
+    with a structure. Morgan radius 2, 2048 bits; 1 for a molecule that is in train. `molecules`: see `difficulty`."""
+    both = (part.select("inchikey14", "smiles", "formula") for part in (train, test))
+    known = molecules or MoleculeTable.of(pl.concat(both))
     keys = known.table["inchikey14"]
     rows = np.flatnonzero(keys.is_in(test["inchikey14"].drop_nulls().unique().implode()))
     library = np.flatnonzero(keys.is_in(train["inchikey14"].drop_nulls().unique().implode()))

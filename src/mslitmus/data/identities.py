@@ -13,9 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
-import rdkit
 
-from ..chem.molecule import identify
+from ..chem.molecule import RDKIT_VERSION, identify
 from ..errors import ChemistryError
 from ..provenance import write_parquet
 
@@ -38,7 +37,7 @@ def identities(smiles: Iterable[str], cache: Path | None = None, workers: int | 
     `cache` is a folder: what was computed with this RDKit version is read from there, what is new is added.
     """
     wanted = pl.Series("smiles", sorted({text for text in smiles if text}), dtype=pl.String)
-    path = None if cache is None else cache / f"identities-rdkit-{rdkit.__version__}.parquet"
+    path = None if cache is None else cache / f"identities-rdkit-{RDKIT_VERSION}.parquet"
     known = _cached(path)
     new = wanted.filter(~wanted.is_in(known.get_column("smiles").implode())).to_list()
     if new:

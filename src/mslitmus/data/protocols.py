@@ -131,14 +131,6 @@ def nguyen(
     )
 
 
-def apply_protocol(name: str, frame: pl.DataFrame, split: Split, **options: Any) -> Split:
-    """The split restricted by the protocol of that name; its record (cut-off, curve, required models) lies under
-    `parameters["protocol"]`. Raises SplitError as the protocol does, ConfigError for an unknown name."""
-    made: Protocol = PROTOCOLS[name](frame, split, **options)
-    record = {key: value for key, value in made.record().items() if key != "split"}
-    return replace(made.split, parameters={**made.split.parameters, "protocol": record})
-
-
 def _curated(frame: pl.DataFrame, split: Split) -> tuple[pl.DataFrame, dict[str, int]]:
     """Rows of the split that pass, with their fold as `fold_`, and rule → rows dropped, in the order applied."""
     rows = frame.join(split.folds.rename({"fold": "fold_"}), on="identifier", how="inner", maintain_order="left")

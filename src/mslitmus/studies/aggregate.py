@@ -10,6 +10,7 @@ import polars as pl
 
 from ..audits import examine
 from ..audits.finding import RunTables
+from ..data.protocols import worst_disagreements
 from ..metrics.ceiling import replicate_ceiling
 from ..metrics.comparisons import compare
 from ..metrics.strata import stratify
@@ -19,6 +20,8 @@ from ..schemas import EXAMPLES, conform
 from .config import StudyConfig
 from .folder import RunFolder, read_json
 
+#: Molecules on the sheet that a protocol draws for an expert, per model.
+SHEET = 12
 _META = ("identifier", "adduct", "instrument_type", "collision_energy", "collision_energy_kind", "precursor_mz")
 
 
@@ -59,6 +62,7 @@ def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.
     write_parquet(run.root / "comparisons.parquet", comparisons)
     write_parquet(run.root / "strata.parquet", strata)
     write_parquet(run.root / "examples.parquet", _examples(run, study, scores, folds))
+    write_parquet(run.root / "disagreements.parquet", _disagreements(run, study, scores, folds))
     write_json(run.root / "bounds.json", bounds)
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
     found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric))
@@ -78,36 +82,51 @@ def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
 
 
 def _examples(
-    run: RunFolder, study: StudyConfig, scores: pl.DataFrame, folds: dict[str, dict[str, pl.DataFrame]]
+    run: RunFolder, study: StudyConfig, scores: pl.DataFrame, folds: Mapping[str, Mapping[str, pl.DataFrame]]
 ) -> pl.DataFrame:
     """Best, median and worst test spectrum of each model, by the primary metric at the first seed."""
+    metric = study.primary_metric
+    asked = scores.filter((pl.col("fold") == "test") & pl.col("predicted"))
+    ranked = asked.sort(metric, "identifier", descending=[True, False]).with_columns(
+        place=pl.int_range(pl.len()).over("split", "model", "seed"), n=pl.len().over("split", "model", "seed")
+    )
+    places = {"best": pl.lit(0), "median": pl.col("n") // 2, "worst": pl.col("n") - 1}
+    picks = [ranked.filter(pl.col("place") == place).with_columns(rank=pl.lit(rank)) for rank, place in places.items()]
+    return _drawn(run, study, pl.concat(picks), folds)
+
+
+def _disagreements(
+    run: RunFolder, study: StudyConfig, scores: pl.DataFrame, folds: Mapping[str, Mapping[str, pl.DataFrame]]
+) -> pl.DataFrame:
+    """The sheet for an expert that a protocol asks for: per trained model, the molecules that agree least."""
+    wanted = [split.name for split in study.splits if split.protocol]
+    asked = scores.filter(pl.col("split").is_in(wanted))
+    if asked.is_empty():
+        return pl.DataFrame(schema=EXAMPLES)
+    worst = worst_disagreements(asked, study.primary_metric, SHEET)
+    return _drawn(run, study, worst.with_columns(pl.col("rank").cast(pl.String)), folds)
+
+
+def _drawn(
+    run: RunFolder, study: StudyConfig, picks: pl.DataFrame, folds: Mapping[str, Mapping[str, pl.DataFrame]]
+) -> pl.DataFrame:
+    """Picked queries (split, model, rank, identifier, the primary metric) with truth and first-seed prediction."""
     rows = []
     for split in study.splits:
-        truth = folds[split.name]["test"]
         for model in study.models:
             seed = (model.seeds or study.seeds)[0]
-            mine = scores.filter(
-                (pl.col("split") == split.name)
-                & (pl.col("model") == model.name)
-                & (pl.col("seed") == seed)
-                & (pl.col("fold") == "test")
-                & pl.col("predicted")
-            ).sort(study.primary_metric, "identifier", descending=[True, False])
-            if mine.is_empty():
-                continue
-            picks = {"best": 0, "median": mine.height // 2, "worst": mine.height - 1}
-            chosen = pl.concat([mine[i].with_columns(rank=pl.lit(rank)) for rank, i in picks.items()])
-            names = chosen["identifier"].unique().to_list()
+            mine = picks.filter((pl.col("split") == split.name) & (pl.col("model") == model.name))
+            mine = mine.filter(pl.col("seed") == seed) if "seed" in mine.columns else mine
             predictions = (
                 pl.scan_parquet(run.cell(split.name, model.name, seed) / "predictions.parquet")
-                .filter(pl.col("identifier").is_in(names))
+                .filter(pl.col("identifier").is_in(mine["identifier"].to_list()))
                 .rename({"mzs": "predicted_mzs", "intensities": "predicted_intensities"})
                 .collect()
             )
             rows.append(
-                chosen.select("split", "model", "rank", "identifier", pl.col(study.primary_metric).alias("score"))
+                mine.select("split", "model", "rank", "identifier", pl.col(study.primary_metric).alias("score"))
                 .with_columns(metric=pl.lit(study.primary_metric))
                 .join(predictions, on="identifier", how="left", maintain_order="left")
-                .join(truth, on="identifier", how="left", maintain_order="left")
+                .join(folds[split.name]["test"], on="identifier", how="left", maintain_order="left")
             )
-    return conform(pl.concat(rows, how="diagonal"), EXAMPLES) if rows else pl.DataFrame(schema=EXAMPLES)
+    return conform(pl.concat(rows), EXAMPLES)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from ..data import store
-from ..data.difficulty import MoleculeTable, difficulty, nearest_similarity
+from ..data.difficulty import MoleculeTable, difficulty, nearest_train_similarity
 from ..data.protocols import PROTOCOLS
 from ..data.simulate import simulated_dataset
 from ..data.splits import Split, make_split
@@ -91,7 +90,10 @@ def _split(
     split.check(frame)
     parts = split.apply(frame)
     molecules = MoleculeTable.of(frame)
-    write_parquet(folder.beside(config.name) / "nearest.parquet", _nearest_train(molecules, parts))
+    write_parquet(
+        folder.beside(config.name) / "nearest.parquet",
+        nearest_train_similarity(parts["train"], parts["test"], molecules),
+    )
     split.save(path.parent, config.name, difficulty=difficulty(frame, split, seed=config.seed, molecules=molecules))
     return parts
 
@@ -99,16 +101,6 @@ def _split(
 def _split_identity(config: SplitConfig, data_hash: str) -> dict[str, Any]:
     """Everything that decides the folds."""
     return {"data": data_hash, **config.model_dump(mode="json")}
-
-
-def _nearest_train(molecules: MoleculeTable, parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """`inchikey14`, `similarity_to_train`: Tanimoto of each test molecule to its nearest training molecule."""
-    known = molecules.table["inchikey14"]
-    test, train = (
-        np.flatnonzero(known.is_in(parts[fold]["inchikey14"].unique().implode())) for fold in ("test", "train")
-    )
-    bits = [np.unpackbits(molecules.fingerprints[rows], axis=1) for rows in (test, train)]
-    return pl.DataFrame({"inchikey14": known[test], "similarity_to_train": nearest_similarity(*bits)})
 
 
 def _sessions(folder: RunFolder, begun: str, seconds: float) -> list[dict[str, Any]]:
