@@ -13,7 +13,7 @@ from ..errors import DataError, FormatError
 from ..provenance import file_hash, now
 from ..spectra import formats
 from ..spectra.energy import energy_report, with_energies
-from . import store
+from . import sirius, store
 from .catalogue import OWN, Entry, entry
 from .curate import curate
 from .download import Progress, fetch
@@ -87,7 +87,8 @@ def _read(paths: Sequence[Path], chosen: Entry, on_error: str, say: Say) -> tupl
     frames, errors, used = [], [], []
     for path in paths:
         say(f"reading {path.name}")
-        result = formats.read(path, None if chosen.name == OWN else chosen.format, on_error=on_error)
+        # by content, so that a local copy in another format is read too; SIRIUS exports come with a table of labels
+        result = sirius.read(path, on_error) if chosen.format == "sirius" else formats.read(path, on_error=on_error)
         frames.append(result.frame)
         errors.extend(result.errors)
         used.append(result.format)
