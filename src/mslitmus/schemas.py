@@ -120,6 +120,7 @@ EXAMPLES: Schema = {
     "adduct": pl.String(),
     "instrument_type": pl.String(),
     "collision_energy": pl.Float32(),
+    "collision_energy_kind": pl.String(),
     "precursor_mz": pl.Float64(),
     "mzs": pl.List(pl.Float64),
     "intensities": pl.List(pl.Float32),

@@ -181,6 +181,7 @@ def _examples(rng: np.random.Generator) -> pl.DataFrame:
                         "adduct": "[M-H]-" if name == "Citric acid" else "[M+H]+",
                         "instrument_type": "Orbitrap" if index % 2 else "QTOF",
                         "collision_energy": 35.0 if index % 5 else None,
+                        "collision_energy_kind": "eV" if index % 5 else None,
                         "precursor_mz": precursor,
                         "mzs": mzs.tolist(),
                         "intensities": (intensities / intensities.max()).tolist(),

@@ -85,8 +85,16 @@ def test_page_is_whole_selfcontained_and_small(run: Path) -> None:
     assert not re.findall(r"https?://(?!www\.w3\.org|www\.rdkit\.org)", page)
     assert len(found.ids) == len(set(found.ids))
     assert set(found.targets) <= set(found.ids)
-    assert {name for name, _ in SECTIONS} <= set(found.ids)
+    assert {name for name, _ in SECTIONS} - {"disagreements"} <= set(found.ids)
     assert found.unlabelled == 0
+
+
+def test_a_protocol_brings_its_sheet(run: Path) -> None:
+    sheet = pl.read_parquet(run / "examples.parquet").with_columns(rank=pl.lit("1"))
+    sheet.write_parquet(run / "disagreements.parquet")
+    page = build(run).read_text(encoding="utf-8")
+    assert "sheet for an expert" in page
+    assert 'id="disagreements"' in page
 
 
 def test_same_files_same_page(run: Path) -> None:

@@ -23,6 +23,7 @@ SECTIONS = (
     ("difficulty", "Split difficulty"),
     ("training", "Training"),
     ("examples", "Mirror plots"),
+    ("disagreements", "Disagreements"),
     ("findings", "Findings"),
     ("ledger", "Curation"),
     ("provenance", "Provenance"),
@@ -59,11 +60,13 @@ def render(files: RunFiles) -> str:
     )
     environment.filters["metric_label"] = metric_label
     splits = files.split_names
+    # Only a split under a protocol has a sheet; without one the section is left out.
+    sheets = [(s, cards) for s in splits if (cards := describing.examples(files.disagreements, files, s))]
     return environment.get_template("report.html.j2").render(
         files=files,
         style=_static("style.css"),
         script=_static("script.js"),
-        sections=SECTIONS,
+        sections=[entry for entry in SECTIONS if entry[0] != "disagreements" or sheets],
         headline=headline(files),
         boards=[(split, comparing.leaderboard(files, split)) for split in splits],
         matrices=[(split, comparing.matrices(files, split)) for split in splits],
@@ -71,7 +74,8 @@ def render(files: RunFiles) -> str:
         hardness=hardness(files),
         sizes=describing.sizes(files),
         training=describing.training(files),
-        examples=[(split, describing.examples(files, split)) for split in splits],
+        examples=[(split, describing.examples(files.examples, files, split)) for split in splits],
+        disagreements=sheets,
         ledger=describing.ledger(files),
         licences=describing.licences(files),
         facts=describing.facts(files),

@@ -94,12 +94,12 @@ class Card:
     molecule: Markup | None
 
 
-def examples(files: RunFiles, split: str) -> list[tuple[str, list[Card]]]:
-    """(trained model, cards best → worst) of one split."""
-    if files.examples is None:
+def examples(table: pl.DataFrame | None, files: RunFiles, split: str) -> list[tuple[str, list[Card]]]:
+    """(trained model, its cards of `table` in the order of their ranks) of one split."""
+    if table is None:
         return []
-    here = files.examples.filter(pl.col("split") == split)
-    order = ("best", "median", "worst")
+    here = table.filter(pl.col("split") == split)
+    order = ("best", "median", "worst", *map(str, range(1, 100)))
     out = []
     for model in here["model"].unique(maintain_order=True).to_list():
         if files.kind(model) != "trained":

@@ -35,6 +35,7 @@ class RunFiles:
     comparisons: pl.DataFrame | None
     strata: pl.DataFrame | None
     examples: pl.DataFrame | None
+    disagreements: pl.DataFrame | None
     splits: Mapping[str, Mapping[str, Any]]
     cells: tuple[Mapping[str, Any], ...]
 
@@ -112,7 +113,8 @@ def read_run(folder: Path) -> RunFiles:
         summary=_table(folder / "summary.parquet", SUMMARY),
         comparisons=_table(folder / "comparisons.parquet", COMPARISONS),
         strata=_table(folder / "strata.parquet", STRATA),
-        examples=_table(folder / "examples.parquet", EXAMPLES, also=("collision_energy_kind",)),
+        examples=_table(folder / "examples.parquet", EXAMPLES),
+        disagreements=_table(folder / "disagreements.parquet", EXAMPLES),
         splits={path.stem: _record(path) for path in sorted(folder.glob("splits/*.json"))},
         cells=tuple(sorted(cells, key=_cell_key)),
     )
@@ -180,15 +182,13 @@ def _records(path: Path, key: str) -> list[Mapping[str, Any]] | None:
     return value
 
 
-def _table(path: Path, schema: Schema, also: tuple[str, ...] = ()) -> pl.DataFrame | None:
+def _table(path: Path, schema: Schema) -> pl.DataFrame | None:
     if not path.exists():
         return None
     try:
-        frame = pl.read_parquet(path)
-        table = conform(frame, schema)
+        return conform(pl.read_parquet(path), schema)
     except SchemaError as error:
         raise RunError(error.message, where=str(path), remedy=REMEDY) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"not a readable Parquet table: {first}", where=str(path), remedy=REMEDY) from error
-    return table.hstack(frame.select(name for name in also if name in frame.columns))
