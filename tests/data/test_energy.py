@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mslitmus.spectra.energy import energy_report, parse_energy, with_energies
 from mslitmus.spectra.instruments import classify
@@ -167,3 +169,16 @@ def test_report_counts_every_row_once() -> None:
 )
 def test_instrument_types(code: str | None, model: str | None, resolution: str | None, expected: str | None) -> None:
     assert classify(code, model, resolution).type == expected
+
+
+WORDS = ["0", "35", "7.5", "1e9", ",", "-", ".", "%", "eV", "V", "kV", "NCE", "HCD", "ramp", "stepped", "(", "[", "or"]
+PIECES = st.lists(st.sampled_from(WORDS))
+
+
+@given(st.one_of(st.text(max_size=60), PIECES.map(" ".join), PIECES.map("".join)))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    reading = parse_energy(text)
+    assert (reading.form == "none") == (not reading.values)
+    assert all(0 <= value <= 10_000 for value in reading.values)
+    frame = pl.DataFrame({"collision_energy_raw": [text], "instrument_type": [text], "instrument": [text]})
+    assert with_energies(frame).height == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mslitmus.errors import FormatError
 from mslitmus.spectra.metadata import harmonise
@@ -104,3 +106,18 @@ def test_unequal_lists_are_refused_by_name() -> None:
     frame = raw(adduct=["[M+H]+"]).with_columns(intensities=pl.lit([1.0]))
     with pytest.raises(FormatError, match="s0"):
         harmonise(frame)
+
+
+WORDS = st.text("[]M0123456789+-HNaKCl. ()*,eVMS/", max_size=30)
+
+
+@given(WORDS, WORDS, WORDS, WORDS)
+def test_no_text_breaks_it(adduct: str, charge: str, level: str, mode: str) -> None:
+    row = one(adduct=adduct, charge=charge, ms_level=level, ion_mode=mode, instrument_type=level)
+    assert row["charge"] is None or 0 < abs(row["charge"]) < 100  # type: ignore[arg-type]
+
+
+def test_absurd_charges_are_not_read() -> None:
+    assert one(adduct="[M+H]300+")["adduct"] is None
+    assert one(adduct="[M" + "+H" * 200 + "]+")["flags"] == ["adduct-not-read"]
+    assert one(charge="9" * 5000)["charge"] is None

@@ -29,6 +29,7 @@ _WORDS = re.compile(
     r"|ft-?ms(?: ii)?|it-?ms|argon|\bar\b|\bn2\b|ev|electron ?volts?|volts?|\bv\b|%|percent"
 )
 _MODES = re.compile(r"\b(hcd|cid|etd|ecd|ead|uvpd)\b")
+_HIGHEST = 10_000.0  # above it a number is something else, e.g. a scan number
 _CHARGE_FACTORS = (1.0, 0.9, 0.85, 0.8, 0.75)
 
 
@@ -66,11 +67,11 @@ def parse_energy(text: str) -> Reading:
     if re.sub(r"[\s,;/()=:\[\]+-]", "", _WORDS.sub(" ", rest)):
         return Reading("none", why="not read")
     body = re.sub(r"\bn2\b|ms ii", " ", body)
-    if form == "ramp" and (pair := re.search(rf"({_NUMBER})[\s%ev]*-\s*({_NUMBER})", body)):
-        return Reading("ramp", (float(pair.group(1)), float(pair.group(2))), unit, nominal, _mode(mode))
-    values = tuple(float(number) for number in re.findall(_NUMBER, body))
-    if not values:
-        return Reading("none", why="no number")
+    body = body[:200]
+    pair = re.search(rf"({_NUMBER})[\s%ev]*-\s*({_NUMBER})", body) if form == "ramp" else None
+    values = tuple(float(number) for number in (pair.groups() if pair else re.findall(_NUMBER, body)))
+    if not values or max(values) > _HIGHEST:
+        return Reading("none", why="not an energy" if values else "no number")
     if form == "single" and len(values) == 2 and re.search(r"\d[\s%ev]*-\s*\d", body):
         form = "ramp"
     elif form == "single" and len(values) > 1:

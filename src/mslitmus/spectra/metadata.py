@@ -22,6 +22,7 @@ from .instruments import classify, fragmentation
 
 #: Flags that `harmonise` sets, for curation to count.
 ADDUCT_NOT_READ, CHARGE_CONFLICT = "adduct-not-read", "charge-conflict"
+MAX_CHARGE = 99
 _MODES = {"positive": "positive", "pos": "positive", "p": "positive", "+": "positive", "1": "positive",
           "positive-ion": "positive", "negative": "negative", "neg": "negative", "n": "negative", "-": "negative",
           "-1": "negative", "negative-ion": "negative"}  # fmt: skip
@@ -94,17 +95,21 @@ def _adducts_and_charges(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _adduct(text: str, part: int) -> str | int | None:
+    if len(text) > 80:
+        return None
     try:
         adduct = parse_adduct(text)
     except ChemistryError:
+        return None
+    if abs(adduct.charge) > MAX_CHARGE or not 0 < adduct.molecules < 10:
         return None
     return (adduct.name, adduct.charge)[part]
 
 
 def _charge(text: str) -> int | None:
     """`1+`, `+1`, `2-`, `-1`, `1`, `1.0` → signed size; 0 and anything else → None."""
-    match = re.fullmatch(r"([+-]?)(\d+)(?:\.0+)?([+-]?)", text.split(" ")[0].split(",")[0])
-    if match is None or not 0 < int(match.group(2)) < 100:
+    match = re.fullmatch(r"([+-]?)(\d{1,3})(?:\.0+)?([+-]?)", text.split(" ")[0].split(",")[0])
+    if match is None or not 0 < int(match.group(2)) <= MAX_CHARGE:
         return None
     return -int(match.group(2)) if "-" in (match.group(1), match.group(3)) else int(match.group(2))
 
