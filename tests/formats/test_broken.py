@@ -1,5 +1,7 @@
 """Broken files: each ends in a message that names the file, the place and the remedy, and never in a traceback."""
 
+# ruff: noqa: E501 (the table of broken files reads best one a line)
+
 from __future__ import annotations
 
 import base64

@@ -134,8 +134,8 @@ def test_repeated_and_missing_identifiers_are_settled(tmp_path: Path) -> None:
     assert len(result.notes) == 2
 
 
-@pytest.mark.parametrize("layout", ["12 0; 24 5; \n35 19;", "12 0\n24 5\n35 19", "(12,0) (24,5) (35,19)", "12:0 24:5\n 35:19 ",
-                                    '12\t0\t"a b"\n24 5 "?; 1/2"\n35 19 C2', "12,0 24,5 35,19"])  # fmt: skip
+@pytest.mark.parametrize("layout", ["12 0; 24 5; \n35 19;", "12 0\n24 5\n35 19", "(12,0) (24,5) (35,19)",
+                                    "12:0 24:5\n 35:19 ", '12\t0\t"a b"\n24 5 "?; 1/2"\n35 19 C2', "12,0 24,5 35,19"])  # fmt: skip
 def test_msp_peak_layouts(layout: str, tmp_path: Path) -> None:
     frame = formats.read_raw(write(tmp_path, f"Name: x\nNum Peaks: 3\n{layout}\n")).frame
     assert frame["mzs"].to_list() == [[12.0, 24.0, 35.0]]
@@ -143,7 +143,8 @@ def test_msp_peak_layouts(layout: str, tmp_path: Path) -> None:
 
 
 def test_msp_records_without_blank_line_and_riken_keys(tmp_path: Path) -> None:
-    text = "NAME: a\nPRECURSORMZ: 100.5\nRETENTIONTIME: 2\nNUM PEAKS: 1\n50.1\t3\nNAME: b\nIONMODE: Negative\nNum peaks: 1\n51 4\n"
+    text = "NAME: a\nPRECURSORMZ: 100.5\nRETENTIONTIME: 2\nNUM PEAKS: 1\n50.1\t3\n"
+    text += "NAME: b\nIONMODE: Negative\nNum peaks: 1\n51 4\n"
     frame = formats.read_raw(write(tmp_path, text)).frame
     assert frame["name"].to_list() == ["a", "b"]
     assert frame["retention_time"].to_list() == [120.0, None]

@@ -1,8 +1,8 @@
 """Peak lists as text → float64 arrays, all records of a block in one call.
 
 The kernel knows three layouts: `LINES` (m/z and intensity first on every line: MGF, MassBank), `PAIRS` (pairs of
-numbers, one or many a line, in any of the delimiters NIST allows, annotations behind: MSP) and `FLAT` (plain numbers,
-optionally in brackets: JSON arrays, comma lists).
+numbers, one or many a line, in any of the delimiters NIST allows, annotations behind: MSP), `FLAT` (plain numbers with
+commas, brackets or blanks between them) and `ARRAYS` (JSON arrays of two numbers each).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import njit
 
 from ._decimal import TENS, decimal_bits
 
-LINES, PAIRS, FLAT = 0, 1, 2
+LINES, PAIRS, FLAT, ARRAYS = 0, 1, 2, 3
 OK, NOT_A_NUMBER, ODD = 0, 1, 2
 
 _ZERO_CHAR, _TEN = np.uint64(48), np.uint64(10)
@@ -87,7 +87,7 @@ def _ends(c, layout):  # type: ignore[no-untyped-def]
         return True
     if layout == PAIRS:
         return c in (44, 58, 59, 41, 40, 34)  # , : ; ) ( "
-    return layout == FLAT and c in (44, 93, 34)  # , ] "
+    return layout >= FLAT and c in (44, 91, 93, 34)  # , [ ] "
 
 
 @njit(cache=True)
@@ -107,17 +107,19 @@ def _scan(text, starts, stops, layout, values, bits, slow, counts, state, where)
         in_group, first_slow = 0, n_slow
         while at <= stop:
             c = text[at] if at < stop else 10
-            closing = c == 10 or (layout == PAIRS and c == 59) or (layout == FLAT and c == 93)
+            if layout == ARRAYS:
+                closing = c == 91 or c == 93 or at == stop
+                odd = in_group != 0 and (in_group != 2 or c == 91)
+            else:
+                closing = layout != FLAT and (c == 10 or (layout == PAIRS and c == 59))
+                odd = in_group % 2 == 1
             if closing:
-                if (layout != FLAT and in_group % 2 == 1) or (layout == FLAT and c == 93 and in_group == 1):
+                if odd:
                     state[r], where[r] = ODD, min(at, stop - 1)
                     break
-                if c != 10 or layout != FLAT:
-                    in_group = 0
+                in_group = 0
                 at += 1
-            elif c <= 32 or (layout == PAIRS and c in (44, 58, 41, 40)) or (layout == FLAT and c in (44, 91, 34)):
-                if c == 91:
-                    in_group = 0
+            elif c <= 32 or (layout == PAIRS and c in (44, 58, 41, 40)) or (layout >= FLAT and c in (44, 91, 93, 34)):
                 at += 1
             elif layout == LINES and in_group == 2:
                 at = _skip(text, at, stop, True)

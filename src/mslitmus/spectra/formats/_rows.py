@@ -136,9 +136,9 @@ class Rows:
         if state == ODD:
             self._report(row, f"a peak line with an odd number of columns: {shown!r}", lines, "write m/z and intensity")
         else:
-            found = re.match(rb"[^\s,\]]*" if self.layout == FLAT else rb"\S*", text[offset : offset + 30])
+            found = re.match(rb"[^\s,\]]*" if self.layout >= FLAT else rb"\S*", text[offset : offset + 30])
             word = found[0].decode("utf-8", "replace") if found else ""
-            hint = _number_hint(word, "" if self.layout == FLAT else shown)
+            hint = _number_hint(word, "" if self.layout >= FLAT else shown)
             self._report(row, f"{word!r} is not a number in the peak line {shown!r}", lines, hint)
 
     def _report(self, row: int, what: str, lines: int, remedy: str | None = None) -> None:

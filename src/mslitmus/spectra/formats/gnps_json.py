@@ -14,7 +14,7 @@ import polars as pl
 from ...errors import FormatError
 from ._container import Source
 from ._format import Format
-from ._peaks import FLAT
+from ._peaks import ARRAYS
 from ._problems import Problems, record_error
 from ._rows import BATCH, Place, Rows
 from ._text import decode, text_blocks
@@ -32,7 +32,7 @@ def looks_like(head: bytes) -> bool:
 
 def read(sources: Iterable[Source], problems: Problems, batch: int = BATCH, **_: object) -> Iterator[pl.DataFrame]:
     """Frames of at most `batch` spectra."""
-    rows = Rows(FLAT, problems)
+    rows = Rows(ARRAYS, problems)
     for source in sources:
         for line, entry in _objects(source, problems):
             _add(rows, source.label, line, entry, problems)
