@@ -18,7 +18,7 @@ from ..chem.fragmenter import Fragments, fragment
 from ..chem.molecule import parse
 
 #: Raise it whenever a constant or an equation changes: saved simulated datasets of another version are made anew.
-LAW_VERSION = 3
+LAW_VERSION = 4
 
 Floats = NDArray[np.float64]
 
