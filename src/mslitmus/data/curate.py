@@ -91,7 +91,10 @@ def curate(
         entries.append(outcome.entry(name, current.height, _note(rule)))
         if outcome.frame.is_empty() and not current.is_empty():
             why = "; ".join(entries[-1].examples[:2])
-            raise DataError(f"{name} leaves none of {current.height:,} spectra ({why})", remedy=_note(rule))
+            raise DataError(
+                f"{name} leaves none of {current.height:,} spectra ({why})",
+                remedy=f"the records must keep the rule: {_note(rule)}",
+            )
         current = outcome.frame
     return conform(current), Ledger(entries)
 

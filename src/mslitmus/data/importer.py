@@ -94,9 +94,8 @@ def _read(paths: Sequence[Path], chosen: Entry, on_error: str, say: Say) -> tupl
         used.append(result.format)
     frame = pl.concat([f for f in frames if f.width] or frames, how="diagonal_relaxed")
     if frame.is_empty():
-        first = errors[0].message if errors else "the file holds no record"
-        where = errors[0].where if errors else str(paths[0])
-        raise DataError(f"no spectrum could be read: {first}", where=where, remedy="look at the file")
+        first = errors[0] if errors else FormatError("the file holds no record", where=str(paths[0]))
+        raise DataError(f"no spectrum could be read: {first.message}", where=first.where, remedy=first.remedy)
     return frame, errors, "+".join(dict.fromkeys(used))
 
 
