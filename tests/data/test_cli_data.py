@@ -108,7 +108,7 @@ def test_errors_name_the_place_and_the_remedy(library: Path, tmp_path: Path) -> 
     with pytest.raises(DataError, match="no dataset 'nothere'"):
         invoke("show", "nothere")
     importer.add("file", [library], as_name="mylib")
-    with pytest.raises(DataError, match="licences here: CC0"):
+    with pytest.raises(DataError, match=r"did you mean .CC0.\? licences here: CC0 \(1\), unstated \(1\)"):
         invoke("show", "mylib", "--license", "CCO")
     with pytest.raises(DataError, match="no such folder"):
         invoke("export", "mylib", tmp_path / "no" / "out.mgf")

@@ -84,7 +84,9 @@ def keep_licenses(spectra: pl.DataFrame, licenses: Iterable[str]) -> pl.DataFram
         if key not in by_key:
             close = get_close_matches(key, by_key, n=1)
             hint = f"did you mean {by_key[close[0]]!r}? " if close else ""
-            listing = ", ".join(f"{name} ({n:,})" for name, n in sorted(known.items(), key=lambda item: -item[1]))
+            listing = ", ".join(
+                f"{name} ({n:,})" for name, n in sorted(known.items(), key=lambda item: (-item[1], item[0]))
+            )
             raise DataError(f"no spectrum has licence {license_name!r}", remedy=f"{hint}licences here: {listing}")
         wanted.append(by_key[key])
     return spectra.filter(column.is_in(wanted))
