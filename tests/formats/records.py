@@ -134,7 +134,7 @@ def mzml(*spectra: str) -> str:
     body = "".join(spectra or (mzml_spectrum(0, [110.0713, 138.0662], [12.5, 100.0]), mzml_spectrum(1, [50.5], [7.0])))
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<indexedmzML xmlns="http://psi.hupo.org/ms/mzml">'
-        f'<mzML version="1.1.0"><run id="r"><spectrumList count="2">{body}\n</spectrumList></run></mzML></indexedmzML>\n'
+        f'<mzML version="1.1.0"><run id="r"><spectrumList>{body}\n</spectrumList></run></mzML></indexedmzML>\n'
     )
 
 

@@ -135,7 +135,8 @@ def test_repeated_and_missing_identifiers_are_settled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["12 0; 24 5; \n35 19;", "12 0\n24 5\n35 19", "(12,0) (24,5) (35,19)",
-                                    "12:0 24:5\n 35:19 ", '12\t0\t"a b"\n24 5 "?; 1/2"\n35 19 C2', "12,0 24,5 35,19"])  # fmt: skip
+                                    "12:0 24:5\n 35:19 ",
+                                    '12\t0\t"a b"\n24 5 "?; 1/2"\n35 19 C2', "12,0 24,5 35,19"])  # fmt: skip
 def test_msp_peak_layouts(layout: str, tmp_path: Path) -> None:
     frame = formats.read_raw(write(tmp_path, f"Name: x\nNum Peaks: 3\n{layout}\n")).frame
     assert frame["mzs"].to_list() == [[12.0, 24.0, 35.0]]
