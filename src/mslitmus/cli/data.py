@@ -87,7 +87,7 @@ def show_dataset(
     from . import data_tables
 
     dataset = store.load(name)
-    for part in data_tables.overview(dataset, license):
+    for part in list(data_tables.overview(dataset, license)):
         console.print(part, highlight=False)
     console.print(data_tables.ledger_table(dataset.ledger, examples))
 
