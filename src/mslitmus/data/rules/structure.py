@@ -26,7 +26,7 @@ def require_readable_structure(frame: pl.DataFrame) -> Outcome:
     frame = frame.with_columns(pl.when(given != "").then(given).alias("smiles"))
     table = identities(frame.get_column("smiles").drop_nulls().unique(), cache=home() / "cache")
     # RDKit takes the electrons off the mass of a charged molecule; adducts count them, so they are put back here
-    mass = (pl.col("exact_mass") + pl.col("charge") * ELECTRON).round(6)  # the last digits depend on atom order
+    mass = (pl.col("exact_mass") + pl.col("charge") * ELECTRON).round(11)  # beyond lies the order of summation
     found = [pl.col(old).alias(new) for old, new in FOUND.items()]
     columns = ["smiles", *found, mass.alias("_mass"), pl.col("problem").alias("_problem")]
     joined = frame.join(table.select(columns), on="smiles", how="left", maintain_order="left")
