@@ -127,6 +127,7 @@ def interpret(reading: Reading, instrument: Instrument, fragmentation: str | Non
         return Meaning(None, "unknown", reading.why)
     mode = fragmentation or reading.mode or instrument.fragmentation
     hcd = instrument.type == "Orbitrap" and mode == "HCD"
+    collisional = mode in ("CID", "HCD")  # the energy of an electron beam is another thing
     trap = instrument.scale == "normalised" or instrument.type in ("Orbitrap", "IonTrap")
     resonant = mode == "CID" and trap and instrument.fragmentation != "HCD"
     written = "nominal" if reading.unit is None and reading.nominal else reading.unit or "none"
@@ -140,8 +141,8 @@ def interpret(reading: Reading, instrument: Instrument, fragmentation: str | Non
     elif written in ("%", "nominal"):
         meaning = "NCE" if hcd else "unknown"
     elif written == "V":
-        meaning = "V" if instrument.type in ("QTOF", "QqQ") else "unknown"
-    elif instrument.scale == "volts":
+        meaning = "V" if instrument.type in ("QTOF", "QqQ") and collisional else "unknown"
+    elif instrument.scale == "volts" and collisional:
         meaning = "V"
     elif hcd and instrument.scale == "normalised":
         meaning = "NCE"
