@@ -75,13 +75,22 @@ def _lines(row: dict[str, object]) -> str:
     return "".join(f"{m} {i}\n" for m, i in zip(row["mzs"].tolist(), row["intensities"].tolist(), strict=True))  # type: ignore[attr-defined]
 
 
+_TERMS = {
+    "MS:1000523": "64-bit float",
+    "MS:1000521": "32-bit float",
+    "MS:1000514": "m/z array",
+    "MS:1000515": "intensity array",
+}
+
+
 def mzml_text(rows: list[dict[str, object]]) -> str:
     def array(values: np.ndarray, dtype: str, bits: str, kind: str) -> str:
         packed = base64.b64encode(zlib.compress(values.astype(dtype).tobytes(), 6)).decode()
         return (
-            f'<binaryDataArray encodedLength="{len(packed)}"><cvParam cvRef="MS" accession="{bits}" name="float"/>'
+            f'<binaryDataArray encodedLength="{len(packed)}">'
+            f'<cvParam cvRef="MS" accession="{bits}" name="{_TERMS[bits]}"/>'
             f'<cvParam cvRef="MS" accession="MS:1000574" name="zlib compression"/>'
-            f'<cvParam cvRef="MS" accession="{kind}" name="array"/><binary>{packed}</binary></binaryDataArray>'
+            f'<cvParam cvRef="MS" accession="{kind}" name="{_TERMS[kind]}"/><binary>{packed}</binary></binaryDataArray>'
         )
 
     spectra = "\n".join(

@@ -15,6 +15,7 @@ import pytest
 
 from mslitmus.errors import ConfigError, FormatError
 from mslitmus.spectra import formats
+from mslitmus.spectra.formats._problems import Problems
 
 from .records import JSON, MASSBANK, MGF, MSP, TEXTS, TSV, mzml, mzml_spectrum, mzxml
 
@@ -344,6 +345,27 @@ def test_real_mzml_equals_lxml(real_data: RealData) -> None:
     for row, (mzs, intensities) in zip(frame.iter_rows(named=True), found, strict=True):
         assert row["mzs"] == mzs.tolist()
         assert row["intensities"] == intensities.tolist()
+
+
+def test_of_repeated_keys_the_first_counts(tmp_path: Path) -> None:
+    text = MGF.replace("PEPMASS=195.0877\n", "PEPMASS=195.0877\nPEPMASS=7.5\nPEPMASS=\n")
+    assert formats.read_raw(write(tmp_path, text)).frame["precursor_mz"][0] == 195.0877
+    preferred = MGF.replace("PEPMASS=195.0877\n", "PEPMASS=195\nPRECURSOR_MZ=195.0877\n")
+    assert formats.read_raw(write(tmp_path, preferred)).frame["precursor_mz"][0] == 195.0877
+    for extra in ("CH$NAME: x\n", "ACCESSION: y\n"):
+        assert (
+            formats.read_raw(write(tmp_path, MASSBANK.replace("PK$NUM", extra + "PK$NUM"))).frame["name"][0]
+            == "Caffeine"
+        )
+
+
+@pytest.mark.real
+def test_the_whole_archive_reads_without_a_fault(real_data: RealData) -> None:
+    path = real_data("MassBank-data-2025.05.1-open.tar.gz")
+    problems = Problems()
+    count = sum(len(frame) for _, frame in formats.iter_raw(path, problems))
+    assert count == 74_677
+    assert problems.lines() == ["2 × files in the container that hold no known format, left alone"]
 
 
 @pytest.mark.real

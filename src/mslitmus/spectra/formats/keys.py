@@ -142,7 +142,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "inchikey": ("inchikey", "inchikeysmiles", "inchikeyinchi", "inchiaux", "computedinchikey"),
     "inchi": ("inchi", "computedinchi"),
     "formula": ("formula", "molecularformula", "formulasmiles", "formulainchi", "sumformula"),
-    "name": ("name", "compoundname", "title", "description"),
+    "name": ("name", "compoundname", "description"),
     "source": ("source", "contributor", "librarymembership", "organism", "library", "datasetid"),
     "license": ("license", "licence", "copyrightlicense"),
     "fold": ("fold", "split"),
