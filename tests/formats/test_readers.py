@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from mslitmus.errors import ConfigError, FormatError
+from mslitmus.schemas import SPECTRA
 from mslitmus.spectra import formats
-from mslitmus.spectra.formats._problems import Problems
 
 from .records import JSON, MASSBANK, MGF, MSP, TEXTS, TSV, mzml, mzml_spectrum, mzxml
 
@@ -44,6 +44,7 @@ def test_valid_records_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_harmonised_frame(name: str, tmp_path: Path) -> None:
     frame = formats.read(write(tmp_path, TEXTS[name])).frame
+    assert frame.columns[: len(SPECTRA)] == list(SPECTRA)
     first = frame.row(0, named=True)
     assert max(first["intensities"]) == 1.0
     assert first["ms_level"] in (2, None)
@@ -362,7 +363,7 @@ def test_of_repeated_keys_the_first_counts(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_the_whole_archive_reads_without_a_fault(real_data: RealData) -> None:
     path = real_data("MassBank-data-2025.05.1-open.tar.gz")
-    problems = Problems()
+    problems = formats.Problems()
     count = sum(len(frame) for _, frame in formats.iter_raw(path, problems))
     assert count == 74_677
     assert problems.lines() == ["2 × files in the container that hold no known format, left alone"]

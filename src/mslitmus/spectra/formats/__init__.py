@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from ._problems import Problems
 from .annotations import read_annotations
 from .reading import ReadResult, iter_raw, read, read_batches, read_raw, sniff
 from .registry import FORMATS
@@ -14,6 +15,7 @@ from .writing import write
 
 __all__ = [
     "FORMATS",
+    "Problems",
     "ReadResult",
     "iter_raw",
     "read",

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from ...errors import FormatError, unknown_name
-from ...schemas import SPECTRA
+from ...schemas import SPECTRA, conform
 from ._container import Source, sources
 from ._format import Format
 from ._problems import Problems
@@ -206,7 +206,8 @@ def _harmonised(raw: pl.DataFrame) -> pl.DataFrame:
         return raw
     from ..metadata import harmonise
 
-    return harmonise(raw)
+    frame = harmonise(raw)
+    return conform(frame).hstack(frame.drop(SPECTRA.keys(), strict=False))
 
 
 def read(path: str | Path, format: str | None = None, on_error: str = "raise", **options: Any) -> ReadResult:
