@@ -78,6 +78,7 @@ def test_a_killed_run_resumes_to_the_same_predictions(folds, tmp_path):
     again = train.fit(model(), fold_train, val, context(tmp_path / "killed", progress=lines.append))
     assert len(lines) == 2
     assert again.history == report.history
+    assert again.seconds == pytest.approx(report.seconds, abs=0.2)
 
 
 def test_ctrl_c_leaves_a_checkpoint(folds, tmp_path):
@@ -132,8 +133,9 @@ def test_time_runs_out_and_a_larger_budget_goes_on(folds, tmp_path):
     report = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=0.5))
     assert "out of time" in report.stopped
     assert 1 <= len(report.history) < 500
-    longer = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=report.seconds + 0.5))
-    assert len(longer.history) > len(report.history)
+    longer = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=report.seconds + 1.0))
+    assert len(longer.history) > len(report.history) + 1
+    assert "out of time" in longer.stopped
 
 
 def test_a_loss_that_is_no_number_says_what_to_do(folds, tmp_path):

@@ -38,6 +38,7 @@ from ..models.options import TrainingOptions
 from ..models.protocol import Epoch, FitContext, FitReport, Trainable
 from ..provenance import write_json
 
+_OUT_OF_TIME = "out of time"
 _TARGETS = ("mzs", "intensities", "base_peak_intensity")
 
 
@@ -160,8 +161,11 @@ class _Keeper(Callback):
         self.history = [Epoch(**epoch) for epoch in state_dict["history"]]
         self.best_epoch, self.best_score = state_dict["best"]
         self.waited, self.plateau, self.factor = state_dict["waited"]
-        self.stopped = state_dict["stopped"]
         self.before = state_dict["seconds"]
+
+    def finished_before(self, state_dict: dict[str, Any]) -> None:
+        """Only the report is asked for again: its seconds are those of the training."""
+        self.stopped, self.started = state_dict["stopped"], time.perf_counter()
 
     @property
     def elapsed(self) -> float:
@@ -198,7 +202,7 @@ class _Keeper(Callback):
         pl_module.factor = self.factor
         self.context.progress(self._line(epoch, loss, score, seconds))
         if self.out_of_time:
-            self.stopped = f"out of time ({self.context.max_seconds:g} s)"
+            self.stopped = f"{_OUT_OF_TIME} ({self.context.max_seconds:g} s)"
         elif self.waited >= options.patience:
             self.stopped = f"no better validation score in {options.patience} evaluations"
         elif epoch >= options.epochs:
@@ -247,9 +251,10 @@ def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) ->
     if resume is not None:
         state = torch.load(resume, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
         keeper.load_state_dict(state)
-        if keeper.stopped and not (keeper.stopped.startswith("out of time") and not keeper.out_of_time):
-            return  # finished before; only the report was asked for again
-        keeper.stopped = ""
+        more_time = state["stopped"].startswith(_OUT_OF_TIME) and not keeper.out_of_time
+        if state["stopped"] and not more_time:
+            keeper.finished_before(state)
+            return
     try:
         trainer.fit(module, ckpt_path=None if resume is None else str(resume))
     except SystemExit:  # Lightning ends the process on Ctrl-C; the caller decides that
