@@ -136,7 +136,7 @@ def test_neims_is_a_preset_whose_choices_can_be_changed():
     assert described["head"]["width"] == 0.1
     assert described["training"]["epochs"] == 3
     assert described["training"]["batch_size"] == 100
-    assert MODELS["neims"](encoder="gin").described()["encoder"]["width"] == 256
+    assert MODELS["neims"](encoder="gin").described()["encoder"]["width"] == 128
 
 
 def test_loading_something_else_says_so(tmp_path):

@@ -22,7 +22,7 @@ class TrainingOptions(Options):
     epochs: int = Field(30, ge=1, description="at most; the schedule is laid over all of them")
     batch_size: int = Field(256, ge=1, description="spectra")
     per_molecule: int = Field(8, ge=1, description="spectra of one molecule that stay together in a batch")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the rate rises")
     weight_decay: float = Field(0.01, ge=0)

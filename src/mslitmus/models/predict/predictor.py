@@ -41,8 +41,8 @@ _CHUNK = 1024  # spectra predicted at a time
 class TrunkOptions(Options):
     """Options of what lies between encoder and head."""
 
-    width: int = Field(512, ge=8, le=8192)
-    layers: int = Field(2, ge=0, le=20, description="residual blocks")
+    width: int = Field(256, ge=8, le=8192)
+    layers: int = Field(1, ge=0, le=20, description="residual blocks")
     dropout: float = Field(0.2, ge=0, lt=1)
 
 

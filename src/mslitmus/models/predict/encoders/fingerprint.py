@@ -47,8 +47,8 @@ class FingerprintOptions(Options):
     radius: int = Field(2, ge=0, le=6)
     bits: int = Field(2048, ge=64, le=16384)
     width: int = Field(512, ge=8, le=8192, description="of the graph vector and the blocks")
-    layers: int = Field(2, ge=0, le=20, description="residual blocks")
-    dropout: float = Field(0.2, ge=0, lt=1)
+    layers: int = Field(1, ge=0, le=20, description="residual blocks")
+    dropout: float = Field(0.3, ge=0, lt=1)
 
 
 class FingerprintEncoder(nn.Module):

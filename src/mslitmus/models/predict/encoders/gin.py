@@ -24,7 +24,7 @@ class GINOptions(Options):
     """Options of the gin encoder."""
 
     layers: int = Field(4, ge=1, le=20)
-    width: int = Field(256, ge=8, le=4096)
+    width: int = Field(128, ge=8, le=4096)
     dropout: float = Field(0.1, ge=0, lt=1)
     readout: Literal["sum", "mean", "both"] = "both"
 
