@@ -46,6 +46,6 @@ def test_every_listed_name_exists(kind):
     for name in r:
         try:
             assert r[name] is not None
-        except MissingExtraError as error:
-            assert kind in ("models", "encoders", "heads")
-            assert error.remedy == "pip install 'mslitmus[models]'"
+        except MissingExtraError:
+            if kind not in ("models", "encoders", "heads"):
+                raise

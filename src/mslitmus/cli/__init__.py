@@ -9,10 +9,12 @@ from ..errors import MslitmusError
 
 def main() -> None:
     """Entry point. A known error ends in its message and exit code 1; Ctrl-C in 130 with a word on how to resume."""
-    from .app import app, errors
+    from .app import app
+    from .terminal import errors
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except MslitmusError as error:
         errors.print(f"[bold red]error[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from .. import __version__
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
+from .terminal import console, errors
 
 app = typer.Typer(
     help="Train, compare, use and catch out machine-learning models of small-molecule MS/MS spectra.",
@@ -21,8 +21,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
-console = Console()
-errors = Console(stderr=True)
 
 
 def _version(show: bool) -> None:

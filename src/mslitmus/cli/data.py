@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from .terminal import console, errors
 
 if TYPE_CHECKING:
     from ..data.download import Progress
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 data_app = typer.Typer(
     help="Datasets: import, download, list, show, export. They live under MSLITMUS_HOME.", no_args_is_help=True
 )
-console = Console()
-errors = Console(stderr=True)
 
 License = Annotated[
     list[str] | None, typer.Option("--license", help="Keep only records under this licence; may be repeated.")
@@ -142,5 +141,7 @@ def _report(done: Imported) -> None:
         highlight=False,
     )
     if done.errors:
-        console.print(f"{len(done.errors):,} records could not be read; the first:", highlight=False)
-        console.print(f"  {done.errors[0]}", highlight=False, markup=False, soft_wrap=True)
+        what = f"{len(done.errors):,} places could not be read; all else is imported. The first:"
+        errors.print(f"[bold red]error[/] {what}", highlight=False)
+        errors.print(f"  {done.errors[0]}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)

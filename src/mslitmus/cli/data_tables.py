@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..data import store
 from ..data.catalogue import entries
@@ -83,7 +83,7 @@ def energy_table(rows: list[dict[str, Any]]) -> Table:
 
 def ledger_table(ledger: Ledger, examples: bool = False) -> Table:
     """One row a rule; rules that touched nothing are dimmed."""
-    table = Table("rule", "rows in", "dropped", "changed", "marked", title="ledger")
+    table = Table(Column("rule", no_wrap=True, min_width=28), "rows in", "dropped", "changed", "marked", title="ledger")
     for column in table.columns[1:]:
         column.justify = "right"
     if examples:

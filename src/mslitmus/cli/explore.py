@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-console = Console()
+from .terminal import console
+
 Licenses = Annotated[list[str] | None, typer.Option("--license", help="Keep records under this licence; repeatable.")]
 
 

@@ -1,4 +1,4 @@
-"""Simulated spectra: bond-cut fragments of real molecules with a documented intensity law, two instruments, three laboratories and noise.
+"""Simulated spectra: bond-cut fragments of real molecules with a documented intensity law, laboratories and noise.
 
 For trying the tool, for tests and for audits that need a known truth. Never a claim about real spectra: every row is
 flagged `simulated`. The law is in `intensity.py`; docs/simulated-data.md has its equations.
