@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from .. import metrics, train
+from ..data import store
 from ..models.protocol import FitContext
 from ..provenance import environment, now, write_json, write_parquet
 from .config import ModelConfig, StudyConfig, build_model
@@ -84,6 +85,7 @@ def _fit(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[
         device=study.budget.device,
         max_seconds=study.budget.max_seconds,
         threads=study.budget.threads,
+        cache=store.home() / "features",
     )
     context.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
