@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+# Where the extra `models` is not installed, what trains or runs networks is left out, and the header says so.
+NEURAL = ["models/test_predict.py", "train/test_loop.py"]
+collect_ignore = NEURAL if find_spec("torch") is None else []
+
 REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def pytest_report_header() -> str:
+    return f"torch is not installed: without {', '.join(NEURAL)}" if collect_ignore else "torch is installed"
 
 
 @pytest.fixture(autouse=True)
