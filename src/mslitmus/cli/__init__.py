@@ -6,6 +6,8 @@ import sys
 
 from ..errors import MslitmusError
 
+INTERRUPTED = 130  # exit code of a process that Ctrl-C ended, by shell convention
+
 
 def main() -> None:
     """Entry point. A known error ends in its message and exit code 1; Ctrl-C in 130 with a word on how to resume."""
@@ -13,14 +15,16 @@ def main() -> None:
     from .terminal import errors
 
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False)  # an Exit comes back as its code; typer turns Ctrl-C into 130
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except MslitmusError as error:
         errors.print(f"[bold red]error[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         errors.print("\ninterrupted: what was finished is kept; the same command continues from there")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `mslitmus … | head`
         sys.exit(0)
     except Exception as error:

@@ -62,7 +62,7 @@ def simulate(
     molecules: Sequence[tuple[str, str]] | None = None,
     energies: Sequence[float] = ENERGIES,
     *,
-    replicate_share: float = 0.3,
+    replicate_share: float = 0.5,
     sodium_share: float = 0.35,
 ) -> pl.DataFrame:
     """Spectra of `molecules` (name, SMILES; default MOLECULES) as a frame in the schema SPECTRA.

@@ -233,7 +233,8 @@ def _checked_name(config: Named) -> Named:
 
 
 def _explain(error: ValidationError, path: Path, node: Any) -> ConfigError:
-    first = error.errors()[0]
+    # a misspelt key is also a missing one: name the misspelling first
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = tuple(part for part in first["loc"] if isinstance(part, str | int))
     key = ".".join(str(part) for part in location) or "the study"
     where = f"{path}:{_line(node, location)}"
