@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
 from mslitmus.audits import AUDITS, examine
 from mslitmus.audits.finding import SEVERITIES, RunTables
@@ -21,19 +22,20 @@ def summary(**coverage: float) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={k: v for k, v in SUMMARY.items() if k in rows[0]})
 
 
-def comparison(a: str, b: str, difference: float) -> dict:
+def comparison(a: str, b: str, difference: float, **change: object) -> dict:
     return {
         "split": "molecule", "metric": METRIC, "model_a": a, "model_b": b, "difference": difference,
         "low": difference - 0.05, "high": difference + 0.05, "p": 0.01, "p_holm": 0.02, "effect_size": 0.5,
-        "n_queries": 200, "n_molecules": 50,
+        "n_queries": 200, "n_molecules": 50, **change,
     }  # fmt: skip
 
 
 KINDS = {"net": "trained", "copy": "neighbour", "floor": "blind"}
 
 
-def tables(coverage=1.0, overlap=0, difference=0.2, flipped=False) -> RunTables:
-    rows = [comparison("copy", "net", -difference) if flipped else comparison("net", "copy", difference)]
+def tables(coverage=1.0, overlap=0, difference=0.2, flipped=False, **change) -> RunTables:
+    pair = ("copy", "net", -difference) if flipped else ("net", "copy", difference)
+    rows = [comparison(*pair, **{"p_holm": 0.9 if difference == 0 else 0.02, **change})]
     record = {"method": "molecule", "difficulty": {"overlap": {"molecules": {"count": overlap, "share": overlap / 50}}}}
     compared = pl.DataFrame(rows, schema=dict(COMPARISONS))
     return RunTables(summary(net=coverage, copy=1.0, floor=1.0), compared, KINDS, {"molecule": record}, METRIC)
@@ -65,3 +67,16 @@ def test_the_trivial_model_is_the_better_one():
 def test_leaked_molecules_are_counted():
     assert worst("overlap", overlap=5) == "warning"
     assert examine(tables(overlap=5))[0].severity == "warning"  # the most severe comes first
+
+
+def test_the_verdict_is_holms_as_on_the_page():
+    found = AUDITS["trivial"](tables(difference=0.2, p_holm=0.35))[0]  # its interval excludes 0, the family does not
+    assert (found.severity, "cannot be told" in found.claim) == ("warning", True)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_one_molecule_gives_no_verdict(flipped):
+    found = AUDITS["trivial"](tables(flipped=flipped, low=None, high=None, p_holm=None))[0]
+    assert found.severity == "warning"
+    assert "no interval" in found.evidence
+    assert "p = undefined" in found.evidence

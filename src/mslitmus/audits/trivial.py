@@ -6,6 +6,8 @@ import polars as pl
 
 from .finding import Finding, RunTables
 
+ALPHA = 0.05
+
 
 def trivial(tables: RunTables) -> list[Finding]:
     """Per split and trained model, the paired comparison with the best trivial model by validation mean."""
@@ -37,29 +39,36 @@ def _best_trivial(tables: RunTables, split: str) -> str | None:
 
 def _comparison(
     tables: RunTables, split: str, model: str, control: str
-) -> tuple[float, float, float, float, int] | None:
+) -> tuple[float, float | None, float | None, float | None, int] | None:
     rows = tables.comparisons.filter((pl.col("split") == split) & (pl.col("metric") == tables.primary))
     for row in rows.iter_rows(named=True):
         pair = (row["model_a"], row["model_b"])
         if pair == (model, control):
             return row["difference"], row["low"], row["high"], row["p_holm"], row["n_molecules"]
         if pair == (control, model):
-            return -row["difference"], -row["high"], -row["low"], row["p_holm"], row["n_molecules"]
+            low, high = (None if row[end] is None else -row[end] for end in ("high", "low"))
+            return -row["difference"], low, high, row["p_holm"], row["n_molecules"]
     return None
 
 
-def _judge(split: str, model: str, control: str, diff: float, low: float, high: float, p: float, n: int) -> Finding:
-    evidence = f"{_interval(diff, low, high)}, Holm p = {p:.2g}, {n} molecules, paired"
-    if low > 0:
+def _judge(
+    split: str, model: str, control: str, diff: float, low: float | None, high: float | None, p: float | None, n: int
+) -> Finding:
+    """The verdict of the report's headline: Holm's p decides, so that page and finding never contradict each other."""
+    corrected = "undefined" if p is None else f"{p:.2g}"
+    evidence = f"{_interval(diff, low, high)}, Holm p = {corrected}, {n} molecules, paired"
+    decided = p is not None and p < ALPHA
+    if decided and diff > 0:
         claim = f"{model} beats the best trivial model ({control}) on split {split}"
         return Finding("trivial", "pass", claim, n, evidence, "nothing to do")
-    if high < 0:
+    if decided and diff < 0:
         claim = f"{model} is worse than the trivial model {control} on split {split}"
         return Finding("trivial", "warning", claim, n, evidence, "do not report it without the trivial model beside it")
     claim = f"{model} cannot be told from the trivial model {control} on split {split}"
     return Finding("trivial", "warning", claim, n, evidence, "train longer, or report the difference as it is")
 
 
-def _interval(difference: float, low: float, high: float) -> str:
-    """A paired difference with its interval, as the tables print it."""
-    return f"difference {difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+def _interval(difference: float, low: float | None, high: float | None) -> str:
+    """A paired difference with its interval, as the tables print it; a single molecule has no interval."""
+    within = "no interval" if low is None or high is None else f"95 % interval {low:+.3f} to {high:+.3f}"
+    return f"difference {difference:+.3f} ({within})"
