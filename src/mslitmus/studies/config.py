@@ -6,10 +6,10 @@ Unknown keys, misspelt names and impossible combinations are refused with file, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,10 +19,15 @@ from ..data.splits import SPLITS, check_settings
 from ..errors import ConfigError, MslitmusError, unknown_name
 from ..metrics import parse_metric
 from ..models import MODELS
-from ..schemas import INSTRUMENT_TYPES, ION_MODES
+from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
 
 Named = TypeVar("Named", "SplitConfig", "ModelConfig", "StudyConfig")
+T = TypeVar("T")
+#: Of every random generator; numpy takes no negative one, a table's column no larger one.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
+_LONGEST_NAME = 100
 
 
 class Strict(BaseModel):
@@ -45,12 +50,12 @@ class DataConfig(Strict):
     exclude_flags: list[str] = []
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)
 
-    @field_validator("ion_modes", "instrument_types")
+    @field_validator(*_NAMED_VALUES)
     @classmethod
-    def _known(cls, value: list[str] | None, info: Any) -> list[str] | None:
-        known = ION_MODES if info.field_name == "ion_modes" else INSTRUMENT_TYPES
+    def _known(cls, value: list[str | None] | None, info: Any) -> list[str | None] | None:
+        known = _NAMED_VALUES[info.field_name]
         for name in value or ():
-            if name not in known:
+            if name is not None and name not in known:
                 raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
         return value
 
@@ -61,7 +66,7 @@ class SplitConfig(Strict):
     method: str
     name: str = ""
     form: str | None = None
-    seed: int = 0
+    seed: Seed = 0
     protocol: str | None = None
     protocol_parameters: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
@@ -93,7 +98,7 @@ class ModelConfig(Strict):
     model: str
     name: str = ""
     options: dict[str, Any] = {}
-    seeds: list[int] | None = None
+    seeds: list[Seed] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -117,7 +122,7 @@ class StatisticsConfig(Strict):
     """Intervals and comparisons."""
 
     resamples: int = Field(default=2000, ge=100)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class BudgetConfig(Strict):
@@ -139,7 +144,7 @@ class StudyConfig(Strict):
     models: list[ModelConfig] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     primary_metric: str
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
     statistics: StatisticsConfig = StatisticsConfig()
     budget: BudgetConfig = BudgetConfig()
 
@@ -154,9 +159,19 @@ class StudyConfig(Strict):
                 raise ValueError(str(error)) from error
         if self.primary_metric not in self.metrics:
             raise ValueError(str(unknown_name("primary_metric", self.primary_metric, self.metrics)))
-        for kind, names in (("split", [s.name for s in self.splits]), ("model", [m.name for m in self.models])):
-            if twice := sorted({n for n in names if names.count(n) > 1}):
+        if not parse_metric(self.primary_metric).higher_is_better:
+            raise ValueError(
+                f"primary_metric {self.primary_metric!r}: more of it is not better, so it can choose nothing"
+            )
+        seeds = [seed for chosen in (self.seeds, *(m.seeds for m in self.models)) for seed in _twice(chosen or [])]
+        if seeds:
+            raise ValueError(f"seed {seeds[0]} is listed twice")
+        names = {"split": [s.name for s in self.splits], "model": [m.name for m in self.models]}
+        for kind, listed in names.items():
+            if twice := _twice(listed):
                 raise ValueError(f"{kind} {twice[0]!r} is listed twice; give each its own `name`")
+        if twice := _twice(self.metrics):
+            raise ValueError(f"metric {twice[0]!r} is listed twice")
         return _checked_name(self)
 
 
@@ -196,6 +211,7 @@ def load(path: Path) -> StudyConfig:
         raise ConfigError(
             f"not YAML: {getattr(error, 'problem', error)}", where=where, remedy="mend the syntax"
         ) from error
+    _refuse_repeated_keys(node, path)
     if not isinstance(value, dict):
         raise ConfigError("not a mapping of keys", where=str(path), remedy="start from configs/massbank.yaml")
     try:
@@ -209,6 +225,20 @@ def load(path: Path) -> StudyConfig:
             where = f"{path}:{_line(node, ('models', index))}"
             raise ConfigError(error.message, where=where, remedy=error.remedy) from error
     return study
+
+
+def _refuse_repeated_keys(node: Any, path: Path, above: tuple[Any, ...] = ()) -> None:
+    """YAML lets a later key win in silence. Raises ConfigError that names the second one's line."""
+    if not isinstance(node, yaml.MappingNode) or node in above:  # an alias may name a node it lies in
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if str(key.value) in seen:
+            where = f"{path}:{key.start_mark.line + 1}"
+            raise ConfigError(f"key {key.value!r} is written twice", where=where, remedy="keep one of them")
+        seen.add(str(key.value))
+        for child in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            _refuse_repeated_keys(child, path, (*above, node))
 
 
 def dump(study: StudyConfig) -> str:
@@ -225,10 +255,16 @@ def _check_protocol(name: str, parameters: Mapping[str, Any]) -> None:
             raise ValueError(str(unknown_name(f"parameter of protocol {name!r}", key, known)))
 
 
+def _twice(values: Sequence[T]) -> list[T]:
+    """What occurs more than once, in order of appearance."""
+    return [value for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
 def _checked_name(config: Named) -> Named:
     """Names become folder names."""
-    if not config.name or any(c in config.name for c in '/\\:*?"<>|') or config.name.startswith("."):
-        raise ValueError(f"name {config.name!r} cannot be a folder name; use letters, digits, '-', '_'")
+    unfit = not config.name.strip() or len(config.name) > _LONGEST_NAME
+    if unfit or any(c in config.name for c in '/\\:*?"<>|') or config.name.startswith("."):
+        raise ValueError(f"name {config.name[:40]!r} cannot be a folder name; use letters, digits, '-', '_'")
     return config
 
 
