@@ -25,7 +25,21 @@ def test_one_writer_at_a_time(tmp_path):
     (tmp_path / ".lock").write_text("999999999")  # a killed run's lock is taken over
     with folder.lock():
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
-    assert not (tmp_path / ".lock").exists()
+    assert not list(tmp_path.glob(".lock*"))
+
+
+def test_a_disk_without_hard_links(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / ".lock").write_text(str(os.getppid()))
+    with pytest.raises(RunError, match="another run"), RunFolder(tmp_path).lock():
+        pass
+    (tmp_path / ".lock").unlink()
+    with RunFolder(tmp_path).lock():
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert not list(tmp_path.glob(".lock*"))
 
 
 def test_a_folder_that_is_a_file(tmp_path):

@@ -103,6 +103,52 @@ def test_other_settings_are_refused_and_named(few, tmp_path):
         run(tmp_path / "run", splits=splits)
 
 
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_refused_study_changes_nothing(few, tmp_path):
+    run(tmp_path / "run", models=["nearest-molecule"])
+    before = everything(tmp_path)
+    changed = {"model": "nearest-molecule", "options": {"prefer": "instrument"}}
+    with pytest.raises(RunError, match="options"):  # named before the new first model is computed
+        run(tmp_path / "run", models=["precursor-only", changed])
+    with pytest.raises(RunError, match="data"):
+        run(tmp_path / "run", models=["nearest-molecule"], data={"name": "few", "adducts": ["[M+H]+"]})
+    assert everything(tmp_path) == before
+
+
+def test_a_fresh_study_that_cannot_begin_costs_nothing(few, tmp_path):
+    run(tmp_path / "run")
+    before = everything(tmp_path)
+    absent = StudyConfig.model_validate({**STUDY, "data": {"name": "massbank"}})
+    with pytest.raises(DataError, match="massbank"):
+        runner.run(absent, tmp_path / "run", progress=lambda _: None, fresh=True)
+    assert everything(tmp_path) == before
+
+
+def test_every_session_counts(few, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(NearestMolecule, "predict", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert len(json.loads((tmp_path / "provenance.json").read_text())["sessions"]) == 1
+    run(tmp_path)
+    assert len(json.loads((tmp_path / "provenance.json").read_text())["sessions"]) == 2
+
+
+def test_a_device_that_is_not_there_is_refused_at_once(few, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="devices are torch's")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="'cuda' is not to be had"):
+        run(tmp_path, budget={"device": "cuda"})
+    assert not (tmp_path / "cells").exists()
+
+
 def test_other_metrics_are_only_scored_again(few, tmp_path, monkeypatch):
     run(tmp_path / "run")
     monkeypatch.setattr(NearestMolecule, "predict", None)
@@ -112,9 +158,11 @@ def test_other_metrics_are_only_scored_again(few, tmp_path, monkeypatch):
 
 def test_fresh_forgets_and_spares_what_is_not_ours(few, tmp_path):
     run(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
+    mine = ("notes.txt", "mine.json", "mine.parquet")
+    for name in mine:
+        (tmp_path / name).write_text("mine")
     runner.run(StudyConfig.model_validate({**STUDY, "seeds": [3]}), tmp_path, progress=lambda _: None, fresh=True)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
     assert not (tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0").exists()
 
 
@@ -155,4 +203,28 @@ def test_damaged_cells_are_named(few, tmp_path):
     path = tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0" / "fit.json"
     path.write_text("{")
     with pytest.raises(RunError, match=r"fit\.json"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["cells/molecule/nearest-molecule/seed0/scores", "splits/molecule/nearest"])
+def test_damaged_tables_are_named_and_made_again(few, tmp_path, part):
+    run(tmp_path)
+    before = contents(tmp_path)
+    path = tmp_path / f"{part}.parquet"
+    path.write_bytes(b"no table")
+    with pytest.raises(RunError, match=path.name) as caught:
+        run(tmp_path)
+    assert "delete it and run the study again" in str(caught.value)
+    path.unlink()
+    run(tmp_path)
+    tables = {name for name in before if "cell.json" not in name}
+    assert {name: value for name, value in contents(tmp_path).items() if name in tables} == {
+        name: before[name] for name in tables
+    }
+
+
+def test_damaged_predictions_are_named(few, tmp_path):
+    run(tmp_path)
+    (tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0" / "predictions.parquet").write_bytes(b"no table")
+    with pytest.raises(RunError, match=r"predictions\.parquet"):
         run(tmp_path)

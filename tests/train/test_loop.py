@@ -93,6 +93,19 @@ def test_ctrl_c_leaves_a_checkpoint(folds, tmp_path):
     assert len(report.history) == 4
 
 
+def test_a_damaged_checkpoint_is_named(folds, tmp_path):
+    train.fit(model(epochs=1), *folds[:2], context(tmp_path))
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"last\.ckpt: the checkpoint is damaged"):
+        train.fit(model(epochs=1), *folds[:2], context(tmp_path))
+
+
+def test_a_job_of_several_tasks_is_not_asked_about(folds, tmp_path, monkeypatch):
+    for name, value in {"NTASKS": "2", "JOB_ID": "1", "JOB_NAME": "x", "PROCID": "0", "NODELIST": "here"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)  # what a shell within `srun --ntasks=2` sees
+    assert len(train.fit(model(epochs=1), *folds[:2], context(tmp_path)).history) == 1
+
+
 def test_other_options_start_anew(folds, tmp_path):
     train.fit(model(epochs=2), *folds[:2], context(tmp_path))
     lines: list[str] = []

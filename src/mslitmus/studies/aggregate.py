@@ -18,7 +18,7 @@ from ..metrics.summary import add_skill, summarise
 from ..provenance import write_json, write_parquet
 from ..schemas import EXAMPLES, conform
 from .config import StudyConfig
-from .folder import RunFolder, read_json
+from .folder import RunFolder, read_json, read_table
 
 #: Molecules on the sheet that a protocol draws for an expert, per model.
 SHEET = 12
@@ -38,7 +38,7 @@ def gather(run: RunFolder, study: StudyConfig) -> tuple[pl.DataFrame, list[dict[
                     pl.lit(model.name).alias("model"),
                     pl.lit(seed).alias("seed"),
                 ]
-                tables.append(pl.read_parquet(folder / "scores.parquet").select(*keys, pl.all()))
+                tables.append(read_table(folder / "scores.parquet").select(*keys, pl.all()))
     return pl.concat(tables), records
 
 
@@ -77,7 +77,7 @@ def _bounds(parts: Mapping[str, pl.DataFrame], metrics: list[str]) -> dict[str, 
 
 def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
     """The conditions of each test spectrum, and how near its molecule lies to the training fold."""
-    near = pl.read_parquet(run.beside(split) / "nearest.parquet")
+    near = read_table(run.beside(split) / "nearest.parquet")
     return test.select(*_META, "inchikey14").join(near, on="inchikey14", how="left").with_columns(split=pl.lit(split))
 
 
@@ -118,10 +118,9 @@ def _drawn(
             mine = picks.filter((pl.col("split") == split.name) & (pl.col("model") == model.name))
             mine = mine.filter(pl.col("seed") == seed) if "seed" in mine.columns else mine
             predictions = (
-                pl.scan_parquet(run.cell(split.name, model.name, seed) / "predictions.parquet")
+                read_table(run.cell(split.name, model.name, seed) / "predictions.parquet")
                 .filter(pl.col("identifier").is_in(mine["identifier"].to_list()))
                 .rename({"mzs": "predicted_mzs", "intensities": "predicted_intensities"})
-                .collect()
             )
             rows.append(
                 mine.select("split", "model", "rank", "identifier", pl.col(study.primary_metric).alias("score"))

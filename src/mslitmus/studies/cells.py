@@ -16,7 +16,7 @@ from ..data import store
 from ..models.protocol import FitContext
 from ..provenance import environment, now, write_json, write_parquet
 from .config import ModelConfig, StudyConfig, build_model
-from .folder import claim, read_json
+from .folder import claim, read_json, read_table
 
 Progress = Callable[[str], None]
 
@@ -35,7 +35,7 @@ class Cell:
 
 def compute(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> None:
     """Do what is not yet done of this cell. Finished stages are kept."""
-    claim(cell.folder, _identity(cell, study))
+    claim(cell.folder, identity(study, cell.split_identity, cell.model, cell.seed))
     fitted = _fit(cell, study, task, progress)
     predicted = _predict(cell, task, progress)
     scored = _score(cell, study, task, progress)
@@ -54,14 +54,14 @@ def compute(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> No
         write_json(cell.folder / "cell.json", record)
 
 
-def _identity(cell: Cell, study: StudyConfig) -> dict[str, Any]:
+def identity(study: StudyConfig, split: str, model: ModelConfig, seed: int) -> dict[str, Any]:
     """Everything that decides the predictions. Metrics and statistics may change; then only scores are made again."""
     return {
         "task": study.task,
-        "split": cell.split_identity,
-        "model": cell.model.model,
-        "options": cell.model.options,
-        "seed": cell.seed,
+        "split": split,
+        "model": model.model,
+        "options": model.options,
+        "seed": seed,
         "selection_metric": study.primary_metric,
         "max_seconds": study.budget.max_seconds,
     }
@@ -94,7 +94,7 @@ def _fit(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[
     record = {
         "kind": model.kind,
         "parameters": model.parameters(),
-        "seconds": time.perf_counter() - started,
+        "seconds": max(time.perf_counter() - started, report.seconds),  # a resumed fit counts its earlier sessions
         "report": report.to_json(),
         "finished": now(),
         "environment": environment(),
@@ -128,7 +128,7 @@ def _score(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dic
         if record["metrics"] == study.metrics:
             return record
     started = time.perf_counter()
-    predictions = pl.read_parquet(cell.folder / "predictions.parquet")
+    predictions = read_table(cell.folder / "predictions.parquet")
     parts = []
     for fold in ("val", "test"):
         truth = task.truth(cell.folds[fold])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ..errors import RunError
 from ..provenance import write_json
 
@@ -47,19 +49,17 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One writer at a time. A lock whose process is gone (a kill) is taken over."""
-        path = self.root / ".lock"
-        while True:
-            try:
-                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                break
-            except FileExistsError:
+        path, mine = self.root / ".lock", self.root / f".lock.{os.getpid()}"
+        mine.write_text(str(os.getpid()))  # whole before it gets its name, so that nobody reads half a lock
+        try:
+            while not _linked(mine, path):
                 owner = _owner(path)
                 if owner is not None and owner != os.getpid() and _alive(owner):
-                    remedy = f"wait for process {owner}, or run under another --name"
-                    raise RunError("another run is writing here", where=str(self.root), remedy=remedy) from None
+                    remedy = f"wait for process {owner}, or run under another --name (if it is no run: delete {path})"
+                    raise RunError("another run is writing here", where=str(self.root), remedy=remedy)
                 path.unlink(missing_ok=True)
-        os.write(handle, str(os.getpid()).encode())
-        os.close(handle)
+        finally:
+            mine.unlink(missing_ok=True)
         try:
             yield
         finally:
@@ -68,12 +68,18 @@ class RunFolder:
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
     """Bind the folder of a cell or split to what it holds. Raises RunError where it holds another of that name."""
+    compare(folder, identity)
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "identity.json").exists():
+        write_json(folder / "identity.json", identity)
+
+
+def compare(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Raises RunError where the folder of a cell or split is bound to something else. Writes nothing."""
     path = folder / "identity.json"
-    wanted = json.loads(json.dumps(identity, sort_keys=True))
     if not path.exists():
-        write_json(path, wanted)
         return
+    wanted = json.loads(json.dumps(identity, sort_keys=True))
     found = read_json(path)
     changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     if changed:
@@ -94,6 +100,16 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet table of a run folder; RunError that names the file where it is damaged or absent."""
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "delete it and run the study again: what is absent is made again"
+        raise RunError(f"not a readable Parquet table: {reason}", where=str(path), remedy=remedy) from error
+
+
 def digest(value: Any) -> str:
     """Short hash of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
@@ -102,6 +118,21 @@ def digest(value: Any) -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _linked(mine: Path, path: Path) -> bool:
+    """Give `mine` the name `path` unless that name is taken."""
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without hard links
+        try:
+            with path.open("x") as lock:
+                lock.write(mine.read_text())
+        except FileExistsError:
+            return False
+    return True
 
 
 def _owner(path: Path) -> int | None:

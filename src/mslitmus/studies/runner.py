@@ -17,13 +17,21 @@ from ..data.simulate import simulated_dataset
 from ..data.splits import Split, make_split
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..tasks import TASKS
+from ..train import require_device
 from .aggregate import aggregate
-from .cells import Cell, compute
+from .cells import Cell, compute, identity
 from .config import SplitConfig, StudyConfig, dump
-from .folder import RunFolder, claim, digest, read_json
+from .folder import RunFolder, claim, compare, digest, read_json
 from .selection import select
 
 Progress = Callable[[str], None]
+#: Files of a run folder itself, beside splits/ and cells/.
+_WRITTEN = (
+    *(f"{name}.parquet" for name in ("scores", "summary", "comparisons", "strata", "examples", "disagreements")),
+    *(f"{name}.json" for name in ("provenance", "dataset", "ledger", "bounds", "findings")),
+    "config.yaml",
+    "report.html",
+)
 
 
 def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bool = False) -> Path:
@@ -35,39 +43,60 @@ def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bo
     folder = RunFolder(root)
     folder.open()
     with folder.lock():
-        if fresh:
-            _empty(folder)
-        return _run(study, folder, progress)
+        return _run(study, folder, progress, fresh)
 
 
-def _run(study: StudyConfig, folder: RunFolder, progress: Progress) -> Path:
+def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool) -> Path:
     started, begun = time.perf_counter(), now()
+    require_device(study.budget.device)
     task = TASKS[study.task]()
     dataset = simulated_dataset() if study.data.name == "simulated" else store.load(study.data.name)
     frame, chosen = select(dataset, study.data, task)
     progress(f"{study.data.name}: {frame.height:,} spectra of {frame['inchikey14'].n_unique():,} molecules take part")
+    data_hash = table_hash(frame)
+    if fresh:  # only now: a study that cannot begin must not cost the results of the last one
+        _empty(folder)
+    _compare(study, folder, data_hash)
     (folder.root / "config.yaml").write_text(dump(study), encoding="utf-8")
     licenses = {str(k): n for k, n in frame["license"].fill_null("not stated").value_counts(sort=True).iter_rows()}
-    data_hash = table_hash(frame)
     selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": data_hash}
     info = {**dataset.info, "name": study.data.name, "selected": {**selected, "licenses": licenses}}
     write_json(folder.root / "dataset.json", info)
     write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json()])
 
+    earlier = _sessions(folder)
+
+    def note() -> None:
+        """This session's wall time so far: after a kill, that of the finished cells is known."""
+        session = {"begun": begun, "ended": now(), "seconds": round(time.perf_counter() - started, 1)}
+        record = {**environment(), "study": digest(dump(study)), "sessions": [*earlier, session]}
+        write_json(folder.root / "provenance.json", record)
+
     folds = {s.name: _split(s, study, frame, data_hash, folder, progress) for s in study.splits}
     cells = [(s, m, seed) for s in study.splits for m in study.models for seed in (m.seeds or study.seeds)]
     for number, (split, model, seed) in enumerate(cells, 1):
         label = f"[{number}/{len(cells)}] {split.name} · {model.name} · seed {seed}"
-        identity = digest(_split_identity(split, data_hash))
-        cell = Cell(folder.cell(split.name, model.name, seed), split.name, identity, model, seed, folds[split.name])
+        made_of = digest(_split_identity(split, data_hash))
+        cell = Cell(folder.cell(split.name, model.name, seed), split.name, made_of, model, seed, folds[split.name])
         if not (cell.folder / "cell.json").exists():
             progress(label)
         compute(cell, study, task, progress)
+        note()
     progress("scores → intervals, comparisons, strata")
     aggregate(folder, study, folds)
-    sessions = _sessions(folder, begun, time.perf_counter() - started)
-    write_json(folder.root / "provenance.json", {**environment(), "study": digest(dump(study)), "sessions": sessions})
+    note()
     return folder.root
+
+
+def _compare(study: StudyConfig, folder: RunFolder, data_hash: str) -> None:
+    """Refuse other settings than a finished part was made with, before anything is written or computed."""
+    for split in study.splits:
+        made_of = _split_identity(split, data_hash)
+        compare(folder.beside(split.name), made_of)
+        for model in study.models:
+            for seed in model.seeds or study.seeds:
+                wanted = identity(study, digest(made_of), model, seed)
+                compare(folder.cell(split.name, model.name, seed), wanted)
 
 
 def _split(
@@ -75,9 +104,12 @@ def _split(
 ) -> dict[str, pl.DataFrame]:
     """The folds of one split; made once with its difficulty, then read from the run folder."""
     claim(folder.beside(config.name), _split_identity(config, data_hash))
-    path = folder.split(config.name)
+    path, nearest = folder.split(config.name), folder.beside(config.name) / "nearest.parquet"
     if path.exists():
-        return Split.load(path.parent, config.name).apply(frame)
+        parts = Split.load(path.parent, config.name).apply(frame)
+        if not nearest.exists():
+            write_parquet(nearest, nearest_train_similarity(parts["train"], parts["test"], MoleculeTable.of(frame)))
+        return parts
     progress(f"split {config.name}")
     split = make_split(
         frame, config.method, seed=config.seed, form=config.form, dataset_hash=data_hash, **config.parameters
@@ -90,10 +122,7 @@ def _split(
     split.check(frame)
     parts = split.apply(frame)
     molecules = MoleculeTable.of(frame)
-    write_parquet(
-        folder.beside(config.name) / "nearest.parquet",
-        nearest_train_similarity(parts["train"], parts["test"], molecules),
-    )
+    write_parquet(nearest, nearest_train_similarity(parts["train"], parts["test"], molecules))
     split.save(path.parent, config.name, difficulty=difficulty(frame, split, seed=config.seed, molecules=molecules))
     return parts
 
@@ -103,18 +132,16 @@ def _split_identity(config: SplitConfig, data_hash: str) -> dict[str, Any]:
     return {"data": data_hash, **config.model_dump(mode="json")}
 
 
-def _sessions(folder: RunFolder, begun: str, seconds: float) -> list[dict[str, Any]]:
-    """One entry a start of this run, so that a resumed run shows its whole wall time."""
+def _sessions(folder: RunFolder) -> list[dict[str, Any]]:
+    """One entry an earlier start of this run, so that a resumed run shows its whole wall time."""
     path = folder.root / "provenance.json"
-    earlier = read_json(path)["sessions"] if path.exists() else []
-    return [*earlier, {"begun": begun, "ended": now(), "seconds": round(seconds, 1)}]
+    return list(read_json(path)["sessions"]) if path.exists() else []
 
 
 def _empty(folder: RunFolder) -> None:
     """Remove what a run writes, and nothing else that may lie in the folder."""
     for name in ("splits", "cells"):
         shutil.rmtree(folder.root / name, ignore_errors=True)
-    for pattern in ("*.parquet", "*.json", "config.yaml", "report.html"):
-        for path in folder.root.glob(pattern):
-            path.unlink()
+    for name in _WRITTEN:
+        (folder.root / name).unlink(missing_ok=True)
     folder.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -19,4 +20,12 @@ def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContex
     return model.fit(train, val, context)
 
 
-__all__ = ["fit"]
+def require_device(name: str) -> None:
+    """Raises ConfigError where `cuda` is asked for and not to be had: at once, not after hours of other models."""
+    if name == "cuda" and find_spec("torch") is not None:
+        from .loop import resolve_device
+
+        resolve_device(name)
+
+
+__all__ = ["fit", "require_device"]

@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import random
 import shutil
 import time
@@ -31,6 +32,7 @@ import numpy as np
 import polars as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
@@ -249,7 +251,7 @@ class _Keeper(Callback):
 
 def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) -> None:
     if resume is not None:
-        state = torch.load(resume, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
+        state = _callback_state(resume, keeper)
         keeper.load_state_dict(state)
         more_time = state["stopped"].startswith(_OUT_OF_TIME) and not keeper.out_of_time
         if state["stopped"] and not more_time:
@@ -263,6 +265,16 @@ def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) ->
         raise
 
 
+def _callback_state(path: Path, keeper: _Keeper) -> dict[str, Any]:
+    """What the keeper left in a checkpoint. Raises ModelError where the file is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        remedy = f"delete {path.parent} to train this model again from the start"
+        raise ModelError("the checkpoint is damaged", where=str(path), remedy=remedy) from error
+    return state
+
+
 def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Path) -> Any:
     return lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -271,6 +283,7 @@ def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Pat
         min_epochs=0,
         gradient_clip_val=options.clip,
         callbacks=[keeper],
+        plugins=[LightningEnvironment()],  # one process also inside a SLURM or torchrun job of several
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
