@@ -271,3 +271,25 @@ def test_a_metric_without_direction_gets_no_winner(run: Path) -> None:
     matrix = page.split('<div class="panel" data-metric="predicted-entropy" hidden')[1].split("</table>")[0]
     assert "gain" not in matrix
     assert "loss" not in matrix
+
+
+def test_what_left_the_study_leaves_the_page(tmp_path):
+    run = make_run(tmp_path / "run")
+    kept = pl.read_parquet(run / "summary.parquet")
+    gone, split = sorted(KINDS)[0], SPLITS[0]
+    kept.filter((pl.col("model") != gone) & (pl.col("split") == split)).write_parquet(run / "summary.parquet")
+    files = read_run(run)
+    assert gone not in {cell["model"] for cell in files.cells}
+    assert files.split_names == [split]
+    (run / "summary.parquet").unlink()
+    assert gone in {cell["model"] for cell in read_run(run).cells}  # before the first summary everything shows
+
+
+def test_the_bound_says_what_it_is(tmp_path):
+    run = make_run(tmp_path / "run")
+    assert "replicates from another laboratory for" not in build(run).read_text()
+    ceiling = {"metric": METRICS[0], "value": 0.76, "n_queries": 162, "n_molecules": 20}
+    (run / "bounds.json").write_text(json.dumps({SPLITS[0]: {METRICS[0]: ceiling}, SPLITS[1]: {}}))
+    page = build(run).read_text()
+    assert "what replicates from another laboratory reach; 162 spectra of 20 molecules have one" in page
+    assert "too few replicates from another laboratory for a ceiling" in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -83,9 +83,20 @@ def _panel(files: RunFiles, split: str, metric: str, average: str) -> Panel:
         axis=axis_header(axis),
         trained=tuple(row for row in rows if not row.entry.control),
         controls=tuple(row for row in rows if row.entry.control),
-        bound=None if bound is None else score(bound),
+        bound=None if bound is None else f"{score(bound)}{_meaning(files, split, metric)}",
         trivial=trivial.model if trivial else None,
     )
+
+
+def _meaning(files: RunFiles, split: str, metric: str) -> str:
+    """What the bound is: the replicates' ceiling and how many stand behind it, or 1 for want of them."""
+    if files.bounds is None:
+        return ""
+    ceiling = (files.bounds.get(split) or {}).get(metric)
+    if not isinstance(ceiling, Mapping):
+        return " (too few replicates from another laboratory for a ceiling)"
+    behind = f"{count(ceiling.get('n_queries'))} spectra of {count(ceiling.get('n_molecules'))} molecules"
+    return f" (what replicates from another laboratory reach; {behind} have one)"
 
 
 def axis_for(values: Sequence[float | None]) -> Axis:

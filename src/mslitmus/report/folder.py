@@ -22,7 +22,8 @@ CONTROL_KINDS = ("blind", "neighbour", "oracle")
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The contents of a run folder. `cells` are the cell.json files, `splits` the split records by name."""
+    """The contents of a run folder. `cells` are the cell.json files, `splits` the split records by name: once there is
+    a summary only those that it names, so that a model or split taken out of the study leaves the page too."""
 
     folder: Path
     config_text: str | None
@@ -36,6 +37,7 @@ class RunFiles:
     strata: pl.DataFrame | None
     examples: pl.DataFrame | None
     disagreements: pl.DataFrame | None
+    bounds: Mapping[str, Any] | None
     splits: Mapping[str, Mapping[str, Any]]
     cells: tuple[Mapping[str, Any], ...]
 
@@ -101,7 +103,13 @@ def read_run(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise RunError("no such run folder", where=str(folder), remedy="`mslitmus run CONFIG.yaml` makes one")
     config_text, config = _config(folder / "config.yaml")
-    cells = tuple(_record(path) for path in sorted(folder.glob("cells/*/*/seed*/cell.json")))
+    summary = _table(folder / "summary.parquet", SUMMARY)
+    cells = [_record(path) for path in sorted(folder.glob("cells/*/*/seed*/cell.json"))]
+    splits = {path.stem: _record(path) for path in sorted(folder.glob("splits/*.json"))}
+    if summary is not None and summary.height:
+        judged = set(summary.select("split", "model").iter_rows())
+        cells = [cell for cell in cells if (cell.get("split"), cell.get("model")) in judged]
+        splits = {name: record for name, record in splits.items() if name in {split for split, _ in judged}}
     files = RunFiles(
         folder=folder,
         config_text=config_text,
@@ -110,12 +118,13 @@ def read_run(folder: Path) -> RunFiles:
         dataset=_optional(folder / "dataset.json"),
         ledger=_records(folder / "ledger.json", "entries"),
         findings=_records(folder / "findings.json", "findings"),
-        summary=_table(folder / "summary.parquet", SUMMARY),
+        summary=summary,
         comparisons=_table(folder / "comparisons.parquet", COMPARISONS),
         strata=_table(folder / "strata.parquet", STRATA),
         examples=_table(folder / "examples.parquet", EXAMPLES),
         disagreements=_table(folder / "disagreements.parquet", EXAMPLES),
-        splits={path.stem: _record(path) for path in sorted(folder.glob("splits/*.json"))},
+        bounds=_optional(folder / "bounds.json"),
+        splits=splits,
         cells=tuple(sorted(cells, key=_cell_key)),
     )
     if config_text is None and files.summary is None and files.provenance is None and not files.cells:
