@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,29 @@ def now() -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON through a temporary file, so that a kill leaves the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write Parquet (zstd) through a temporary file, as `write_json` does."""
+    """Write Parquet (zstd) through a temporary file, as `write_json` does. Raises OSError where the disk refuses."""
+
+    def write(temporary: Path) -> None:
+        try:
+            frame.write_parquet(temporary, compression="zstd", compression_level=3, statistics=False)
+        except pl.exceptions.ComputeError as error:  # so polars reports a full disk
+            raise OSError(f"{path}: {error}") from error
+
+    _replace(path, write)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """`path` from what `write` puts into a temporary file beside it; a failed write leaves neither."""
     temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    frame.write_parquet(temporary, compression="zstd", compression_level=3, statistics=False)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the error that counts is the first
+            temporary.unlink()
+        raise

@@ -127,3 +127,18 @@ def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m mslitmus.cli list | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_cannot_be_written_is_told_before_the_work(call, few, tmp_path: Path):
+    code, _, err = call("annotate", "few", tmp_path / "absent" / "x.parquet")
+    assert code == 1
+    assert "Traceback" not in err
+    assert "folder that exists" in err
+
+
+def test_a_disk_that_refuses_ends_in_a_message(call, few, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = call("split", "few", "--method", "random", "--out", tmp_path / "file")
+    assert code == 1
+    assert "Traceback" not in err
+    assert "check the path" in err

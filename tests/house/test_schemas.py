@@ -59,3 +59,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError):
         provenance.write_json(path, {"x": float("nan")})
     assert '"x": 1' in path.read_text()
+
+
+def test_a_disk_that_refuses_is_an_os_error_and_leaves_no_temporary_file(tmp_path, monkeypatch):
+    def full(self, path, **_):
+        path.write_bytes(b"half")
+        raise pl.exceptions.ComputeError("underlying IO error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(OSError, match=r"x\.parquet.*No space left"):
+        provenance.write_parquet(tmp_path / "x.parquet", pl.DataFrame({"x": [1]}))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        provenance.write_json(tmp_path / "folder", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -27,6 +27,11 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # `mslitmus … | head`
         sys.exit(0)
+    except OSError as error:  # a folder that is absent or not ours, a full disk
+        what = _escape(f"cannot read or write: {error}")
+        remedy = "check the path, its permissions and the space left on the disk"
+        errors.print(f"[bold red]error[/] {what}\n  → {remedy}", highlight=False, soft_wrap=True)
+        sys.exit(1)
     except Exception as error:
         sys.exit(_click_exit(error))
 

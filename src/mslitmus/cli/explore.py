@@ -69,8 +69,11 @@ def annotate_dataset(
 
     from ..chem.subformula import annotate_frame, explained
     from ..data import store
+    from ..errors import DataError
     from ..provenance import write_parquet
 
+    if out.is_dir() or not out.parent.is_dir():
+        raise DataError("not a file in a folder that exists", where=str(out), remedy="name one, e.g. formulae.parquet")
     frame = store.load(dataset).frame(licenses=licenses)
     annotations = annotate_frame(frame, ppm=ppm)
     write_parquet(out, annotations)

@@ -6,6 +6,7 @@ without a `__main__` guard, and never forks a threaded process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -45,8 +46,9 @@ def identities(smiles: Iterable[str], cache: Path | None = None, workers: int | 
         rows = _in_workers(new, count) if len(new) >= _POOL_FROM and count > 1 else compute(new)
         known = pl.concat([known, rows])
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_parquet(path, known)
+            with contextlib.suppress(OSError):  # without the cache the next import is slower, nothing else
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_parquet(path, known)
     return wanted.to_frame().join(known, on="smiles", how="left", maintain_order="left")
 
 
@@ -54,8 +56,8 @@ def _cached(path: Path | None) -> pl.DataFrame:
     if path is not None and path.is_file():
         try:
             table = pl.read_parquet(path)
-        except pl.exceptions.PolarsError:
-            path.unlink()  # a damaged cache costs time, nothing else
+        except (OSError, pl.exceptions.PolarsError):
+            pass  # a damaged cache costs time, nothing else: it is written anew
         else:
             if dict(table.schema) == IDENTITIES:
                 return table

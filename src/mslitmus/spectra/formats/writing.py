@@ -6,6 +6,7 @@ schema mark, so that reading back restores the table bit for bit. Files appear w
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +46,8 @@ def write(frame: pl.DataFrame, path: str | Path, format: str | None = None) -> N
             remedy="check that the folder exists, may be written to and has space left",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only folder refuses that too; its own error is raised above
+            temporary.unlink()
 
 
 def format_for(path: Path, format: str | None) -> str:
