@@ -95,6 +95,30 @@ def test_list_says_what_to_do_when_empty() -> None:
         assert name in output
 
 
+def test_a_damaged_dataset_does_not_hide_the_others(library: Path) -> None:
+    importer.add("file", [library], as_name="bad").dataset.folder.joinpath("dataset.json").write_text("{")
+    importer.add("file", [library], as_name="good")
+    output = invoke("list")
+    assert "damaged" in output
+    assert "good" in output
+
+
+def test_a_cache_that_cannot_be_written_stops_no_curation(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mslitmus.data import identities
+    from mslitmus.data.curate import curate
+
+    def refuse(*_: object) -> None:
+        raise OSError("Read-only file system")
+
+    monkeypatch.setattr(identities, "write_parquet", refuse)
+    assert curate(formats.read(library).frame)[0].height == 2
+
+
+def test_a_bad_name_is_refused_before_the_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a dataset name"):
+        importer.add("file", [tmp_path / "absent.msp"], as_name="a/b")
+
+
 def test_errors_name_the_place_and_the_remedy(library: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--as NAME"):
         invoke("add", "file", "--from", library)

@@ -78,6 +78,23 @@ def test_licences_filter_and_a_misspelt_one_lists_the_known() -> None:
         dataset.frame(["CC BYY"])
 
 
+def test_every_spelling_of_a_licence_is_kept() -> None:
+    mixed = frame("a", "b", "c").with_columns(license=pl.Series(["CC BY", "CC-BY", "CC0"]))
+    dataset = store.save("lib", mixed, LEDGER, {})
+    assert dataset.frame(["cc by"])["identifier"].to_list() == ["a", "b"]
+    assert dataset.frame("CC0")["identifier"].to_list() == ["c"]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "3"])
+def test_importing_a_damaged_dataset_again_works(text: str) -> None:
+    dataset = store.save("lib", frame("a"), LEDGER, {})
+    (dataset.folder / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match="import it again"):
+        store.load("lib")
+    store.save("lib", frame("b"), LEDGER, {})
+    assert store.load("lib").frame()["identifier"].to_list() == ["b"]
+
+
 def test_absent_and_damaged_datasets_say_what_to_do() -> None:
     store.save("massbank", frame("a"), LEDGER, {})
     with pytest.raises(DataError, match="did you mean 'massbank'"):
@@ -101,6 +118,8 @@ def test_refusals() -> None:
         store.save("lib", frame("a").head(0), LEDGER, {})
     with pytest.raises(DataError, match="not a dataset name"):
         store.save("../up", frame("a"), LEDGER, {})
+    with pytest.raises(DataError, match="up to 100 letters"):
+        store.save("a" * 300, frame("a"), LEDGER, {})
     with pytest.raises(SchemaError, match="precursor_mz"):
         store.save("lib", frame("a").drop("precursor_mz"), LEDGER, {})
     assert store.names() == []

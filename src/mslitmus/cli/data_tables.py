@@ -14,6 +14,7 @@ from ..data import store
 from ..data.catalogue import entries
 from ..data.ledger import Ledger
 from ..data.store import Dataset
+from ..errors import DataError
 
 _TOP = 8
 
@@ -24,7 +25,11 @@ def stored_table() -> Table:
     for column in table.columns[1:5]:
         column.justify = "right"
     for name in store.names():
-        info = store.load(name).info
+        try:
+            info = store.load(name).info
+        except DataError:  # one damaged dataset must not hide the others
+            table.add_row(name, "–", *["–"] * 3, "damaged: import it again", "–")
+            continue
         counts = info["counts"]
         numbers = [f"{counts[key]:,}" for key in ("spectra", "molecules", "peaks")]
         label = f"{name} (simulated)" if info.get("simulated") else name

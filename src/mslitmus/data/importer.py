@@ -57,6 +57,7 @@ def add(
     target = as_name or (None if name == OWN else name)
     if target is None:
         raise DataError("a file of your own needs a name", remedy="add --as NAME, e.g. --as mylib")
+    store.check_name(target)
     for path in paths:
         if not path.exists():
             raise DataError("no such file or folder", where=str(path), remedy="check the path after --from")

@@ -28,6 +28,7 @@ from ..schemas import SPECTRA, conform
 from .ledger import Ledger
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_NAME = 100
 _FILES = ("spectra.parquet", "dataset.json", "ledger.json")
 
 
@@ -77,18 +78,20 @@ def keep_licenses(spectra: pl.DataFrame, licenses: Iterable[str]) -> pl.DataFram
     """Rows under one of `licenses`; `unstated` keeps rows that name none. Raises DataError for an unknown licence."""
     column = pl.col("license").fill_null("unstated")
     known = {str(name): int(n) for name, n in spectra.select(column).to_series().value_counts().rows()}
-    by_key = {_license_key(name): name for name in known}
+    by_key: dict[str, list[str]] = {}  # one licence may stand under several spellings, CC BY and CC-BY
+    for name in known:
+        by_key.setdefault(_license_key(name), []).append(name)
     wanted = []
-    for license_name in licenses:
+    for license_name in [licenses] if isinstance(licenses, str) else licenses:
         key = _license_key(license_name)
         if key not in by_key:
             close = get_close_matches(key, by_key, n=1)
-            hint = f"did you mean {by_key[close[0]]!r}? " if close else ""
+            hint = f"did you mean {by_key[close[0]][0]!r}? " if close else ""
             listing = ", ".join(
                 f"{name} ({n:,})" for name, n in sorted(known.items(), key=lambda item: (-item[1], item[0]))
             )
             raise DataError(f"no spectrum has licence {license_name!r}", remedy=f"{hint}licences here: {listing}")
-        wanted.append(by_key[key])
+        wanted += by_key[key]
     return spectra.filter(column.is_in(wanted))
 
 
@@ -108,7 +111,7 @@ def names() -> list[str]:
 def load(name: str) -> Dataset:
     """The dataset of this name, or of an older revision, `name@n`. Raises DataError if absent or damaged."""
     folder = home() / "datasets" / name
-    _check_name(name.partition("@")[0])
+    check_name(name.partition("@")[0])
     if not _complete(_restore(folder)):
         if folder.is_dir():
             absent = ", ".join(f for f in _FILES if not (folder / f).is_file())
@@ -118,22 +121,32 @@ def load(name: str) -> Dataset:
         close = get_close_matches(name, names(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"here: {', '.join(names()) or 'none'};"
         raise DataError(
-            f"no dataset {name!r} in {home()}", remedy=f"{hint} `mslitmus data add {name} --from PATH` imports one"
+            f"no dataset {name!r} in {home()}",
+            remedy=f"{hint} `mslitmus data add {name.partition('@')[0]} --from PATH` imports one",
         )
+    return Dataset(name, _info(folder), folder)
+
+
+def _info(folder: Path) -> dict[str, Any]:
+    """dataset.json. Raises DataError where it is no JSON or lacks what every dataset has."""
     try:
         info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+        absent = [key for key in ("hash", "revision", "counts", "licenses", "distributions") if key not in info]
+    except (ValueError, TypeError) as error:
         raise DataError(f"dataset.json is damaged: {error}", where=str(folder), remedy="import it again") from error
-    return Dataset(name, info, folder)
+    if absent:
+        raise DataError(f"dataset.json lacks {', '.join(absent)}", where=str(folder), remedy="import it again")
+    return dict(info)
 
 
 def save(name: str, frame: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any]) -> Dataset:
     """Store curated spectra under `name`. Other contents already there become the revision `name@n`.
 
-    Counts, licences, hash, revision, date and version are added to `info`. Raises SchemaError for a table that does
-    not keep the contract, DataError for identifiers that repeat, an empty table, or a disk that refuses.
+    Counts, licences, hash, revision, date and version are added to `info`. A damaged dataset of that name is set aside
+    as a revision. Raises SchemaError for a table that does not keep the contract, DataError for identifiers that
+    repeat, an empty table, or a disk that refuses.
     """
-    _check_name(name)
+    check_name(name)
     spectra = conform(frame, SPECTRA, where=name)
     if spectra.is_empty():
         raise DataError(f"nothing to store as {name!r}: no spectrum is left", remedy="look at the ledger of the import")
@@ -149,7 +162,7 @@ def save(name: str, frame: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any]
     _restore(folder)
     digest = table_hash(spectra)
     try:
-        old = load(name) if folder.is_dir() and _complete(folder) else None
+        old = _sound(name) if folder.is_dir() and _complete(folder) else None
         revision = 1 if old is None else int(old.info["revision"]) + (old.hash != digest)
         full = dict(info) | summarise(spectra) | {"name": name, "hash": digest, "revision": revision}
         full |= {"saved": now(), "mslitmus": __version__}
@@ -159,6 +172,14 @@ def save(name: str, frame: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any]
             f"cannot write: {error}", where=str(folder), remedy="free some space, or set MSLITMUS_HOME"
         ) from error
     return Dataset(name, full, folder)
+
+
+def _sound(name: str) -> Dataset | None:
+    """The dataset, or none where it is damaged: what the advice `import it again` meets."""
+    try:
+        return load(name)
+    except DataError:
+        return None
 
 
 def _write(folder: Path, spectra: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any], old: Dataset | None) -> None:
@@ -173,7 +194,7 @@ def _write(folder: Path, spectra: pl.DataFrame, ledger: Ledger, info: Mapping[st
             aside = folder.with_name(f"{folder.name}@{_free_revision(folder, old)}")
             os.replace(folder, aside)  # a kill here: `_restore` puts it back
             os.replace(temporary, folder)
-            if old is None or old.hash == info["hash"]:
+            if old is not None and old.hash == info["hash"]:
                 shutil.rmtree(aside)
         else:
             os.replace(temporary, folder)
@@ -225,8 +246,9 @@ def summarise(spectra: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise DataError(
-            f"not a dataset name: {name!r}", remedy="use letters, digits, dot, dash and underscore, e.g. my-lib"
-        )
+def check_name(name: str) -> None:
+    """Raises DataError for what cannot be the name of a dataset."""
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:20]}…"
+        remedy = f"use up to {_LONGEST_NAME} letters, digits, dot, dash and underscore, e.g. my-lib"
+        raise DataError(f"not a dataset name: {shown!r}", remedy=remedy)
