@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -61,13 +62,16 @@ def allocate(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -
 
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     """(train, val, test) as given. Raises SplitError unless they are three positive numbers with sum 1."""
-    values = tuple(float(x) for x in fractions)
-    if len(values) != 3 or min(values) <= 0 or abs(sum(values) - 1) > 1e-6:
+    try:
+        train, val, test = (float(x) for x in fractions)
+    except (TypeError, ValueError):
+        train = val = test = math.nan
+    if not (min(train, val, test) > 0 and abs(train + val + test - 1) <= 1e-6):  # NaN passes no comparison
         raise SplitError(
-            f"fractions {list(values)} are not three positive numbers with sum 1",
+            f"fractions {fractions!r} are not three positive numbers with sum 1",
             remedy="give train, val, test, e.g. [0.8, 0.1, 0.1]",
         )
-    return values[0], values[1], values[2]
+    return train, val, test
 
 
 def linked(molecules: Sequence[str], keys: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import polars as pl
@@ -90,8 +91,8 @@ def by_energy(
 ) -> Assignment:
     """`energy`: conditions `low` (≤ low eV), `middle` and `high` (≥ high eV); unitless numbers and resonant-CID
     percentages are left out and counted. Default: train low, test high."""
-    if not low < high:
-        raise SplitError(f"low {low} eV is not below high {high} eV", remedy="give low < high, e.g. 20 and 40")
+    if not (isinstance(low, Real) and isinstance(high, Real) and low < high):
+        raise SplitError(f"low {low!r} eV is not below high {high!r} eV", remedy="give low < high, e.g. 20 and 40")
     condition = energy_condition(frame, low, high)
     sides = _sides(condition, "energy condition", _names(train), _names(test))
     extra = {"low": float(low), "high": float(high)}
@@ -107,7 +108,10 @@ class _Sides:
 def _names(value: Conditions) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise SplitError(f"conditions {value!r}", remedy="give a name or a list of names, e.g. [Eawag, UFZ]")
+    return tuple(dict.fromkeys(names))
 
 
 def _sides(condition: pl.Series, what: str, train: tuple[str, ...] | None, test: tuple[str, ...] | None) -> _Sides:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from ...errors import SplitError, unknown_name
 from ...provenance import table_hash
 from ...registry import Registry
 from ...schemas import FOLD_NAMES, FOLDS, conform
+from .allocate import check_fractions
 from .split import FORMS, Assignment, Split
 
 SPLITS = Registry(
@@ -69,6 +71,8 @@ def make_split(
     if frame["identifier"].is_duplicated().any():
         twice = frame.filter(frame["identifier"].is_duplicated())["identifier"].min()
         raise SplitError(f"identifier {twice!r} occurs twice", remedy="identifiers must be unique in a dataset")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise SplitError(f"seed {seed!r}", remedy="a seed is a whole number from 0 on")
     params = check_settings(method, form, params)
     rows = _readable(frame).sort("identifier")
     made: Assignment = splitter(rows, seed=seed, **params)
@@ -81,6 +85,8 @@ def check_settings(method: str, form: str | None, params: Mapping[str, Any]) -> 
     for name in params:
         if name not in known or name in ("frame", "seed", "form"):
             raise unknown_name(f"parameter of split {method!r}", name, set(known) - {"frame", "seed", "form"})
+    if "fractions" in params:
+        check_fractions(params["fractions"])
     if "form" in known:
         return {**params, "form": check_form(form)}
     if form is not None:
