@@ -39,6 +39,14 @@ def test_packaged_and_example_studies_load():
     assert load(Path(__file__).parents[2] / "configs" / "massbank.yaml").name == "massbank"
 
 
+def test_the_models_of_the_documentation_load(tmp_path):
+    pytest.importorskip("torch", reason="neural models are named")
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    models = yaml.safe_load(re.search(r"```yaml\n(models:.*?)```", text, re.DOTALL)[1])
+    names = [model.name for model in load(write(tmp_path, {**GOOD, **models})).models]
+    assert names == ["precursor-only", "nearest, precursor moved", "neural"]
+
+
 BAD = {
     "top-level key": ({**GOOD, "metrcis": []}, r"study.yaml:\d+: unknown key 'metrcis'", "did you mean 'metrics'"),
     "nested key": ({**GOOD, "data": {"name": "simulated", "licence": []}}, "unknown key 'data.licence'", "'licenses'"),

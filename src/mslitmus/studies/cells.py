@@ -13,6 +13,7 @@ import polars as pl
 
 from .. import metrics, train
 from ..data import store
+from ..errors import PredictionError
 from ..models.protocol import FitContext
 from ..provenance import environment, now, write_json, write_parquet
 from .config import ModelConfig, StudyConfig, build_model
@@ -114,7 +115,14 @@ def _predict(cell: Cell, task: Any, progress: Progress) -> dict[str, Any]:
     progress(f"predicting {queries.height:,} spectra")
     model = MODELS[cell.model.model].load(cell.folder / "model")
     started = time.perf_counter()
-    predictions = task.check(model.predict(queries), queries)
+    predictions = model.predict(queries)
+    if not isinstance(predictions, pl.DataFrame):
+        message = f"model {cell.model.name!r} predicted a {type(predictions).__name__}"
+        raise PredictionError(message, where=str(cell.folder), remedy="`predict` returns a polars DataFrame")
+    try:
+        predictions = task.check(predictions, queries)
+    except PredictionError as error:  # which of the study's models it was
+        raise PredictionError(error.message, where=str(cell.folder), remedy=error.remedy) from error
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height}
     write_parquet(path, predictions)
     write_json(record_path, record)

@@ -9,16 +9,17 @@ import inspect
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..data.protocols import PROTOCOLS
 from ..data.splits import SPLITS, check_settings
-from ..errors import ConfigError, MslitmusError, unknown_name
+from ..errors import ConfigError, ModelError, MslitmusError, unknown_name
 from ..metrics import parse_metric
 from ..models import MODELS
+from ..models.protocol import Kind
 from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
 _LONGEST_NAME = 100
+_OFFERS = ("fit", "predict", "parameters", "save", "load")
 
 
 class Strict(BaseModel):
@@ -178,9 +180,16 @@ class StudyConfig(Strict):
 def build_model(model: str, options: Mapping[str, Any]) -> Any:
     """An unfitted model by name. Raises ConfigError or ModelError that names the option."""
     try:
-        return MODELS[model](**options)
+        built = MODELS[model](**options)
     except TypeError as error:
         raise ConfigError(f"model {model!r}: {error}", remedy="see docs/models.md for its options") from error
+    remedy = "see mslitmus.models.protocol.Model for what a model offers"
+    if absent := [name for name in _OFFERS if not callable(getattr(built, name, None))]:
+        raise ModelError(f"model {model!r} has no {', '.join(absent)}", remedy=remedy)
+    kind = getattr(built, "kind", None)
+    if kind not in get_args(Kind):  # a misspelt control would silently be no control
+        raise ModelError(f"model {model!r} is of kind {kind!r}", remedy=f"one of {', '.join(get_args(Kind))}")
+    return built
 
 
 def find(reference: str) -> Path:
