@@ -173,6 +173,9 @@ def test_filters_are_counted(few, tmp_path):
     assert row["dropped"] > 0
     with pytest.raises(DataError, match="no record of 'few' is left after keep_adduct"):
         run(tmp_path / "none", data={"name": "few", "adducts": ["[M+Ag]+"]})
+    run(tmp_path / "licence", data={"name": "few", "licenses": ["CC0"]}, splits=["random"])
+    rows = json.loads((tmp_path / "licence" / "ledger.json").read_text())
+    assert [r["dropped"] for r in rows if r["rule"] == "keep_license"] == [few.frame()["license"].ne("CC0").sum()]
     with pytest.raises(DataError, match="licence 'GPL'"):
         run(tmp_path / "none", data={"name": "few", "licenses": ["GPL"]})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import polars as pl
@@ -89,6 +90,7 @@ def test_ctrl_c_leaves_a_checkpoint(folds, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train.fit(model(), *folds[:2], context(tmp_path, progress=interrupt))
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.pt", "fit.json"}
+    assert logging.getLogger("lightning.pytorch").getEffectiveLevel() < logging.ERROR  # as it was before
     report = train.fit(model(), *folds[:2], context(tmp_path))
     assert len(report.history) == 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ..data.ledger import Ledger, LedgerEntry
-from ..data.store import Dataset
+from ..data.store import Dataset, keep_licenses
 from ..errors import DataError
 from ..tasks.protocol import Task
 from .config import DataConfig
@@ -13,7 +13,11 @@ from .config import DataConfig
 
 def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame, Ledger]:
     """The study's rows and a ledger of what was left out. Raises DataError if nothing is left."""
-    frame = dataset.frame(licenses=data.licenses)
+    frame, entries = dataset.frame(), []
+    if data.licenses is not None:
+        kept = keep_licenses(frame, data.licenses)
+        entries.append(_entry("keep_license", frame, kept))
+        frame = kept
     steps: list[tuple[str, pl.Expr]] = []
     for column, values in (
         ("ion_mode", data.ion_modes),
@@ -29,7 +33,7 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
     flagged = pl.col("flags").list
     steps += [(f"exclude_{flag}", ~flagged.contains(flag).fill_null(False)) for flag in data.exclude_flags]
     eligible = task.eligible(frame)
-    entries = [_entry(f"eligible_for_{task.name}", frame, eligible)]
+    entries.append(_entry(f"eligible_for_{task.name}", frame, eligible))
     frame = eligible
     for rule, keep in steps:
         kept = frame.filter(keep.fill_null(False))

@@ -23,7 +23,7 @@ class SparseFit:
 
     Attributes:
         row: (peaks,) spectrum of each target peak.
-        target: (peaks,) intensity, Σ = 1 a spectrum.
+        target: (peaks,) intensity, Σ ≤ 1 a spectrum: peaks that no entry holds are missing.
         predicted: (peaks,) q.
         log_predicted: (peaks,) log q.
         power: (spectra,) Σ over all entries of p², with 2 p_a p_b where two entries explain one peak.

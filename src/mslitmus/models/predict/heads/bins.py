@@ -143,7 +143,10 @@ class BinHead(nn.Module):
         return {"forward_bins": numbers, "forward_mz": mz, "reverse_bins": losses, "reverse_loss": loss, "prior": prior}
 
     def targets(self, peaks: FlatPeaks) -> TargetTable:
-        """Peaks of one forward bin merged; columns: first, second (entries or −1), intensity (Σ = 1), weight."""
+        """Peaks of one forward bin merged; columns: first, second (entries or −1), intensity, weight.
+
+        Intensities are shares of all of a spectrum's usable peaks, so they sum to 1 less what lies in no entry.
+        """
         peaks, options = _usable(peaks, self.options), self.options
         owner = peaks.owner
         bins = forward_bin(peaks.mzs, options.width)
