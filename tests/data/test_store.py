@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -76,6 +77,26 @@ def test_licences_filter_and_a_misspelt_one_lists_the_known() -> None:
     assert dataset.frame(["CC0", "unstated"])["identifier"].to_list() == ["b", "c"]
     with pytest.raises(DataError, match=r"did you mean 'CC BY'.*CC0 \(1\)"):
         dataset.frame(["CC BYY"])
+
+
+def test_a_handle_keeps_its_contents_when_another_import_takes_the_name() -> None:
+    handle = store.save("lib", frame("a"), LEDGER, {})
+    store.save("lib", frame("b"), LEDGER, {})
+    assert handle.frame()["identifier"].to_list() == ["a"]
+    shutil.rmtree(store.home() / "datasets" / "lib@1")
+    with pytest.raises(DataError, match="are gone"):
+        handle.frame()
+
+
+def test_what_killed_saves_left_is_cleared_after_a_day() -> None:
+    folder = store.save("lib", frame("a"), LEDGER, {}).folder
+    old, fresh = folder.with_name(".lib.tmp1"), folder.with_name(".lib.tmp2")
+    for left in (old, fresh):
+        left.mkdir()
+    os.utime(old, (0, 0))
+    store.save("lib", frame("b"), LEDGER, {})
+    assert not old.exists()
+    assert fresh.exists()
 
 
 def test_every_spelling_of_a_licence_is_kept() -> None:

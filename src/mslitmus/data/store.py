@@ -9,10 +9,12 @@ new one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -29,6 +31,7 @@ from .ledger import Ledger
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_NAME = 100
+_BETWEEN_RENAMES, _DAY = 0.05, 86_400.0  # s
 _FILES = ("spectra.parquet", "dataset.json", "ledger.json")
 
 
@@ -62,9 +65,10 @@ class Dataset:
     def frame(self, licenses: Iterable[str] | None = None) -> pl.DataFrame:
         """The spectra, schema `SPECTRA`. With `licenses`, only rows under one of them (case does not matter).
 
-        Raises DataError for a licence that no row of the dataset carries, and for a file that cannot be read.
+        They are those of `hash`, also where a later import has taken the name meanwhile. Raises DataError for a licence
+        that no row of the dataset carries, and for a file that is gone or cannot be read.
         """
-        path = self.folder / "spectra.parquet"
+        path = _with_hash(self.folder, self.hash) / "spectra.parquet"
         try:
             spectra = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -174,6 +178,15 @@ def save(name: str, frame: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any]
     return Dataset(name, full, folder)
 
 
+def _with_hash(folder: Path, digest: str) -> Path:
+    """This folder, or the revision of it that holds these contents."""
+    for place in (folder, *_revisions(folder)):
+        with contextlib.suppress(OSError, DataError):  # moved or damaged: not the one
+            if _info(place)["hash"] == digest:
+                return place
+    raise DataError(f"contents {digest} are gone", where=str(folder), remedy="load the dataset again")
+
+
 def _sound(name: str) -> Dataset | None:
     """The dataset, or none where it is damaged: what the advice `import it again` meets."""
     try:
@@ -184,7 +197,8 @@ def _sound(name: str) -> Dataset | None:
 
 def _write(folder: Path, spectra: pl.DataFrame, ledger: Ledger, info: Mapping[str, Any], old: Dataset | None) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in (temporary, *_abandoned(folder)):
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         write_parquet(temporary / "spectra.parquet", spectra)
@@ -202,6 +216,12 @@ def _write(folder: Path, spectra: pl.DataFrame, ledger: Ledger, info: Mapping[st
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _abandoned(folder: Path) -> list[Path]:
+    """What killed saves of this name left behind, a day old or more, so that no save under way is meant."""
+    found = folder.parent.glob(f".{folder.name}.tmp*")
+    return [path for path in found if time.time() - path.stat().st_mtime > _DAY]
+
+
 def _free_revision(folder: Path, old: Dataset | None) -> int:
     number = int(old.info["revision"]) if old else 0
     while folder.with_name(f"{folder.name}@{number}").exists():
@@ -211,13 +231,20 @@ def _free_revision(folder: Path, old: Dataset | None) -> int:
 
 def _restore(folder: Path) -> Path:
     """Undo a save that was killed between its two renames: the newest complete revision takes the name again."""
-    if not folder.exists() and "@" not in folder.name and folder.parent.is_dir():
-        revisions = [p for p in folder.parent.glob(f"{folder.name}@*") if p.name.partition("@")[2].isdigit()]
-        for revision in sorted(revisions, key=lambda p: int(p.name.partition("@")[2]), reverse=True):
-            if _complete(revision):
-                os.replace(revision, folder)
-                break
+    if not folder.exists() and (complete := [p for p in _revisions(folder) if _complete(p)]):
+        time.sleep(_BETWEEN_RENAMES)  # another process may be at it just now
+        if not folder.exists():
+            with contextlib.suppress(OSError):  # it was quicker
+                os.replace(complete[0], folder)
     return folder
+
+
+def _revisions(folder: Path) -> list[Path]:
+    """`name@n` beside `name`, the newest first; none of a name that is a revision itself."""
+    if "@" in folder.name or not folder.parent.is_dir():
+        return []
+    found = [p for p in folder.parent.glob(f"{folder.name}@*") if p.name.partition("@")[2].isdigit()]
+    return sorted(found, key=lambda p: int(p.name.partition("@")[2]), reverse=True)
 
 
 def _complete(folder: Path) -> bool:
