@@ -42,7 +42,9 @@ def test_spellings_of_formulae(text: str, plain: str) -> None:
     assert str(parse_formula(text)) == plain
 
 
-@pytest.mark.parametrize("text", ["", "+", "c6h6", "C6H6X2", "C6 H6", "[C6H6", "C6H6]", "Uue", "6", "C-1"])
+@pytest.mark.parametrize(
+    "text", ["", "+", "c6h6", "C6H6X2", "C6 H6", "[C6H6", "C6H6]", "Uue", "6", "C-1", "C1.5", "C0"]
+)
 def test_what_is_no_formula_is_refused(text: str) -> None:
     with pytest.raises(ChemistryError):
         parse_formula(text)
@@ -118,7 +120,7 @@ def test_the_ion_must_have_what_the_adduct_takes() -> None:
         parse_adduct("[M+H-H2O]+").ion_formula(parse_formula("C6H6"))
 
 
-@pytest.mark.parametrize("text", ["", "M", "[M+Xx]+", "[M+H]+-", "[M+H]0+", "[X+H]+", "[M+H2O]", "[M++H]+"])
+@pytest.mark.parametrize("text", ["", "M", "[M+Xx]+", "[M+H]+-", "[M+H]0+", "[X+H]+", "[M+H2O]", "[M++H]+", "[0M+H]+"])
 def test_what_is_no_adduct_is_refused(text: str) -> None:
     with pytest.raises(ChemistryError):
         parse_adduct(text)

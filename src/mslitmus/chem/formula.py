@@ -127,7 +127,9 @@ def parse_formula(text: str) -> Formula:
                 )
             counts.append((token.group(1), factor * int(token.group(2) or 1)))
             position = token.end()
-    if not counts:
+        if part.isdigit():  # C1.5 is no C and 5 of nothing
+            raise ChemistryError(f"not a formula: {text!r}", remedy="write element symbols and whole counts")
+    if not Formula.of(counts).counts:
         raise ChemistryError("an empty formula", remedy="write element symbols and counts, e.g. C6H12O6")
     return Formula.of(counts)
 
@@ -196,6 +198,8 @@ def parse_adduct(text: str) -> Adduct:
     delta = Formula.of((e, (n * k) * (1 if s == "+" else -1)) for s, k, f in parts for e, n in f.counts)
     charge = _charge(number, sign, parts, text)
     count = int(molecules or 1)
+    if count == 0:
+        raise ChemistryError(f"no molecule in adduct {text!r}", remedy="write it as [M+H]+, [2M+Na]+, …")
     return Adduct(_canonical(count, delta, charge), count, delta, charge)
 
 
