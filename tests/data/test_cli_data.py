@@ -126,6 +126,8 @@ def test_errors_name_the_place_and_the_remedy(library: Path, tmp_path: Path) -> 
         invoke("add", "massbank", "--from", tmp_path / "absent.tar.gz")
     with pytest.raises(ConfigError, match="did you mean 'massbank'"):
         invoke("add", "massbnk", "--from", library)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        invoke("get", "massbank", "--from", library, "--download-only")
     with pytest.raises(DataError, match="nothing to download"):
         invoke("get", "file", "--as", "x")
     with pytest.raises(DataError, match="no dataset 'nothere'"):

@@ -54,7 +54,10 @@ def get_dataset(
     """Download a dataset of the catalogue (with resume, retry and checksums) and import it."""
     from ..data import importer
     from ..data.catalogue import entry
+    from ..errors import ConfigError
 
+    if download_only and source:
+        raise ConfigError("--download-only and --from exclude each other", remedy="leave one of them out")
     if download_only:
         with _working() as (say, progress):
             paths = importer.download(entry(name), say, progress)
