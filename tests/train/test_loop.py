@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 
 import numpy as np
 import polars as pl
@@ -87,12 +89,25 @@ def test_ctrl_c_leaves_a_checkpoint(folds, tmp_path):
         if line.startswith("epoch 2/"):
             raise KeyboardInterrupt
 
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train.fit(model(), *folds[:2], context(tmp_path, progress=interrupt))
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.pt", "fit.json"}
+    assert signal.getsignal(signal.SIGINT) is handler
     assert logging.getLogger("lightning.pytorch").getEffectiveLevel() < logging.ERROR  # as it was before
     report = train.fit(model(), *folds[:2], context(tmp_path))
     assert len(report.history) == 4
+
+
+def test_a_terminated_training_is_no_success(folds, tmp_path):
+    def terminate(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        train.fit(model(), *folds[:2], context(tmp_path, progress=terminate))
+    assert ended.value.code == 143
+    assert len(train.fit(model(), *folds[:2], context(tmp_path)).history) == 4
 
 
 def test_a_damaged_checkpoint_is_named(folds, tmp_path):

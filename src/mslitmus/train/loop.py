@@ -19,6 +19,8 @@ import os
 import pickle
 import random
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ import polars as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
@@ -40,6 +43,7 @@ from ..models.options import TrainingOptions
 from ..models.protocol import Epoch, FitContext, FitReport, Trainable
 from ..provenance import write_json
 
+_KILLED = 128 + signal.SIGTERM
 _OUT_OF_TIME = "out of time"
 _TARGETS = ("mzs", "intensities", "base_peak_intensity")
 
@@ -257,12 +261,18 @@ def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) ->
         if state["stopped"] and not more_time:
             keeper.finished_before(state)
             return
+    handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, ckpt_path=None if resume is None else str(resume))
+    except SIGTERMException:  # a SystemExit without a code: a killed run would end as if it had succeeded
+        raise SystemExit(_KILLED) from None
     except SystemExit:  # Lightning ends the process on Ctrl-C; the caller decides that
         if keeper.interrupted:
             raise KeyboardInterrupt from None
         raise
+    finally:  # after Ctrl-C Lightning leaves the signal ignored, in a notebook for good
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _callback_state(path: Path, keeper: _Keeper) -> dict[str, Any]:
