@@ -14,7 +14,7 @@ from mslitmus.chem.molecule import identify
 from mslitmus.data import identities as identities_module
 from mslitmus.data.curate import DEFAULT_RULES, LIBRARY_RULES, OPTIONAL, RULES, curate
 from mslitmus.data.identities import identities
-from mslitmus.errors import ConfigError, DataError
+from mslitmus.errors import ConfigError, DataError, SchemaError
 from mslitmus.schemas import SPECTRA
 from mslitmus.spectra.metadata import harmonise
 
@@ -252,3 +252,14 @@ def test_real_records_keep_their_count(real_data: Callable[[str], Path]) -> None
     frame, ledger = curate(result.frame)
     assert ledger.rows_in == 5
     assert frame.height == ledger.rows_out
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [(pl.lit("x").alias("precursor_mz"), "does not cast"), (pl.lit([50.0]).alias("mzs"), "unequally many")],
+)
+def test_a_frame_that_breaks_the_contract_is_refused_by_name(column: pl.Expr, message: str) -> None:
+    broken = harmonise(pl.DataFrame([record()])).with_columns(column)
+    with pytest.raises(SchemaError, match=message) as caught:
+        curate(broken)
+    assert caught.value.remedy

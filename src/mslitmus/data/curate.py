@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ..errors import DataError, unknown_name
+from ..errors import DataError, SchemaError, unknown_name
 from ..schemas import SPECTRA, conform
 from .ledger import Ledger, LedgerEntry
 from .rules import peaks, precursor, records, structure
@@ -74,7 +74,8 @@ def curate(
         the curated spectra in schema SPECTRA, and the ledger, one entry a rule.
 
     Raises:
-        DataError: a rule that leaves nothing. ConfigError: a rule that does not exist.
+        DataError: a rule that leaves nothing. ConfigError: a rule that does not exist. SchemaError: a column of the
+        schema that does not cast, or unequally many m/z and intensities.
     """
     chosen = DEFAULT_RULES if rules is None else tuple(rules)
     for name in chosen:
@@ -104,10 +105,19 @@ def _note(rule: Rule) -> str:
 
 
 def _with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every schema column present, so that rules need not ask; extras stay."""
+    """Every schema column present and typed, so that rules need not ask; extras stay."""
     absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in SPECTRA.items() if name not in frame.columns]
     empty = pl.lit([], dtype=pl.List(pl.String))
-    return frame.with_columns(absent).with_columns(pl.col("flags").cast(pl.List(pl.String)).fill_null(empty))
+    other = [pl.col(name).cast(dtype) for name, dtype in SPECTRA.items() if frame.schema.get(name, dtype) != dtype]
+    try:
+        full = frame.with_columns(*absent, *other).with_columns(pl.col("flags").fill_null(empty))
+    except pl.exceptions.PolarsError as error:
+        raise SchemaError(f"a column does not cast: {error}", remedy="see docs/schema.md for the types") from error
+    sizes = [pl.col(name).list.len().fill_null(0) for name in ("mzs", "intensities")]
+    if (bad := full.filter(sizes[0] != sizes[1])).height:
+        where = f"spectrum {bad['identifier'][0]}"
+        raise SchemaError("unequally many m/z and intensities", where=where, remedy="repair the peak list")
+    return full
 
 
 __all__ = ["DEFAULT_RULES", "LIBRARY_RULES", "OPTIONAL", "RULES", "Ledger", "LedgerEntry", "curate"]
