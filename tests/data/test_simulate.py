@@ -12,7 +12,7 @@ from mslitmus.chem.molecule import identify
 from mslitmus.data import intensity, store
 from mslitmus.data.molecules import GROUPS, MOLECULES
 from mslitmus.data.simulate import ENERGIES, LABORATORIES, simulate, simulated_dataset
-from mslitmus.errors import ChemistryError
+from mslitmus.errors import ChemistryError, ConfigError
 from mslitmus.schemas import INSTRUMENT_TYPES, SPECTRA
 
 SOME = [
@@ -146,3 +146,9 @@ def test_the_fixture_is_small_and_simulated(tiny: pl.DataFrame) -> None:
     assert 50 <= tiny.height <= 150
     assert tiny["inchikey14"].n_unique() == 20
     assert tiny.filter(pl.col("flags").list.contains("simulated")).height == tiny.height
+
+
+@pytest.mark.parametrize("energy", [0.0, -10.0, float("nan"), float("inf")])
+def test_an_energy_that_cannot_be_is_refused(energy: float) -> None:
+    with pytest.raises(ConfigError, match="energies"):
+        simulate(molecules=SOME, energies=[energy])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..chem.formula import parse_adduct, parse_formula
 from ..chem.molecule import Identity, identify
+from ..errors import ConfigError
 from ..schemas import SPECTRA, conform
 from . import store
 from .intensity import LAW_VERSION, IonModel, Structure, hashed, ion_model, read_structure, temperature
@@ -70,8 +71,10 @@ def simulate(
     Each molecule is measured as `[M+H]+`, `[M-H]-` and `[M+Na]+` as its structure allows (`adducts_of`), at every
     energy (eV), in one of the first two LABORATORIES or, for `replicate_share` of the molecules, in all three.
     A spectrum depends on the seed, the molecule and its condition only, not on which others are simulated with it.
-    Raises ChemistryError where a SMILES does not parse.
+    Raises ChemistryError where a SMILES does not parse, ConfigError for an energy that is no positive number.
     """
+    if bad := [energy for energy in energies if not 0 < energy < np.inf]:
+        raise ConfigError(f"energy {bad[0]} eV", where="energies", remedy="give positive numbers, e.g. 10, 20, 40")
     rows: list[dict[str, Any]] = []
     for name, smiles in MOLECULES if molecules is None else molecules:
         identity, structure = identify(smiles), read_structure(smiles)
