@@ -258,3 +258,16 @@ def test_strata_add_up():
     assert stratify(scores, by_split, resamples=5)["level"].unique().to_list() == ["unknown"]
     per_molecule = stratify(scores, meta.select("identifier", "adduct"), average="molecule", resamples=20)
     assert per_molecule["stratum"].unique().to_list() == ["adduct"]
+
+
+def test_a_large_family_can_still_decide():
+    """34 models make 561 pairs: 9,999 flips could never go below a Holm p of 0.056."""
+    molecules = [f"m{i:03d}" for i in range(40)]
+    rows = [
+        {"split": "s", "model": f"model{k:02d}", "seed": 0, "fold": "test", "identifier": m, "inchikey14": m,
+         "predicted": True, "cosine@1Da": k / 100 + (i % 7) / 1000}
+        for k in range(34) for i, m in enumerate(molecules)
+    ]  # fmt: skip
+    found = compare(pl.DataFrame(rows), resamples=100)
+    assert found.height == 561
+    assert found["p_holm"].max() <= 0.011
