@@ -15,7 +15,7 @@ from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, DataError, RunError
 from mslitmus.models.baselines.nearest_molecule import NearestMolecule
 from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
-from mslitmus.studies import runner
+from mslitmus.studies import aggregate, runner
 from mslitmus.studies.config import StudyConfig
 
 STUDY = {
@@ -63,6 +63,17 @@ def test_a_study_leaves_every_file(few, tmp_path):
     ledger = json.loads((tmp_path / "run" / "ledger.json").read_text())
     assert [row["rule"] for row in ledger][:2] == ["made", "eligible_for_spectrum-prediction"]
     assert report.build(tmp_path / "run").stat().st_size > 10_000
+
+
+def test_equal_scores_show_no_particular_laboratory():
+    names = []
+    for k in range(4):  # the same scores under other identifiers: the worst of equals must not be the last by name
+        scores = pl.DataFrame({"identifier": [f"lab{j}-{k}{i}" for j in "AZ" for i in range(20)]}).with_columns(
+            split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True, score=0.0
+        )
+        ranked = aggregate.ranked(scores, "score")
+        names.append(ranked["identifier"][-1][:4])
+    assert set(names) == {"labA", "labZ"}
 
 
 def test_a_finished_run_is_not_computed_again(few, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 import polars as pl
@@ -81,17 +82,25 @@ def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
     return test.select(*_META, "inchikey14").join(near, on="inchikey14", how="left").with_columns(split=pl.lit(split))
 
 
+def ranked(scores: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Answered test queries of each (split, model, seed) from best to worst: adds `place` (0 …) and `n`.
+
+    Equal scores (many are 0) come in the order of a hash, not of the identifier, which would show one laboratory.
+    """
+    asked = scores.filter((pl.col("fold") == "test") & pl.col("predicted"))
+    lots = [blake2b(name.encode(), digest_size=8).digest() for name in asked["identifier"]]
+    order = asked.with_columns(lot=pl.Series(lots, dtype=pl.Binary)).sort(metric, "lot", descending=[True, False])
+    of_model = ("split", "model", "seed")
+    return order.drop("lot").with_columns(place=pl.int_range(pl.len()).over(of_model), n=pl.len().over(of_model))
+
+
 def _examples(
     run: RunFolder, study: StudyConfig, scores: pl.DataFrame, folds: Mapping[str, Mapping[str, pl.DataFrame]]
 ) -> pl.DataFrame:
     """Best, median and worst test spectrum of each model, by the primary metric at the first seed."""
-    metric = study.primary_metric
-    asked = scores.filter((pl.col("fold") == "test") & pl.col("predicted"))
-    ranked = asked.sort(metric, "identifier", descending=[True, False]).with_columns(
-        place=pl.int_range(pl.len()).over("split", "model", "seed"), n=pl.len().over("split", "model", "seed")
-    )
+    order = ranked(scores, study.primary_metric)
     places = {"best": pl.lit(0), "median": pl.col("n") // 2, "worst": pl.col("n") - 1}
-    picks = [ranked.filter(pl.col("place") == place).with_columns(rank=pl.lit(rank)) for rank, place in places.items()]
+    picks = [order.filter(pl.col("place") == place).with_columns(rank=pl.lit(rank)) for rank, place in places.items()]
     return _drawn(run, study, pl.concat(picks), folds)
 
 
