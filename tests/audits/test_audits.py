@@ -80,3 +80,12 @@ def test_one_molecule_gives_no_verdict(flipped):
     assert found.severity == "warning"
     assert "no interval" in found.evidence
     assert "p = undefined" in found.evidence
+
+
+def test_near_twins_are_noted():
+    run = tables()
+    twins = {"histogram": {"edges": [0.0, 0.95, 1.0], "counts": [80, 20]}}
+    record = {**run.splits["molecule"], "difficulty": {**run.splits["molecule"]["difficulty"], "nearest_train": twins}}
+    found = AUDITS["overlap"](RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
+    assert [f.severity for f in found] == ["pass", "note"]
+    assert found[1].affected == 20

@@ -115,6 +115,19 @@ def test_formula_is_computed(stated: str | None, changed: int) -> None:
     assert ledger["repair_formula"].changed == changed
 
 
+def test_precursor_of_a_salt_is_not_derived_from_all_its_parts() -> None:
+    """Which part flew is not said: the sodium of the SMILES would shift the precursor by 22 Da."""
+    frame, ledger = run(record("good"), record("salt", smiles="CC(=O)[O-].[Na+]", precursor_mz=None))
+    assert frame["identifier"].to_list() == ["good"]
+    assert ledger["derive_precursor_mz"].changed == 0
+    assert ledger["require_precursor_mz"].dropped == 1
+
+
+def test_a_labelled_structure_gets_no_precursor_formula() -> None:
+    frame, _ = run(record(smiles="[2H]C([2H])([2H])N1C=NC2=C1C(=O)N(C)C(=O)N2C", precursor_mz=198.10648))
+    assert frame["precursor_formula"].to_list() == [None]
+
+
 def test_precursor_is_derived_from_the_adduct_and_the_energy_that_waited_for_it() -> None:
     waiting = record(precursor_mz=None, instrument_type="LC-ESI-QFT", collision_energy_raw="30 NCE")
     frame, ledger = run(waiting)

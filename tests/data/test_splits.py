@@ -149,6 +149,17 @@ def test_lab_tests_every_molecule_of_the_contributor(frame: pl.DataFrame) -> Non
     assert "train-condition spectra of test molecules" in split.left_out
 
 
+def test_contributors_of_one_laboratory_stay_together(frame: pl.DataFrame) -> None:
+    """NaToxAq's records were measured at UFZ: holding out one holds out both."""
+    named = frame.with_columns(source=pl.col("source").replace({"lab1": "UFZ", "lab2": "NaToxAq"}))
+    for form in ("same-molecules", "new-molecules"):
+        split = make_split(named, "lab", form=form, test="NaToxAq")
+        split.check(named)
+        parts = split.apply(named)
+        assert set(parts["test"]["source"]) == {"UFZ", "NaToxAq"}
+        assert not {"UFZ", "NaToxAq"} & set(parts["train"]["source"])
+
+
 def test_lab_draws_contributors_near_the_test_share(frame: pl.DataFrame) -> None:
     split = make_split(frame, "lab", form="same-molecules", seed=2)
     assert split.parameters["test"]
@@ -228,11 +239,11 @@ def test_check_catches_edited_folds(frame: pl.DataFrame) -> None:
     [
         ("molecule", {"form": "new-molecules"}, "has no form"),
         ("lab", {"form": "new"}, "unknown form 'new'"),
-        ("lab", {"test": "lab99"}, "no spectrum with contributor 'lab99'"),
+        ("lab", {"test": "lab99"}, "no spectrum with laboratory 'lab99'"),
         ("adduct", {"test": "[M+H]+", "train": "[M+H]+"}, "on both sides"),
         ("instrument", {"train": ["Orbitrap", "QTOF"]}, "no instrument type is left for test"),
         ("energy", {"low": 40, "high": 20}, "not below"),
-        ("energy", {"low": 1, "high": 100}, "fewer than two energy conditions"),
+        ("energy", {"low": 1, "high": 100}, "fewer than two values of energy condition"),
         ("molecule", {"fractions": (0.9, 0.1, 0.0)}, "not three positive numbers"),
         ("molecule", {"fractions": (float("nan"), 0.5, 0.5)}, "not three positive numbers"),
         ("molecule", {"fractions": 3}, "not three positive numbers"),
@@ -276,7 +287,7 @@ def test_bad_tables_and_files_are_refused(frame: pl.DataFrame, tmp_path: Path) -
         make_split(spectra(40, molecules=2), "molecule")
     with pytest.raises(SplitError, match="cannot make"):
         make_split(frame.with_columns(inchikey14=pl.lit(None, pl.String)), "molecule")
-    with pytest.raises(SplitError, match=r"fewer than two contributors: lab \(240\)"):
+    with pytest.raises(SplitError, match=r"fewer than two values of laboratory: lab \(240\)"):
         make_split(frame.with_columns(source=pl.lit("lab")), "lab")
     path = tmp_path / "folds.csv"
     path.write_text("inchikey14,fold\nA,train\nA,test\n")

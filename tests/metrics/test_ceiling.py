@@ -35,7 +35,7 @@ def frame(rows):
 
 def test_only_another_sources_spectrum_under_like_conditions_is_a_replicate():
     others = [
-        row("same source", shift=0.1),
+        row("same source", source="UFZ", shift=0.1),
         row("yes, same", source="B", shift=0.1),
         row("yes, within 20 %", source="B", energy=24.0, shift=0.1),
         row("too high", source="B", energy=26.0, shift=0.1),
@@ -44,12 +44,15 @@ def test_only_another_sources_spectrum_under_like_conditions_is_a_replicate():
         row("other instrument", source="B", instrument_type="QTOF", shift=0.1),
         row("other molecule", source="B", molecule="M1", shift=0.1),
         row("no energy", source="B", energy=None, shift=0.1),
+        row("of a contributor that is the same laboratory", source="NaToxAq", shift=0.1),
         row("marked", source="B", flags=["duplicate"], shift=0.1),
         row("copied", source="B", intensities=[2.0, 1.0, 0.4]),
     ]
-    pairs = replicate_pairs(frame([row("q"), *others]), ["q"])
+    pairs = replicate_pairs(frame([row("q", source="UFZ"), *others]), ["q"])
     assert pairs["replicate"].to_list() == ["yes, same", "yes, within 20 %"]
-    assert replicate_pairs(frame([row("q"), *others]), ["q"], max_replicates=1)["replicate"].to_list() == ["yes, same"]
+    assert replicate_pairs(frame([row("q", source="UFZ"), *others]), ["q"], max_replicates=1)[
+        "replicate"
+    ].to_list() == ["yes, same"]
 
 
 def test_low_energies_may_differ_by_two_volts():
@@ -66,12 +69,14 @@ def test_values_are_means_over_replicates_queries_and_molecules():
     for k in range(20):
         rows.append(row(f"q{k}", molecule=f"M{k}"))
         rows.append(row(f"r{k}", molecule=f"M{k}", source="B", shift=0.5))
-    rows.append(row("q0 again", molecule="M0"))
+    rows.append(row("q0 again", molecule="M0", intensities=[1.0, 1.0, 0.2]))  # equals its replicate
     table = frame(rows)
     got = replicate_ceiling(table, [f"q{k}" for k in range(20)] + ["q0 again"], NAMES)
     x, y = np.array([1.0, 0.5, 0.2]), np.array([1.0, 1.0, 0.2])
     cosine = got["cosine@0.01Da"]
-    assert cosine.value == pytest.approx(x @ y / np.sqrt((x @ x) * (y @ y)), abs=1e-6)
+    once = x @ y / np.sqrt((x @ x) * (y @ y))
+    assert cosine.spectrum == pytest.approx((20 * once + 1) / 21, abs=1e-6)
+    assert cosine.molecule == pytest.approx((19 * once + (once + 1) / 2) / 20, abs=1e-6)
     assert (cosine.n_queries, cosine.n_molecules) == (21, 20)
     assert got["predicted-entropy"] is None
     assert set(replicate_ceiling(table, [f"q{k}" for k in range(19)], NAMES).values()) == {None}

@@ -198,7 +198,7 @@ def test_skill_uses_the_control_chosen_on_validation():
     scores = table(models)
     swap = (pl.col("model") == "blind1") & (pl.col("fold") == "test")
     scores = scores.with_columns(pl.when(swap).then(pl.col(M) + 0.2).otherwise(pl.col(M)).alias(M))
-    rows = add_skill(summarise(scores, resamples=20), kinds, {"molecule": {M: 0.8}})
+    rows = add_skill(summarise(scores, resamples=20), kinds, {"molecule": {M: {"spectrum": 0.8, "molecule": 0.8}}})
     assert rows.schema == pl.Schema(schemas.SUMMARY)
     at = (
         (pl.col("fold") == "test") & (pl.col("metric") == M) & (pl.col("average") == "spectrum") & (pl.col("seed") == 0)

@@ -288,7 +288,7 @@ def test_what_left_the_study_leaves_the_page(tmp_path):
 def test_the_bound_says_what_it_is(tmp_path):
     run = make_run(tmp_path / "run")
     assert "replicates from another laboratory for" not in build(run).read_text()
-    ceiling = {"metric": METRICS[0], "value": 0.76, "n_queries": 162, "n_molecules": 20}
+    ceiling = {"metric": METRICS[0], "spectrum": 0.76, "molecule": 0.76, "n_queries": 162, "n_molecules": 20}
     (run / "bounds.json").write_text(json.dumps({SPLITS[0]: {METRICS[0]: ceiling}, SPLITS[1]: {}}))
     page = build(run).read_text()
     assert "what replicates from another laboratory reach; 162 spectra of 20 molecules have one" in page

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .finding import Finding, RunTables
+
+#: Above this share of near twins a split deserves a note.
+NOTED = 0.05
 
 
 def overlap(tables: RunTables) -> list[Finding]:
@@ -21,4 +27,20 @@ def overlap(tables: RunTables) -> list[Finding]:
         else:
             claim = f"no test molecule of split {name} is in train"
             findings.append(Finding("overlap", "pass", claim, 0, "exact overlap 0 by InChIKey-14", "nothing to do"))
+            findings += _twins(name, record)
     return findings
+
+
+def _twins(name: str, record: Mapping[str, Any]) -> list[Finding]:
+    """A note where many test molecules have a near twin in train (homologues, mostly): the last histogram bin."""
+    nearest = (record.get("difficulty") or {}).get("nearest_train") or {}
+    counts, edges = (nearest.get("histogram", {}).get(key) or [] for key in ("counts", "edges"))
+    total = sum(counts)
+    if not total or counts[-1] / total <= NOTED:
+        return []
+    claim = f"{counts[-1] / total:.1%} of the test molecules of split {name} have a near twin in train"
+    evidence = (
+        f"{counts[-1]} of {total} molecules with Tanimoto ≥ {edges[-2]:g} (Morgan radius 2) to a training molecule"
+    )
+    remedy = "read the stratum of similarity to train beside the mean"
+    return [Finding("overlap", "note", claim, int(counts[-1]), evidence, remedy)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ..data.laboratory import laboratory
 from ..errors import SchemaError
 from .names import parse_metric
 from .spectrum import flatten, score_flat
@@ -25,10 +26,12 @@ _NEEDED = ("identifier", "mzs", "intensities", "precursor_mz", "source", "collis
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Bound of one metric: the mean over `n_molecules` of their `n_queries` queries' mean similarity to replicates."""
+    """Bound of one metric: the mean similarity of `n_queries` queries to their replicates, each query weighing the same
+    (`spectrum`) or each of their `n_molecules` molecules (`molecule`)."""
 
     metric: str
-    value: float
+    spectrum: float
+    molecule: float
     n_queries: int
     n_molecules: int
 
@@ -39,10 +42,11 @@ def replicate_ceiling(
     """The ceiling of each metric on the queries `identifiers`.
 
     A replicate is a spectrum in `frame` (schema SPECTRA) of the same molecule, adduct and instrument type, of the same
-    kind of collision energy within 20 % (of the larger) or 2 eV, whichever is more, from another `source`. Rows flagged
-    `duplicate` and identical peak lists of three or more peaks are copies, not replicates. At most `max_replicates` a
-    query (the nearest in energy, then by identifier) are averaged per query, then per molecule. A metric maps to None
-    if fewer than 20 molecules have a replicate, or if more of it is not better.
+    kind of collision energy within 20 % (of the larger) or 2 eV, whichever is more, from another laboratory
+    (`data.laboratory` of `source`). Rows flagged `duplicate` and identical peak lists of three or more peaks are
+    copies, not replicates. At most `max_replicates` a query (the nearest in energy, then by identifier) are averaged
+    per query, queries as both averages of `Ceiling`. A metric maps to None if fewer than 20 molecules have a
+    replicate, or if more of it is not better.
     """
     if absent := [c for c in _NEEDED if c not in frame.columns]:
         raise SchemaError(
@@ -63,10 +67,9 @@ def replicate_ceiling(
     scored = pairs.select("identifier", "inchikey14").with_columns(pl.Series(n, v) for n, v in values.items())
     per_query = scored.group_by("identifier", "inchikey14").mean()
     per_molecule = per_query.group_by("inchikey14").agg(pl.col(*rated).mean())
-    means = per_molecule.select(pl.col(*rated).mean()).row(0, named=True)
-    return {
-        m: Ceiling(m, float(means[m]), per_query.height, per_molecule.height) if m in rated else None for m in metrics
-    }
+    spectrum, molecule = (table.select(pl.col(*rated).mean()).row(0, named=True) for table in (per_query, per_molecule))
+    sizes = (per_query.height, per_molecule.height)
+    return {m: Ceiling(m, float(spectrum[m]), float(molecule[m]), *sizes) if m in rated else None for m in metrics}
 
 
 def replicate_pairs(frame: pl.DataFrame, identifiers: Iterable[str], max_replicates: int = 10) -> pl.DataFrame:
@@ -76,14 +79,14 @@ def replicate_pairs(frame: pl.DataFrame, identifiers: Iterable[str], max_replica
         pl.col("mzs").list.len() > 0,
         *([~pl.col("flags").list.contains("duplicate").fill_null(False)] if "flags" in frame.columns else []),
     )
-    columns = ("identifier", "source", "collision_energy", "_row", *_SAME)
+    columns = ("identifier", laboratory(), "collision_energy", "_row", *_SAME)
     light = light.select(*columns)
     queries = light.filter(pl.col("identifier").is_in(list(identifiers)))
     energy, other = pl.col("collision_energy").cast(pl.Float64), pl.col("collision_energy_right").cast(pl.Float64)
     window = pl.max_horizontal(ENERGY_RELATIVE * pl.max_horizontal(energy, other), pl.lit(ENERGY_ABSOLUTE))
     pairs = (
         queries.join(light, on=list(_SAME))
-        .filter(pl.col("source") != pl.col("source_right"), (energy - other).abs() <= window + 1e-6)
+        .filter(pl.col("laboratory") != pl.col("laboratory_right"), (energy - other).abs() <= window + 1e-6)
         .with_columns((energy - other).abs().alias("_gap"))
     )
     pairs = pairs.filter(~pl.Series(_copies(frame, pairs), dtype=pl.Boolean))

@@ -80,13 +80,13 @@ def _rows(
 def add_skill(
     summary: pl.DataFrame,
     kinds: Mapping[str, str],
-    bounds: Mapping[str, Mapping[str, float | None]] | None = None,
+    bounds: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> pl.DataFrame:
     """The summary with `bound`, `skill_blind` and `skill_neighbour` = (m − c) / (b − c).
 
     Args:
         kinds: model → `"blind"`, `"neighbour"` or anything else (`"trained"`, `"oracle"`: no control).
-        bounds: split → metric → b, e.g. from `ceiling.replicate_ceiling`; where absent or None, b = 1.
+        bounds: split → metric → average → b, e.g. from `ceiling.replicate_ceiling`; where absent, b = 1.
 
     The control of each kind is chosen on the fold `val` (best mean over seeds) per split, metric and average; c is that
     model's mean over seeds on the fold of the row. Null where no control of the kind was scored on `val`, where
@@ -103,7 +103,7 @@ def add_skill(
     columns: dict[str, list[float | None]] = {"bound": [], "skill_blind": [], "skill_neighbour": []}
     for row in summary.iter_rows(named=True):
         split, metric, average = row["split"], row["metric"], row["average"]
-        given = (bounds or {}).get(split, {}).get(metric)
+        given = (bounds or {}).get(split, {}).get(metric, {}).get(average)
         bound = (DEFAULT_BOUND if given is None else float(given)) if metric in rated else None
         columns["bound"].append(bound)
         for kind in KINDS:

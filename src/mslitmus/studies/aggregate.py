@@ -54,7 +54,7 @@ def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.
     resamples, seed = study.statistics.resamples, study.statistics.seed
     bounds = {name: _bounds(parts, study.metrics) for name, parts in folds.items()}
     summary = summarise(scores, study.metrics, resamples=resamples, seed=seed)
-    summary = add_skill(summary, kinds, {s: {m: b["value"] for m, b in of.items()} for s, of in bounds.items()})
+    summary = add_skill(summary, kinds, bounds)
     comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed)
     meta = pl.concat([_meta(run, name, parts["test"]) for name, parts in folds.items()])
     strata = stratify(scores, meta, [study.primary_metric], resamples=resamples, seed=seed)

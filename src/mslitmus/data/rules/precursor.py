@@ -78,8 +78,9 @@ def derive_adduct(frame: pl.DataFrame) -> Outcome:
 
 
 def derive_precursor_mz(frame: pl.DataFrame) -> Outcome:
-    """No precursor m/z stated, but structure and adduct: theirs."""
-    where = pl.col("precursor_mz").is_null() & pl.col("_expected").is_not_null()
+    """No precursor m/z stated, but structure and adduct: theirs. Not for a salt or hydrate: which part flew is open."""
+    one_part = ~pl.col("smiles").str.contains(".", literal=True)
+    where = pl.col("precursor_mz").is_null() & pl.col("_expected").is_not_null() & one_part
     reason = pl.format("{} → m/z {}", pl.col("adduct"), pl.col("_expected").round(4))
     return change(with_expected(frame), where, reason, pl.col("_expected").alias("precursor_mz"))
 
@@ -128,12 +129,14 @@ def derive_parent_mass(frame: pl.DataFrame) -> Outcome:
 
 
 def derive_precursor_formula(frame: pl.DataFrame) -> Outcome:
-    """Formula of the ion from formula and adduct, once per distinct pair; none where the adduct takes what it lacks."""
+    """Formula of the ion from formula and adduct, once per distinct pair; none where the adduct takes what it lacks, or
+    the structure is isotopically labelled, which a formula here does not say."""
     pairs = frame.select("formula", "adduct").drop_nulls().unique(maintain_order=True)
     ions = [_ion(*pair) for pair in pairs.rows()]
     table = pairs.with_columns(pl.Series("_ion", ions, dtype=pl.String))
     joined = frame.join(table, on=["formula", "adduct"], how="left", maintain_order="left")
-    where = pl.col("_ion").is_not_null() & pl.col("precursor_formula").ne_missing(pl.col("_ion"))
+    labelled = pl.col("smiles").str.contains(r"\[\d").fill_null(False)
+    where = pl.col("_ion").is_not_null() & ~labelled & pl.col("precursor_formula").ne_missing(pl.col("_ion"))
     outcome = change(joined, where, pl.col("_ion"), pl.col("_ion").alias("precursor_formula"))
     return Outcome(outcome.frame.drop("_ion"), changed=outcome.changed)
 

@@ -4,7 +4,7 @@ Train and val have the train conditions, test has the test conditions.
 
 - `same-molecules`: only the condition shifts. Every test molecule is in train under a train condition; val is drawn
   by spectrum.
-- `new-molecules`: no molecule is in two folds. `lab` tests every molecule of the contributors left out; the others draw
+- `new-molecules`: no molecule is in two folds. `lab` tests every molecule of the laboratories left out; the others draw
   molecules seen under a test condition, in seeded order, until test holds its share of the spectra. What the test
   molecules gave under a train condition is left out, and so is what the other molecules gave under a test
   condition. Val is drawn by molecule.
@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from ...errors import SplitError
+from ..laboratory import LABORATORY, laboratory
 from .allocate import allocate, check_fractions, draw
 from .grouped import DEFAULT_FRACTIONS
 from .labels import energy_condition
@@ -37,16 +38,18 @@ def by_lab(
     train: Conditions = None,
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
 ) -> Assignment:
-    """`lab`: whole contributors (`source`) are left out. Without `test` they are drawn, small ones first, until the
-    test share is filled; without `train` all others train."""
+    """`lab`: whole laboratories are left out (`data.laboratory`: a contributor, or several that are one). Without
+    `test` they are drawn, small ones first, until the test share is filled; without `train` all others train. A
+    contributor named under `test` or `train` stands for its laboratory."""
     shares = check_fractions(fractions)
-    wanted = _names(test)
-    sizes = dict(frame["source"].drop_nulls().value_counts().iter_rows())
-    if wanted is None and train is None and len(sizes) > 1:
+    labs = frame.select(laboratory()).to_series()
+    wanted, trained = (_laboratories(_names(value)) for value in (test, train))
+    sizes = dict(labs.drop_nulls().value_counts().iter_rows())
+    if wanted is None and trained is None and len(sizes) > 1:
         fold = allocate(sizes, {"train": 1 - shares[2], "test": shares[2]}, seed)
         wanted = tuple(sorted(name for name in fold if fold[name] == "test"))
-    sides = _sides(frame["source"], "contributor", _names(train), wanted)
-    return _assign(frame, "source", frame["source"], sides, seed, form, shares, {})
+    sides = _sides(labs, "laboratory", trained, wanted)
+    return _assign(frame, "laboratory", labs, sides, seed, form, shares, {})
 
 
 def by_instrument(
@@ -114,13 +117,17 @@ def _names(value: Conditions) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(names))
 
 
+def _laboratories(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(dict.fromkeys(LABORATORY.get(name, name) for name in names))
+
+
 def _sides(condition: pl.Series, what: str, train: tuple[str, ...] | None, test: tuple[str, ...] | None) -> _Sides:
     """The conditions on either side. One side given: the other is all the rest. None given: most frequent, second."""
     counts = dict(condition.drop_nulls().value_counts().iter_rows())
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     listing = ", ".join(f"{name} ({counts[name]:,})" for name in ranked[:20]) or "none"
     if len(ranked) < 2:
-        raise SplitError(f"fewer than two {what}s: {listing}", remedy="choose a split that does not shift it")
+        raise SplitError(f"fewer than two values of {what}: {listing}", remedy="choose a split that does not shift it")
     if train is None and test is None:
         train, test = (ranked[0],), (ranked[1],)
     train = tuple(name for name in ranked if name not in (test or ())) if train is None else train
@@ -154,7 +161,7 @@ def _assign(
     if form == "same-molecules":
         folds, dropped = _same_molecules(kept, seed, shares)
     else:
-        folds, dropped = _new_molecules(kept, seed, shares, whole=shifted == "source")
+        folds, dropped = _new_molecules(kept, seed, shares, whole=shifted == "laboratory")
     left_out = {
         f"{'energy absent or not in eV' if shifted == 'energy' else f'no {shifted}'}": int(no_condition.sum()),
         "no structure": int(no_structure.sum()),

@@ -9,6 +9,7 @@ import polars as pl
 
 from ...chem import molecule as chem
 from ...errors import ChemistryError, SplitError
+from ..laboratory import laboratory
 
 #: Kinds of collision energy that are in eV (NCE converted on import, ramps and steps by their mean). Unitless numbers
 #: and resonant-CID percentages are not: they take no part in an energy split.
@@ -16,15 +17,21 @@ ELECTRONVOLT_KINDS = ("eV", "NCE", "ramp", "stepped")
 
 
 def label(frame: pl.DataFrame, name: str, parameters: Mapping[str, Any]) -> pl.Series:
-    """The column `name`, or the derived label `scaffold` or `energy` (with the split's `low` and `high`).
+    """The column `name`, or the derived label `scaffold`, `laboratory` or `energy` (with the split's `low`, `high`).
 
     Raises SplitError if the frame has neither the column nor what the label derives from.
     """
-    needed = {"scaffold": ("smiles", "inchikey14"), "energy": ("collision_energy", "collision_energy_kind")}
+    needed = {
+        "scaffold": ("smiles", "inchikey14"),
+        "laboratory": ("source",),
+        "energy": ("collision_energy", "collision_energy_kind"),
+    }
     if absent := [column for column in needed.get(name, (name,)) if column not in frame.columns]:
         raise SplitError(f"columns absent: {', '.join(absent)}", remedy="see docs/schema.md for the columns")
     if name == "scaffold":
         return scaffolds(frame)
+    if name == "laboratory":
+        return frame.select(laboratory()).to_series()
     if name == "energy":
         return energy_condition(frame, parameters["low"], parameters["high"])
     return frame[name]
