@@ -69,14 +69,15 @@ def test_values_are_means_over_replicates_queries_and_molecules():
     for k in range(20):
         rows.append(row(f"q{k}", molecule=f"M{k}"))
         rows.append(row(f"r{k}", molecule=f"M{k}", source="B", shift=0.5))
-    rows.append(row("q0 again", molecule="M0", intensities=[1.0, 1.0, 0.2]))  # equals its replicate
+    rows.append(row("q0 again", molecule="M0", shift=0.4))
     table = frame(rows)
     got = replicate_ceiling(table, [f"q{k}" for k in range(20)] + ["q0 again"], NAMES)
     x, y = np.array([1.0, 0.5, 0.2]), np.array([1.0, 1.0, 0.2])
     cosine = got["cosine@0.01Da"]
-    once = x @ y / np.sqrt((x @ x) * (y @ y))
-    assert cosine.spectrum == pytest.approx((20 * once + 1) / 21, abs=1e-6)
-    assert cosine.molecule == pytest.approx((19 * once + (once + 1) / 2) / 20, abs=1e-6)
+    near = np.array([1.0, 0.9, 0.2])
+    once, again = (z @ y / np.sqrt((z @ z) * (y @ y)) for z in (x, near))
+    assert cosine.spectrum == pytest.approx((20 * once + again) / 21, abs=1e-6)
+    assert cosine.molecule == pytest.approx((19 * once + (once + again) / 2) / 20, abs=1e-6)
     assert (cosine.n_queries, cosine.n_molecules) == (21, 20)
     assert got["predicted-entropy"] is None
     assert set(replicate_ceiling(table, [f"q{k}" for k in range(19)], NAMES).values()) == {None}
