@@ -62,9 +62,7 @@ def by_instrument(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
 ) -> Assignment:
     """`instrument`: by `instrument_type`. Default: train on the most frequent, test on the second."""
-    sides = _sides(frame["instrument_type"], "instrument type", _names(train), _names(test))
-    shares = check_fractions(fractions)
-    return _assign(frame, "instrument_type", frame["instrument_type"], sides, seed, form, shares, {})
+    return _by_column(frame, "instrument_type", seed, form, train, test, fractions)
 
 
 def by_adduct(
@@ -77,8 +75,7 @@ def by_adduct(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
 ) -> Assignment:
     """`adduct`: train on one ion species, test on another. Default: the most frequent, then the second."""
-    sides = _sides(frame["adduct"], "adduct", _names(train), _names(test))
-    return _assign(frame, "adduct", frame["adduct"], sides, seed, form, check_fractions(fractions), {})
+    return _by_column(frame, "adduct", seed, form, train, test, fractions)
 
 
 def by_energy(
@@ -100,6 +97,20 @@ def by_energy(
     sides = _sides(condition, "energy condition", _names(train), _names(test))
     extra = {"low": float(low), "high": float(high)}
     return _assign(frame, "energy", condition, sides, seed, form, check_fractions(fractions), extra)
+
+
+def _by_column(
+    frame: pl.DataFrame,
+    column: str,
+    seed: int,
+    form: str,
+    train: Conditions,
+    test: Conditions,
+    fractions: Sequence[float],
+) -> Assignment:
+    shares = check_fractions(fractions)
+    sides = _sides(frame[column], column.replace("_", " "), _names(train), _names(test))
+    return _assign(frame, column, frame[column], sides, seed, form, shares, {})
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,26 @@ from ._rows import assemble, sort_peaks
 _REWRITE = "convert the raw file again with ProteoWizard msconvert"
 
 
-class Handler(Protocol):
-    """Receives the elements of a document, names without prefix."""
+class ScanReader(Protocol):
+    """Receives the elements of a document, names without prefix; `scans` holds the finished ones."""
 
     parser: expat.XMLParserType
+    scans: Scans
 
     def start(self, name: str, attributes: dict[str, str]) -> None: ...
 
     def end(self, name: str) -> None: ...
 
 
-def drive(source: Source, problems: Problems, handler: Handler) -> Iterator[None]:
+def scans_of(source: Source, problems: Problems, reader: ScanReader, batch: int) -> Iterator[pl.DataFrame]:
+    """Raw frames of at most about `batch` scans: the reader's, emptied between blocks of the source."""
+    for _block in _drive(source, problems, reader):
+        if len(reader.scans) >= batch:
+            yield from reader.scans.finish()
+    yield from reader.scans.finish()
+
+
+def _drive(source: Source, problems: Problems, handler: ScanReader) -> Iterator[None]:
     """Feed the source to the handler, pausing after every block. A broken document reports and ends there."""
     parser = handler.parser = expat.ParserCreate()
     parser.buffer_text = True

@@ -17,7 +17,7 @@ from ._container import Source
 from ._format import Format
 from ._problems import Problems
 from ._rows import BATCH
-from ._xml import BrokenArrayError, Scans, decode_array, drive, stem
+from ._xml import BrokenArrayError, Scans, decode_array, scans_of, stem
 
 ACTIVATIONS = {
     "MS:1000133": "CID", "MS:1002472": "CID", "MS:1001880": "CID", "MS:1000422": "HCD", "MS:1002481": "HCD",
@@ -260,11 +260,7 @@ def read(
 ) -> Iterator[pl.DataFrame]:
     """Raw frames of at most about `batch` spectra of MS level 2 and above; with `ms1` of every level."""
     for source in sources:
-        reader = _Reader(source, problems, ms1)
-        for _block in drive(source, problems, reader):
-            if len(reader.scans) >= batch:
-                yield from reader.scans.finish()
-        yield from reader.scans.finish()
+        yield from scans_of(source, problems, _Reader(source, problems, ms1), batch)
 
 
 FORMAT = Format("mzml", "mzML", looks_like, read)

@@ -16,7 +16,7 @@ from ._container import Source
 from ._format import Format
 from ._problems import Problems
 from ._rows import BATCH
-from ._xml import BrokenArrayError, Scans, decode_array, drive, stem
+from ._xml import BrokenArrayError, Scans, decode_array, scans_of, stem
 
 _PRECISION: dict[str, np.dtype] = {"32": np.dtype(">f4"), "64": np.dtype(">f8"), "": np.dtype(">f4")}
 
@@ -114,11 +114,7 @@ def read(
 ) -> Iterator[pl.DataFrame]:
     """Raw frames of at most about `batch` spectra of MS level 2 and above; with `ms1` of every level."""
     for source in sources:
-        reader = _Reader(source, problems, ms1)
-        for _block in drive(source, problems, reader):
-            if len(reader.scans) >= batch:
-                yield from reader.scans.finish()
-        yield from reader.scans.finish()
+        yield from scans_of(source, problems, _Reader(source, problems, ms1), batch)
 
 
 FORMAT = Format("mzxml", "mzXML", looks_like, read)
