@@ -61,6 +61,16 @@ def test_the_same_seed_gives_the_same_predictions(folds, tmp_path):
     assert not first.predict(test).equals(other.predict(test))
 
 
+def test_sums_have_a_fixed_order_while_training_only(folds, tmp_path):
+    """Threads add gradients in any order otherwise, which shows at sizes too large for a test."""
+    seen = []
+    asked = context(tmp_path, progress=lambda _: seen.append(torch.are_deterministic_algorithms_enabled()))
+    train.fit(model(), folds[0], folds[1], asked)
+    assert seen
+    assert all(seen)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_killed_run_resumes_to_the_same_predictions(folds, tmp_path):
     fold_train, val, test = folds
     unbroken = model()

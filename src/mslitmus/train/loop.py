@@ -63,7 +63,7 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     folder = context.folder / "checkpoints"
     resume = _open_folder(folder, model.fingerprint(), context.seed)
     keeper = _Keeper(model, _sample(val, model.training.val_limit, context.seed), context, folder, started)
-    with _quiet():
+    with _quiet(), _deterministic(device):
         trainer = _trainer(model.training, keeper, device, context.folder)
         model.network.to(device)
         model.to(device)
@@ -300,6 +300,7 @@ def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Pat
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
+        deterministic="warn" if device == "cuda" else True,
         default_root_dir=str(folder),
     )
 
@@ -344,6 +345,18 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - for code that uses the global generator
     torch.manual_seed(seed)
+
+
+@contextmanager
+def _deterministic(device: str) -> Iterator[None]:
+    """Sums in a fixed order: by default torch adds gradients of gathered rows atomically, in whatever order threads
+    arrive, and two runs of one seed drift apart. On a GPU some operations have no such form; they stay as they are."""
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 @contextmanager
