@@ -25,7 +25,6 @@ _RECORDED = (
     "pyarrow",
     "rdkit",
     "scipy",
-    "scikit-learn",
     "torch",
     "lightning",
     "torch_geometric",
