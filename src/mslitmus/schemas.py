@@ -54,6 +54,26 @@ PREDICTED_SPECTRA: Schema = {
     "intensities": pl.List(pl.Float32),
 }
 
+#: Predictions of the task fingerprint: one row a query; the probability of each bit of a Morgan fingerprint.
+PREDICTED_FINGERPRINTS: Schema = {
+    "identifier": pl.String(),
+    "fingerprint": pl.List(pl.Float32),  # 2048 values from 0 to 1
+}
+#: Predictions of the task retrieval: one row a candidate of a query; a higher score ranks higher.
+PREDICTED_SCORES: Schema = {
+    "identifier": pl.String(),
+    "candidate": pl.String(),  # its InChIKey-14
+    "score": pl.Float64(),
+}
+#: Candidate sets: one row a candidate of a molecule's pool. Only `candidate` and `smiles` are ever shown to a model.
+CANDIDATES: Schema = {
+    "molecule": pl.String(),  # InChIKey-14 of the molecule that the pool is for
+    "candidate": pl.String(),  # InChIKey-14, unique in the pool
+    "smiles": pl.String(),  # RDKit-canonical, without stereo
+    "formula": pl.String(),
+    "origin": pl.String(),  # the list it comes from: dataset, pubchem-100k, ..., decoy
+}
+
 #: One row a spectrum. Rows that a split leaves out have no row here.
 FOLDS: Schema = {"identifier": pl.String(), "fold": pl.String()}
 FOLD_NAMES = ("train", "val", "test")

@@ -76,13 +76,15 @@ class FitReport:
 
 @runtime_checkable
 class Model(Protocol):
-    """A model of the task spectrum-prediction. Constructors only store options; `fit` works.
+    """A model of one task. Constructors only store options; `fit` works.
 
-    `train` and `val` are SPECTRA frames; `queries` hold the task's visible columns only. `predict` answers every
-    query with a PREDICTED_SPECTRA row: ascending m/z (Da), finite non-negative intensities, independent of the order
-    of the rows and of which other rows are asked.
+    `train` and `val` are SPECTRA frames (with the task's own columns beside, see `tasks`); `queries` hold the task's
+    visible columns only. `predict` answers every query in the task's schema of predictions, independent of the order
+    of the rows and of which other rows are asked. Only a model of kind `oracle` is shown `truth_smiles` and
+    `truth_inchikey14` too.
     """
 
+    task: str
     kind: Kind
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport: ...

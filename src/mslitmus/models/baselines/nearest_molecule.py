@@ -55,6 +55,7 @@ class NearestMoleculeOptions(Options):
 class NearestMolecule:
     """Copies a neighbour's spectrum; see the module for the rule."""
 
+    task = "spectrum-prediction"
     kind: Kind = "neighbour"
 
     def __init__(self, **options: Any) -> None:

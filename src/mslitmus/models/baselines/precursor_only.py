@@ -20,6 +20,7 @@ class PrecursorOnlyOptions(Options):
 class PrecursorOnly:
     """One peak of intensity 1 at each query's precursor m/z."""
 
+    task = "spectrum-prediction"
     kind: Kind = "blind"
 
     def __init__(self, **options: Any) -> None:

@@ -80,6 +80,7 @@ class Network(nn.Module):
 class NeuralPredictor:
     """A trained spectrum predictor. The constructor refuses unknown names, options and impossible pairs."""
 
+    task = "spectrum-prediction"
     kind: Kind = "trained"
     name = "neural"
 
