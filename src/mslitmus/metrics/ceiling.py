@@ -14,8 +14,9 @@ import polars as pl
 
 from ..data.laboratory import laboratory
 from ..errors import SchemaError
+from ..spectra.flat import flatten
 from .names import parse_metric
-from .spectrum import flatten, score_flat
+from .spectrum import score_flat
 
 #: Fewer molecules with replicates than this give no bound.
 LEAST_MOLECULES = 20

@@ -14,20 +14,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spectra.flat import Flat, select
 from ..spectra.peaks import BIN_GUARD, PRECURSOR_ABOVE, PRECURSOR_BELOW
 from ..spectra.similarity import LOW_ENTROPY
 
 
 def _njit(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, nogil=True)(function)
-
-
-class Flat(NamedTuple):
-    """n spectra end to end: m/z (Da, ascending within each), intensity (> 0), offsets (n + 1)."""
-
-    mzs: NDArray[np.float64]
-    intensities: NDArray[np.float64]
-    offsets: NDArray[np.int64]
 
 
 class AlignedFlat(NamedTuple):
@@ -42,12 +35,6 @@ class AlignedFlat(NamedTuple):
 #: Code of each measure in `measure_aligned`.
 MEASURES = {"cosine": 0, "cosine-sqrt": 1, "cosine-mz": 2, "cosine-sqrt-mz": 3, "jss": 4, "entropy": 5}
 MEASURES["entropy-unweighted"] = MEASURES["jss"]  # the same number, see spectra.similarity.entropy_similarity
-
-
-def select(spectra: Flat, keep: NDArray[np.bool_]) -> Flat:
-    """The spectra with only the peaks marked in `keep` (one flag a peak)."""
-    kept_before = np.concatenate(([0], np.cumsum(keep)))
-    return Flat(spectra.mzs[keep], spectra.intensities[keep], kept_before[spectra.offsets])
 
 
 def drop_precursor(spectra: Flat, precursor_mz: NDArray[np.float64]) -> Flat:

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MslitmusError, PredictionError, SchemaError
-from .kernels import MEASURES, Flat, align, drop_precursor, entropies, measure_aligned, select
+from ..errors import ConfigError, PredictionError, SchemaError
+from ..spectra.flat import Flat, flatten, refuse_rows
+from .kernels import MEASURES, align, drop_precursor, entropies, measure_aligned
 from .names import Metric, parse_metric
 
-SHOWN = 5
 _PEAKS = ("mzs", "intensities")
 
 
@@ -75,30 +75,6 @@ def score_flat(
     return {name: values[name] for name in metrics}
 
 
-def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where: str = "spectra") -> Flat:
-    """The `mzs` and `intensities` of n rows as flat arrays; zero intensities dropped, peaks sorted by m/z.
-
-    A null list is an empty spectrum. Raises `error` naming the identifiers of rows that are no spectra.
-    """
-    lengths = [frame.get_column(c).list.len().fill_null(0).to_numpy().astype(np.int64) for c in _PEAKS]
-    remedy = "mzs and intensities of one row need the same length"
-    _refuse(frame, lengths[0] != lengths[1], "lists of unequal length", error, where, remedy)
-    full = frame.filter(pl.Series(lengths[0] > 0))
-    mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
-    offsets = np.concatenate(([0], np.cumsum(lengths[0])))
-    row = np.repeat(np.arange(frame.height), lengths[0])
-    good = np.isfinite(mzs) & (mzs > 0) & np.isfinite(intensities) & (intensities >= 0)
-    if not good.all():
-        bad = np.zeros(frame.height, dtype=bool)
-        bad[row[~good]] = True
-        remedy = "every m/z must be finite and > 0, every intensity finite and ≥ 0"
-        _refuse(frame, bad, "NaN, infinite or negative values", error, where, remedy)
-    if ((np.diff(mzs) < 0) & (np.diff(row) == 0)).any():
-        order = np.lexsort((mzs, row))
-        mzs, intensities = mzs[order], intensities[order]
-    return select(Flat(mzs, intensities, offsets), intensities > 0)
-
-
 def _by_query(predictions: pl.DataFrame, queries: pl.Series, missing: str) -> pl.DataFrame:
     """One prediction row a query, in the order of `queries`, null where there is none."""
     if absent := [c for c in ("identifier", *_PEAKS) if c not in predictions.columns]:
@@ -108,16 +84,16 @@ def _by_query(predictions: pl.DataFrame, queries: pl.Series, missing: str) -> pl
     ids = predictions.get_column("identifier")
     where = "predictions"
     repeated = ids.is_duplicated().to_numpy()
-    _refuse(predictions, repeated, "predicted more than once", PredictionError, where, "keep one row a query")
+    refuse_rows(predictions, repeated, "predicted more than once", PredictionError, where, "keep one row a query")
     unknown = ~ids.is_in(queries.implode()).to_numpy()
-    _refuse(predictions, unknown, "not among the queries", PredictionError, where, "predict the queries only")
+    refuse_rows(predictions, unknown, "not among the queries", PredictionError, where, "predict the queries only")
     rows = queries.to_frame().join(
         predictions.select("identifier", *_PEAKS), on="identifier", how="left", maintain_order="left"
     )
     if missing == "raise":
         gone = rows.get_column("mzs").is_null().to_numpy()
         remedy = 'predict every query, or score with missing="fail" (a missing prediction then scores 0)'
-        _refuse(rows, gone, "without a prediction", PredictionError, where, remedy)
+        refuse_rows(rows, gone, "without a prediction", PredictionError, where, remedy)
     return rows
 
 
@@ -126,18 +102,8 @@ def _check_truth(truth: pl.DataFrame, needs_precursor: bool) -> None:
     if absent := [c for c in wanted if c not in truth.columns]:
         raise SchemaError(f"columns absent: {', '.join(absent)}", where="truth", remedy="see docs/schema.md")
     repeated = truth.get_column("identifier").is_duplicated().to_numpy()
-    _refuse(truth, repeated, "identifier repeated", SchemaError, "truth", "identifiers must be unique")
+    refuse_rows(truth, repeated, "identifier repeated", SchemaError, "truth", "identifiers must be unique")
     if needs_precursor:
         unknown = ~truth.get_column("precursor_mz").is_finite().fill_null(False).to_numpy()
         remedy = "give precursor_mz, or leave out the metrics :no-precursor"
-        _refuse(truth, unknown, "without a precursor m/z", SchemaError, "truth", remedy)
-
-
-def _refuse(
-    frame: pl.DataFrame, bad: NDArray[np.bool_], what: str, error: type[MslitmusError], where: str, remedy: str
-) -> None:
-    if not bad.any():
-        return
-    ids = frame.get_column("identifier").filter(pl.Series(bad)).unique(maintain_order=True)
-    shown = ", ".join(repr(i) for i in ids.head(SHOWN)) + (", …" if ids.len() > SHOWN else "")
-    raise error(f"{int(bad.sum())} rows {what}: {shown}", where=where, remedy=remedy)
+        refuse_rows(truth, unknown, "without a precursor m/z", SchemaError, "truth", remedy)

@@ -1,0 +1,67 @@
+"""Many spectra as two flat arrays: the columnar form that every fast kernel works on.
+
+`offsets` (n + 1) say where each spectrum begins; within a spectrum m/z ascend. `flatten` makes them from a table and
+refuses what is no spectrum; nothing is merged or scaled.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import MslitmusError, SchemaError
+
+SHOWN = 5
+_PEAKS = ("mzs", "intensities")
+
+
+class Flat(NamedTuple):
+    """n spectra end to end: m/z (Da, ascending within each), intensity (> 0), offsets (n + 1)."""
+
+    mzs: NDArray[np.float64]
+    intensities: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+
+def select(spectra: Flat, keep: NDArray[np.bool_]) -> Flat:
+    """The spectra with only the peaks marked in `keep` (one flag a peak)."""
+    kept_before = np.concatenate(([0], np.cumsum(keep)))
+    return Flat(spectra.mzs[keep], spectra.intensities[keep], kept_before[spectra.offsets])
+
+
+def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where: str = "spectra") -> Flat:
+    """The `mzs` and `intensities` of n rows as flat arrays; zero intensities dropped, peaks sorted by m/z.
+
+    A null list is an empty spectrum. Raises `error` naming the `identifier` of rows that are no spectra.
+    """
+    lengths = [frame.get_column(c).list.len().fill_null(0).to_numpy().astype(np.int64) for c in _PEAKS]
+    remedy = "mzs and intensities of one row need the same length"
+    refuse_rows(frame, lengths[0] != lengths[1], "lists of unequal length", error, where, remedy)
+    full = frame.filter(pl.Series(lengths[0] > 0))
+    mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
+    offsets = np.concatenate(([0], np.cumsum(lengths[0])))
+    row = np.repeat(np.arange(frame.height), lengths[0])
+    good = np.isfinite(mzs) & (mzs > 0) & np.isfinite(intensities) & (intensities >= 0)
+    if not good.all():
+        bad = np.zeros(frame.height, dtype=bool)
+        bad[row[~good]] = True
+        remedy = "every m/z must be finite and > 0, every intensity finite and ≥ 0"
+        refuse_rows(frame, bad, "NaN, infinite or negative values", error, where, remedy)
+    if ((np.diff(mzs) < 0) & (np.diff(row) == 0)).any():
+        order = np.lexsort((mzs, row))
+        mzs, intensities = mzs[order], intensities[order]
+    return select(Flat(mzs, intensities, offsets), intensities > 0)
+
+
+def refuse_rows(
+    frame: pl.DataFrame, bad: NDArray[np.bool_], what: str, error: type[MslitmusError], where: str, remedy: str
+) -> None:
+    """Raises `error` with up to five identifiers of the rows marked in `bad`, if there are any."""
+    if not bad.any():
+        return
+    ids = frame.get_column("identifier").filter(pl.Series(bad)).unique(maintain_order=True)
+    shown = ", ".join(repr(i) for i in ids.head(SHOWN)) + (", …" if ids.len() > SHOWN else "")
+    raise error(f"{int(bad.sum())} rows {what}: {shown}", where=where, remedy=remedy)
