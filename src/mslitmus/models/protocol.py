@@ -130,3 +130,12 @@ class Trainable(Protocol):
     def fingerprint(self) -> str:
         """Hash of options and training data: a checkpoint of another fingerprint is not resumed."""
         ...
+
+
+@runtime_checkable
+class AsksItself(Protocol):
+    """A Trainable that says what it is shown in validation; without `queries` it counts as a predictor of spectra."""
+
+    def queries(self, val: pl.DataFrame) -> pl.DataFrame:
+        """The visible columns (`identifier` among them) of those rows that can be predicted and scored."""
+        ...

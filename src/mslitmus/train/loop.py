@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import pickle
 import random
 import shutil
@@ -25,7 +24,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +31,17 @@ import lightning
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
 from ..models.options import TrainingOptions
-from ..models.protocol import Epoch, FitContext, FitReport, Trainable
+from ..models.protocol import FitContext, FitReport, Trainable
 from ..provenance import write_json
+from .keeper import OUT_OF_TIME, Keeper
 
 _KILLED = 128 + signal.SIGTERM
-_OUT_OF_TIME = "out of time"
-_TARGETS = ("mzs", "intensities", "base_peak_intensity")
 
 
 def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
@@ -62,7 +58,7 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     model.prepare(train, context)
     folder = context.folder / "checkpoints"
     resume = _open_folder(folder, model.fingerprint(), context.seed)
-    keeper = _Keeper(model, _sample(val, model.training.val_limit, context.seed), context, folder, started)
+    keeper = Keeper(model, val, context, folder, started)
     with _quiet(), _deterministic(device):
         trainer = _trainer(model.training, keeper, device, context.folder)
         model.network.to(device)
@@ -71,7 +67,7 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
     model.network.load_state_dict(best)
     model.network.eval()
-    return keeper.report(len(val))
+    return keeper.report()
 
 
 def resolve_device(name: str) -> str:
@@ -138,126 +134,11 @@ class _Module(lightning.LightningModule):
         )
 
 
-class _Keeper(Callback):
-    """After every epoch: score, history, best weights, checkpoint, and whether to stop."""
-
-    def __init__(self, model: Trainable, val: pl.DataFrame, context: FitContext, folder: Path, started: float) -> None:
-        self.model, self.val, self.context, self.folder = model, val, context, folder
-        self.queries = val.drop([name for name in _TARGETS if name in val.columns])
-        self.started, self.before = started, 0.0
-        self.history: list[Epoch] = []
-        self.best_epoch: int | None = None
-        self.best_score = -math.inf
-        self.waited = self.plateau = 0
-        self.factor = 1.0
-        self.stopped = ""
-        self.interrupted = False
-        self._epoch_started = started
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": [self.best_epoch, self.best_score],
-            "waited": [self.waited, self.plateau, self.factor],
-            "stopped": self.stopped,
-            "seconds": self.elapsed,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = [Epoch(**epoch) for epoch in state_dict["history"]]
-        self.best_epoch, self.best_score = state_dict["best"]
-        self.waited, self.plateau, self.factor = state_dict["waited"]
-        self.before = state_dict["seconds"]
-
-    def finished_before(self, state_dict: dict[str, Any]) -> None:
-        """Only the report is asked for again: its seconds are those of the training."""
-        self.stopped, self.started = state_dict["stopped"], time.perf_counter()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of this call and of those it resumes."""
-        return self.before + time.perf_counter() - self.started
-
-    @property
-    def out_of_time(self) -> bool:
-        return self.context.max_seconds is not None and self.elapsed >= self.context.max_seconds
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        pl_module.factor = self.factor
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        self._epoch_started = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.out_of_time:
-            trainer.should_stop = True
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self.interrupted = isinstance(exception, KeyboardInterrupt)
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        options, epoch = self.model.training, trainer.current_epoch + 1
-        last = epoch >= options.epochs or self.out_of_time
-        score = self._score() if last or epoch % options.evaluate_every == 0 else None
-        loss = float(torch.stack(pl_module.losses).mean()) if pl_module.losses else math.nan
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        seconds = time.perf_counter() - self._epoch_started
-        self.history.append(Epoch(epoch, loss, score, rate, round(seconds, 3)))
-        if score is not None:
-            self._judge(score, epoch, options)
-        pl_module.factor = self.factor
-        self.context.progress(self._line(epoch, loss, score, seconds))
-        if self.out_of_time:
-            self.stopped = f"{_OUT_OF_TIME} ({self.context.max_seconds:g} s)"
-        elif self.waited >= options.patience:
-            self.stopped = f"no better validation score in {options.patience} evaluations"
-        elif epoch >= options.epochs:
-            self.stopped = f"all {options.epochs} epochs"
-        trainer.should_stop = bool(self.stopped)
-        _replace(self.folder / "last.ckpt", trainer.save_checkpoint)
-
-    def _score(self) -> float:
-        score = float(self.context.score(self.model.predict(self.queries), self.val))
-        if not math.isfinite(score):
-            raise ModelError(
-                f"the validation score is {score}", remedy="check that the validation fold holds measured peaks"
-            )
-        return score
-
-    def _judge(self, score: float, epoch: int, options: TrainingOptions) -> None:
-        if score > self.best_score:
-            self.best_score, self.best_epoch, self.waited, self.plateau = score, epoch, 0, 0
-            weights = {name: value.cpu() for name, value in self.model.network.state_dict().items()}
-            _replace(self.folder / "best.pt", lambda path: torch.save(weights, path))
-            return
-        self.waited += 1
-        self.plateau += 1
-        if options.schedule == "plateau" and self.plateau > options.patience // 3:
-            self.factor, self.plateau = self.factor / 2, 0
-
-    def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> str:
-        shown = "not scored" if score is None else f"val {score:.4f}{' *' if epoch == self.best_epoch else ''}"
-        return f"epoch {epoch}/{self.model.training.epochs}  loss {loss:.4f}  {shown}  {seconds:.1f} s"
-
-    def report(self, val_rows: int) -> FitReport:
-        """What happened, once training is over."""
-        notes = {"validation_spectra_scored": self.val.height, "validation_spectra": val_rows}
-        return FitReport(
-            seconds=round(self.elapsed, 3),
-            parameters=self.model.parameters(),
-            stopped=self.stopped,
-            best_epoch=self.best_epoch,
-            best_score=self.best_score,
-            history=tuple(self.history),
-            notes=notes,
-        )
-
-
-def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) -> None:
+def _run(trainer: Any, module: _Module, keeper: Keeper, resume: Path | None) -> None:
     if resume is not None:
         state = _callback_state(resume, keeper)
         keeper.load_state_dict(state)
-        more_time = state["stopped"].startswith(_OUT_OF_TIME) and not keeper.out_of_time
+        more_time = state["stopped"].startswith(OUT_OF_TIME) and not keeper.out_of_time
         if state["stopped"] and not more_time:
             keeper.finished_before(state)
             return
@@ -275,7 +156,7 @@ def _run(trainer: Any, module: _Module, keeper: _Keeper, resume: Path | None) ->
             signal.signal(signal.SIGINT, handler)
 
 
-def _callback_state(path: Path, keeper: _Keeper) -> dict[str, Any]:
+def _callback_state(path: Path, keeper: Keeper) -> dict[str, Any]:
     """What the keeper left in a checkpoint. Raises ModelError where the file is damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
@@ -285,7 +166,7 @@ def _callback_state(path: Path, keeper: _Keeper) -> dict[str, Any]:
     return state
 
 
-def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Path) -> Any:
+def _trainer(options: TrainingOptions, keeper: Keeper, device: str, folder: Path) -> Any:
     return lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
@@ -305,17 +186,6 @@ def _trainer(options: TrainingOptions, keeper: _Keeper, device: str, folder: Pat
     )
 
 
-def _sample(val: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
-    """At most `limit` validation spectra, drawn by the seed from those that can be predicted and scored."""
-    usable = val.filter(pl.col("smiles").is_not_null() & (pl.col("mzs").list.len() > 0))
-    if usable.is_empty():
-        raise ModelError("the validation fold is empty", remedy="choose a split with a validation fold")
-    if usable.height <= limit:
-        return usable
-    rows = np.sort(np.random.default_rng(seed).choice(usable.height, limit, replace=False))
-    return usable[rows]
-
-
 def _open_folder(folder: Path, fingerprint: str, seed: int) -> Path | None:
     """The checkpoint to resume, if the folder holds one of this very fit; another one's is removed."""
     wanted = {"fingerprint": fingerprint, "seed": seed}
@@ -329,12 +199,6 @@ def _open_folder(folder: Path, fingerprint: str, seed: int) -> Path | None:
     folder.mkdir(parents=True)
     write_json(folder / "fit.json", wanted)
     return None
-
-
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 def _mix(seed: int, epoch: int) -> int:
