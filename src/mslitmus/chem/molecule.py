@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,6 +75,86 @@ def morgan(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> NDArray[
         np.stack([generator.GetFingerprintAsNumPy(parse(s)) for s in smiles])
         if len(smiles)
         else np.zeros((0, bits), np.uint8)
+    )
+
+
+def morgan_packed(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> NDArray[np.uint64]:
+    """Morgan fingerprints as words of 64 bits: (n, bits / 64), bit k of a fingerprint in word k // 64, lowest bit first.
+
+    An eighth of the memory of `morgan`; `bits` is a multiple of 64. Raises ChemistryError as `morgan` does.
+    """
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    out = np.zeros((len(smiles), bits // 8), np.uint8)
+    for row, text in zip(out, smiles, strict=True):
+        row[:] = np.packbits(generator.GetFingerprintAsNumPy(parse(text)), bitorder="little")
+    return out.view(np.uint64)
+
+
+def formulas(smiles: Sequence[str]) -> list[str]:
+    """Formula of each, without charge, as `identify` gives it but without the price of an InChI (0.15 ms)."""
+    return [rdMolDescriptors.CalcMolFormula(parse(text)).split("+")[0].split("-")[0] for text in smiles]
+
+
+#: Columns of `Traits.descriptors`.
+TRAITS = (
+    *(f"n_{element}" for element in ("C", "H", "N", "O", "P", "S", "F", "Cl", "Br", "I", "other")),
+    *(f"rings_of_{size}" for size in ("3", "4", "5", "6", "7", "more")),
+    "parts", "aromatic_rings", "heterocycles", "spiro", "bridgeheads", "rotatable", "donors", "sp3", "polar_area",
+    "cations",
+)  # fmt: skip
+_COUNTED = {"C": 0, "H": 1, "N": 2, "O": 3, "P": 4, "S": 5, "F": 6, "Cl": 7, "Br": 8, "I": 9}
+_ELEMENT = re.compile(r"([A-Z][a-z]?)(\d*)")
+_ROTATABLE = Chem.MolFromSmarts("[!D1]-&!@[!D1]")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What n molecules look like to a classifier of structures.
+
+    Hashed Morgan environment counts in CSR form (`indptr` (n + 1), `indices`, `counts`) and `descriptors` (n, len(TRAITS)).
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    counts: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
+
+
+def traits(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> Traits:
+    """Traits of each molecule, about 0.3 ms each. Raises ChemistryError on the first that does not parse."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    indptr, indices, counts = np.zeros(len(smiles) + 1, np.int64), [], []
+    descriptors = np.zeros((len(smiles), len(TRAITS)), np.float32)
+    for k, text in enumerate(smiles):
+        molecule = parse(text)
+        found = generator.GetCountFingerprint(molecule).GetNonzeroElements()
+        indptr[k + 1] = indptr[k] + len(found)
+        indices.append(np.fromiter(found.keys(), np.int32, len(found)))
+        counts.append(np.fromiter(found.values(), np.float32, len(found)))
+        _describe(molecule, text, descriptors[k])
+    empty = np.zeros(0, np.float32)
+    return Traits(
+        indptr, np.concatenate([empty.astype(np.int32), *indices]), np.concatenate([empty, *counts]), descriptors
+    )
+
+
+def _describe(molecule: Mol, smiles: str, out: NDArray[np.float32]) -> None:
+    """Fill one row of descriptors; `rotatable` are single bonds outside rings between atoms of degree above 1."""
+    for element, count in _ELEMENT.findall(rdMolDescriptors.CalcMolFormula(molecule)):
+        out[_COUNTED.get(element, 10)] += int(count or 1)
+    for ring in molecule.GetRingInfo().AtomRings():
+        out[11 + min(len(ring), 8) - 3] += 1
+    out[17:] = (
+        len(Chem.GetMolFrags(molecule)),
+        rdMolDescriptors.CalcNumAromaticRings(molecule),
+        rdMolDescriptors.CalcNumHeterocycles(molecule),
+        rdMolDescriptors.CalcNumSpiroAtoms(molecule),
+        rdMolDescriptors.CalcNumBridgeheadAtoms(molecule),
+        len(molecule.GetSubstructMatches(_ROTATABLE, maxMatches=100)),
+        rdMolDescriptors.CalcNumHBD(molecule),
+        rdMolDescriptors.CalcFractionCSP3(molecule),
+        rdMolDescriptors.CalcTPSA(molecule),
+        smiles.count("+"),
     )
 
 
