@@ -79,7 +79,7 @@ def morgan(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> NDArray[
 
 
 def morgan_packed(smiles: Sequence[str], radius: int = 2, bits: int = 2048) -> NDArray[np.uint64]:
-    """Morgan fingerprints as words of 64 bits: (n, bits / 64), bit k of a fingerprint in word k // 64, lowest bit first.
+    """Morgan fingerprints as words of 64 bits: (n, bits / 64), bit k in word k // 64, lowest bit first.
 
     An eighth of the memory of `morgan`; `bits` is a multiple of 64. Raises ChemistryError as `morgan` does.
     """
@@ -111,7 +111,7 @@ _ROTATABLE = Chem.MolFromSmarts("[!D1]-&!@[!D1]")
 class Traits:
     """What n molecules look like to a classifier of structures.
 
-    Hashed Morgan environment counts in CSR form (`indptr` (n + 1), `indices`, `counts`) and `descriptors` (n, len(TRAITS)).
+    Hashed Morgan counts in CSR form (`indptr` (n + 1), `indices`, `counts`) and `descriptors` (n, len(TRAITS)).
     """
 
     indptr: NDArray[np.int64]
