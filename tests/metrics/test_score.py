@@ -8,7 +8,7 @@ import pytest
 from mslitmus.errors import ConfigError, MslitmusError, PredictionError, SchemaError
 from mslitmus.metrics import describe, parse_metric, score
 from mslitmus.metrics.kernels import MEASURES
-from mslitmus.metrics.names import _MEANING
+from mslitmus.metrics.spectrum_names import MEASURES as NAMED
 
 NAMES = ["cosine@0.01Da", "entropy@10ppm", "jss@1Da:no-precursor", "predicted-entropy"]
 
@@ -99,7 +99,7 @@ def test_no_queries_no_rows():
 
 
 def test_every_measure_has_a_kernel_and_a_meaning():
-    assert set(MEASURES) | {"predicted-entropy"} == set(_MEANING)
+    assert set(MEASURES) | {"predicted-entropy"} == set(NAMED)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .ceiling import Ceiling, replicate_ceiling
 from .comparisons import compare
 from .intervals import cluster_bootstrap
-from .names import Metric, describe, parse_metric
+from .names import Metric, describe, family, parse_metric
 from .spectrum import score
 from .strata import stratify
 from .summary import add_skill, summarise
@@ -17,6 +17,7 @@ __all__ = [
     "cluster_bootstrap",
     "compare",
     "describe",
+    "family",
     "parse_metric",
     "replicate_ceiling",
     "score",

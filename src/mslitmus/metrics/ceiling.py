@@ -15,8 +15,9 @@ import polars as pl
 from ..data.laboratory import laboratory
 from ..errors import SchemaError
 from ..spectra.flat import flatten
-from .names import parse_metric
+from .names import parse_as
 from .spectrum import score_flat
+from .spectrum_names import SpectrumMetric
 
 #: Fewer molecules with replicates than this give no bound.
 LEAST_MOLECULES = 20
@@ -54,7 +55,8 @@ def replicate_ceiling(
             f"columns absent: {', '.join(absent)}", where="replicate ceiling", remedy="see docs/schema.md"
         )
     pairs = replicate_pairs(frame, identifiers, max_replicates)
-    rated = {m: parse_metric(m) for m in metrics if parse_metric(m).higher_is_better}
+    parsed = {m: parse_as(SpectrumMetric, m) for m in metrics}
+    rated = {m: metric for m, metric in parsed.items() if metric.higher_is_better}
     if pairs.get_column("inchikey14").n_unique() < LEAST_MOLECULES or not rated:
         return dict.fromkeys(metrics)
     spectra = frame.select("identifier", "mzs", "intensities", "precursor_mz")

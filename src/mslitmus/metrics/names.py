@@ -1,114 +1,107 @@
-"""Metric names: every option that changes a number is part of its name, and a name has one spelling.
+"""Metric names: one string says the whole metric, every option included, and each metric has one spelling.
 
-measure@resolution[<max m/z][:no-precursor]      cosine@0.01Da, entropy@10ppm, jss@1Da<2000:no-precursor
-predicted-entropy[:no-precursor]
+Names belong to families, each with its own grammar in its own file: what a spectrum (`cosine@0.01Da`), a ranking
+(`hit@1`) or a fingerprint (`fp-cosine`) is scored by. Another package adds a family as the plug-in
+`metric family.<name>`, an object that offers what `Family` says.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import ConfigError, unknown_name
-
-#: m/z at which binned metrics stop unless the name says otherwise (MassSpecGym's setting).
-DEFAULT_MAX_MZ = 1005.0
-#: Bin width (Da) on which the entropy of a predicted spectrum is taken.
-ENTROPY_WIDTH = 0.01
-NO_PRECURSOR = ":no-precursor"
-EXAMPLES = ("cosine@0.01Da", "cosine-sqrt@0.1Da", "jss@1Da", "entropy@0.01Da", "cosine@10ppm", "predicted-entropy")
-
-_MEANING = {
-    "cosine": "cosine similarity",
-    "cosine-sqrt": "cosine similarity of square-root intensities",
-    "cosine-mz": "cosine similarity of intensities weighted by m/z",
-    "cosine-sqrt-mz": "cosine similarity of square-root intensities weighted by m/z",
-    "jss": "Jensen–Shannon similarity, 1 − JSD/ln 2",
-    "entropy": "spectral entropy similarity with Li & Fiehn's weighting of low-entropy spectra",
-    "entropy-unweighted": "spectral entropy similarity without weighting (equals jss)",
-    "predicted-entropy": "entropy of the predicted spectrum in nats (neither high nor low is better)",
-}
-_PATTERN = re.compile(
-    r"(?P<measure>[^@<:]+)(?:@(?P<size>\d*\.?\d+(?:e-?\d+)?)(?P<unit>Da|ppm))?(?:<(?P<max>\d*\.?\d+))?(?P<np>:no-precursor)?",
-)
+from ..registry import Registry
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A parsed metric name. Exactly one of `width` (Da, binned) and `ppm` (one-to-one matching) is set."""
-
-    measure: str
-    width: float | None
-    ppm: float | None
-    max_mz: float
-    no_precursor: bool
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.measure != "predicted-entropy"
+class Metric(Protocol):
+    """What every metric says about itself."""
 
     @property
     def name(self) -> str:
-        """The one spelling of this metric."""
-        suffix = NO_PRECURSOR if self.no_precursor else ""
-        if self.measure == "predicted-entropy":
-            return self.measure + suffix
-        default = DEFAULT_MAX_MZ if self.width is not None else math.inf
-        limit = "" if self.max_mz == default else f"<{_plain(self.max_mz)}"
-        size = f"{_plain(self.width)}Da" if self.width is not None else f"{_plain(self.ppm or 0.0)}ppm"
-        return f"{self.measure}@{size}{limit}{suffix}"
+        """The one spelling."""
+
+    @property
+    def family(self) -> str:
+        """A key of `FAMILIES`."""
+
+    @property
+    def label(self) -> str:
+        """Words for the heading of a table, e.g. `Hit rate at 1`."""
+
+    @property
+    def describe(self) -> str:
+        """One sentence (without a full stop) that says what the number is."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False too where neither direction is better: then `best` is None."""
+
+    @property
+    def best(self) -> float | None:
+        """Value of a perfect prediction; None where there is none, so nothing to win."""
+
+    @property
+    def worst(self) -> float | None:
+        """Value of a query that failed; None where it depends on the query (the size of its pool)."""
+
+
+class Family(NamedTuple):
+    """One grammar of names.
+
+    parse: the metric, None for a name that is none of this family's, ConfigError for one that is but cannot be read.
+    guesses: right names that resemble the given one, for the hint "did you mean".
+    """
+
+    parse: Callable[[str], Metric | None]
+    guesses: Callable[[str], list[str]]
+
+
+FAMILIES = Registry(
+    "metric family",
+    {
+        "spectrum": "mslitmus.metrics.spectrum_names:FAMILY",
+        "ranking": "mslitmus.metrics.ranking_names:FAMILY",
+        "fingerprint": "mslitmus.metrics.fingerprint_names:FAMILY",
+    },
+)
+M = TypeVar("M", bound=Metric)
 
 
 def parse_metric(name: str) -> Metric:
     """The metric a name stands for. Raises ConfigError (with the nearest right spelling) for any other string."""
-    match = _PATTERN.fullmatch(name)
-    measure = match["measure"] if match else re.split(r"[@<:]", name, maxsplit=1)[0]
-    if measure not in _MEANING:
-        raise unknown_name("metric", name, _guesses(name, measure))
-    if match is None:
-        raise ConfigError(f"metric {name!r} cannot be read", remedy=_grammar())
-    bare = measure == "predicted-entropy"
-    if bare and (match["size"] or match["max"]):
-        raise ConfigError(f"metric {name!r} takes no resolution", remedy=f"write {measure!r}")
-    if not bare and not match["size"]:
-        raise ConfigError(f"metric {name!r} names no resolution", remedy=f"write e.g. '{measure}@0.01Da'; {_grammar()}")
-    size, binned = float(match["size"] or ENTROPY_WIDTH), match["unit"] != "ppm"
-    limit = float(match["max"]) if match["max"] else (DEFAULT_MAX_MZ if binned else math.inf)
-    if size <= 0 or limit <= 0 or (binned and not 1e-4 <= size <= limit):
+    families: list[Family] = list(FAMILIES.values())
+    for family in families:
+        metric = family.parse(name)
+        if metric is None:
+            continue
+        if metric.name != name:
+            raise ConfigError(f"metric {name!r} has another spelling", remedy=f"write {metric.name!r}")
+        return metric
+    raise unknown_name("metric", name, [guess for family in families for guess in family.guesses(name)])
+
+
+def parse_as(kind: type[M], name: str) -> M:
+    """`parse_metric` for a scorer of one family. Raises ConfigError for a metric of another one."""
+    metric = parse_metric(name)
+    if not isinstance(metric, kind):
         raise ConfigError(
-            f"metric {name!r}: the resolution or the maximum m/z is out of range",
-            remedy="bins from 0.0001 Da up to the maximum m/z; ppm and maximum above 0",
+            f"metric {name!r} is of the family {metric.family!r} and cannot score these predictions",
+            remedy="choose metrics of the task: see docs/metrics.md",
         )
-    metric = Metric(measure, size if binned else None, None if binned else size, limit, bool(match["np"]))
-    if metric.name != name:
-        raise ConfigError(f"metric {name!r} has another spelling", remedy=f"write {metric.name!r}")
     return metric
+
+
+def family(name: str) -> str:
+    """The family of a metric's name: `spectrum`, `ranking`, `fingerprint`. Raises as `parse_metric`."""
+    return parse_metric(name).family
 
 
 def describe(name: str) -> str:
     """One sentence that says what a metric's number is, for tables and tool tips."""
-    metric = parse_metric(name)
-    if metric.width is not None:
-        how = f"on bins of {_plain(metric.width)} Da up to m/z {_plain(metric.max_mz)}"
-    else:
-        limit = "" if math.isinf(metric.max_mz) else f" below m/z {_plain(metric.max_mz)}"
-        how = f"on peaks matched one to one within {_plain(metric.ppm or 0.0)} ppm{limit}"
-    without = ", peaks of the precursor and its isotopes removed from both spectra" if metric.no_precursor else ""
-    return f"{_MEANING[metric.measure]} {how}{without}"
+    return parse_metric(name).describe
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """A number inside a name: no exponent, no trailing zeros."""
     return f"{value:.10f}".rstrip("0").rstrip(".")
-
-
-def _guesses(name: str, measure: str) -> list[str]:
-    """Every known measure with this name's own resolution, so that the hint can be pasted."""
-    rest = name[len(measure) :] or "@0.01Da"
-    return [m if m == "predicted-entropy" else m + rest for m in _MEANING]
-
-
-def _grammar() -> str:
-    return f"measure@<bin>Da or measure@<tolerance>ppm, then optionally <max m/z and {NO_PRECURSOR}; e.g. " + ", ".join(
-        EXAMPLES
-    )

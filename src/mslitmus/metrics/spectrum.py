@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, PredictionError, SchemaError
 from ..spectra.flat import Flat, flatten, refuse_rows
 from .kernels import MEASURES, align, drop_precursor, entropies, measure_aligned
-from .names import Metric, parse_metric
+from .names import parse_as
+from .spectrum_names import SpectrumMetric
 
 _PEAKS = ("mzs", "intensities")
 
@@ -23,7 +24,7 @@ def score(predictions: pl.DataFrame, truth: pl.DataFrame, names: Sequence[str], 
     Args:
         predictions: columns `identifier`, `mzs` (Da), `intensities` (any scale); other columns are ignored.
         truth: the same columns and, for metrics `:no-precursor`, `precursor_mz` (Da).
-        names: metric names, see `metrics.names`.
+        names: metric names, see `metrics.spectrum_names`.
         missing: `"raise"` refuses a query without a prediction; `"fail"` gives it 0 on every metric.
 
     Returns:
@@ -37,7 +38,7 @@ def score(predictions: pl.DataFrame, truth: pl.DataFrame, names: Sequence[str], 
     """
     if missing not in ("raise", "fail"):
         raise ConfigError(f"missing={missing!r} is not known", remedy="'raise' or 'fail'")
-    metrics = {name: parse_metric(name) for name in names}
+    metrics = {name: parse_as(SpectrumMetric, name) for name in names}
     needs_precursor = any(m.no_precursor for m in metrics.values())
     _check_truth(truth, needs_precursor)
     rows = _by_query(predictions, truth.get_column("identifier"), missing)
@@ -51,7 +52,10 @@ def score(predictions: pl.DataFrame, truth: pl.DataFrame, names: Sequence[str], 
 
 
 def score_flat(
-    predicted: Flat, recorded: Flat, metrics: Mapping[str, Metric], precursor_mz: NDArray[np.float64] | None = None
+    predicted: Flat,
+    recorded: Flat,
+    metrics: Mapping[str, SpectrumMetric],
+    precursor_mz: NDArray[np.float64] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Values of each metric, shape (n,), of n predicted against n recorded spectra; each alignment is made once.
 
