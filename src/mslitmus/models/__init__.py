@@ -17,6 +17,7 @@ MODELS = Registry(
         "nearest-molecule": "mslitmus.models.baselines.nearest_molecule:NearestMolecule",
         "neural": f"{_PREDICT}.predictor:NeuralPredictor",
         "neims": "mslitmus.models.presets.neims:NEIMS",
+        "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
     },
 )
 #: Parts of `neural`: molecule → graph vector, atom states or none.

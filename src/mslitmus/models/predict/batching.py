@@ -76,11 +76,11 @@ class SpectrumTable:
         distinct, index = np.unique(self.molecule[rows], return_inverse=True)
         molecules = self.featuriser.collate(self.features.take(distinct))
         return Batch(
-            _tensors(molecules, device),
-            _tensor(index.astype(np.int64), device),
-            _tensors({name: values[rows] for name, values in self.conditions.items()}, device),
-            _tensor(self.precursor_mz[rows], device),
-            _tensors(self._targets(rows), device),
+            tensors(molecules, device),
+            tensor(index.astype(np.int64), device),
+            tensors({name: values[rows] for name, values in self.conditions.items()}, device),
+            tensor(self.precursor_mz[rows], device),
+            tensors(self._targets(rows), device),
         )
 
     def _targets(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -91,19 +91,22 @@ class SpectrumTable:
         return {**columns, "row": np.repeat(np.arange(len(rows)), np.diff(starts))}
 
 
-def _tensor(values: NDArray[Any], device: torch.device | str) -> Tensor:
+def tensor(values: NDArray[Any], device: torch.device | str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
 
-def _tensors(arrays: Mapping[str, NDArray[Any]], device: torch.device | str) -> dict[str, Tensor]:
-    return {name: _tensor(np.asarray(values), device) for name, values in arrays.items()}
+def tensors(arrays: Mapping[str, NDArray[Any]], device: torch.device | str) -> dict[str, Tensor]:
+    return {name: tensor(np.asarray(values), device) for name, values in arrays.items()}
 
 
-def epoch_rows(molecule: NDArray[np.int64], batch_size: int, per_molecule: int, seed: int) -> list[NDArray[np.int64]]:
+def epoch_rows(
+    molecule: NDArray[np.int64], batch_size: int, per_molecule: int, seed: int, at_most: int | None = None
+) -> list[NDArray[np.int64]]:
     """One epoch of batches (arrays of row numbers), shuffled by `seed`.
 
     The spectra of a molecule are dealt, in random order, into groups of at most `per_molecule` that stay together:
-    1 is a plain shuffle, a large number puts all spectra of a molecule into one batch. Every row comes exactly once.
+    1 is a plain shuffle, a large number puts all spectra of a molecule into one batch. Every row comes exactly once,
+    unless `at_most` limits the spectra of a molecule: then so many, drawn anew by each seed.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(molecule))
@@ -111,6 +114,9 @@ def epoch_rows(molecule: NDArray[np.int64], batch_size: int, per_molecule: int, 
     sorted_molecules = molecule[order]
     first = np.concatenate([[True], sorted_molecules[1:] != sorted_molecules[:-1]])
     rank = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    if at_most is not None:
+        drawn = rank < at_most
+        order, first, rank = order[drawn], first[drawn], rank[drawn]
     group = np.cumsum(first | (rank % per_molecule == 0)) - 1
     shuffled = rng.permutation(group[-1] + 1)[group]
     rows = order[np.argsort(shuffled, kind="stable")]

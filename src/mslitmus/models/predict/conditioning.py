@@ -1,13 +1,14 @@
 """Conditioning: how the spectrum was measured, as one vector a spectrum. A missing value is a learned state.
 
-Four conditions, each of which can be left out (`conditioning: [adduct, energy]`):
+Five conditions, each of which can be left out (`conditioning: [adduct, energy]`):
 
 - `adduct`: an embedding for each adduct of the training fold; unseen and missing ones share the state "unknown";
 - `instrument`: an embedding for each instrument type of the schema, or "unknown";
 - `energy`: collision energy E in eV as E/50, log(1 + E)/4 and E·500/precursor/100 (the normalised energy), in slots of
   their own for each unit (eV-like, resonant %, unitless), beside an embedding of its kind; a missing number leaves the
   slots empty and takes the kind "unknown";
-- `precursor_mz`: m/z/500 and log(m/z)/6.
+- `precursor_mz`: m/z/500 and log(m/z)/6;
+- `ion_mode`: an embedding for each, or "unknown": says the least where the adduct is known, so not among the defaults.
 
 In training each condition of a spectrum is hidden with probability `mask`, so that "unknown" is learned even where the
 training fold knows everything.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -26,11 +27,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...schemas import ENERGY_KINDS, INSTRUMENT_TYPES
+from ...errors import unknown_name
+from ...schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..options import Options
 
-Condition = Literal["adduct", "instrument", "energy", "precursor_mz"]
+Condition = Literal["adduct", "instrument", "energy", "precursor_mz", "ion_mode"]
 CONDITIONS: tuple[Condition, ...] = ("adduct", "instrument", "energy", "precursor_mz")
+_ALL: tuple[Condition, ...] = (*CONDITIONS, "ion_mode")
 _UNITS = {"resonant-%": 1, "unitless": 2}  # slot 0: everything that is in eV
 _SLOTS = 3
 
@@ -40,6 +43,14 @@ class ConditioningOptions(Options):
 
     width: int = Field(32, ge=1, le=1024, description="of each condition's vector")
     mask: float = Field(0.05, ge=0, lt=1, description="probability of hiding a condition in training")
+
+
+def check_conditions(names: Sequence[str]) -> tuple[Condition, ...]:
+    """The same names. Raises ConfigError for one that is no condition."""
+    for name in names:
+        if name not in _ALL:
+            raise unknown_name("condition", name, _ALL)
+    return cast("tuple[Condition, ...]", tuple(names))
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,14 @@ class ConditionVocabulary:
         return cls(tuple(sorted((frequent if frequent.height else counts.head(1))["adduct"].to_list())))
 
     def encode(self, frame: pl.DataFrame) -> dict[str, NDArray[Any]]:
-        """Arrays of all conditions: adduct, instrument, energy_kind (n,) codes; energy (n, 9); precursor_mz (n, 2)."""
+        """Arrays of all conditions: adduct, instrument, ion_mode, energy_kind (n,) codes; energy (n, 9);
+        precursor_mz (n, 2)."""
         return {
             "adduct": _codes(frame["adduct"], self.adducts),
             "instrument": _codes(frame["instrument_type"], INSTRUMENT_TYPES),
             "energy_kind": _kinds(frame),
             "energy": _energies(frame),
+            "ion_mode": _codes(frame["ion_mode"], ION_MODES),
             "precursor_mz": _masses(frame["precursor_mz"].to_numpy().astype(np.float64)),
         }
 
@@ -105,6 +118,8 @@ class Conditioning(nn.Module):
             parts["adduct"] = nn.Embedding(len(vocabulary.adducts) + 1, size)
         if "instrument" in chosen:
             parts["instrument"] = nn.Embedding(len(INSTRUMENT_TYPES) + 1, size)
+        if "ion_mode" in chosen:
+            parts["ion_mode"] = nn.Embedding(len(ION_MODES) + 1, size)
         if "energy" in chosen:
             parts["energy_kind"] = nn.Embedding(len(ENERGY_KINDS) + 1, size)
             parts["energy"] = nn.Sequential(nn.Linear(3 * _SLOTS, 64), nn.ReLU(), nn.Linear(64, size, bias=False))

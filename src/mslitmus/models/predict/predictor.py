@@ -8,9 +8,6 @@ Each distinct molecule of a batch is encoded once however many of its spectra th
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -23,14 +20,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...errors import ConfigError, ModelError, unknown_name
-from ...provenance import table_hash, write_json
+from ...errors import ConfigError, ModelError
+from ...provenance import table_hash
 from ...schemas import PREDICTED_SPECTRA, conform
-from .. import ENCODERS, HEADS, TRAINERS
+from .. import ENCODERS, HEADS
 from ..options import Options, TrainingOptions, parse_options
-from ..protocol import FitContext, FitReport, Kind
+from ..protocol import FitContext
+from ..trained import TrainedModel, read_json, reading
 from .batching import EpochBatches, SpectrumTable, epoch_rows, flat_peaks, number_molecules
-from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary
+from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from .features import FeatureStore
 from .layers import ResidualBlock
 from .parts import Batch, check_pair
@@ -77,11 +75,10 @@ class Network(nn.Module):
         return output
 
 
-class NeuralPredictor:
+class NeuralPredictor(TrainedModel):
     """A trained spectrum predictor. The constructor refuses unknown names, options and impossible pairs."""
 
     task = "spectrum-prediction"
-    kind: Kind = "trained"
     name = "neural"
 
     def __init__(self, **options: Any) -> None:
@@ -90,23 +87,14 @@ class NeuralPredictor:
         self._encoder, self.encoder_options = _part("encoder", ENCODERS, self.options.encoder)
         self._head, self.head_options = _part("head", HEADS, self.options.head)
         check_pair(self._encoder, self._head)
-        for condition in self.options.conditioning:
-            if condition not in CONDITIONS:
-                raise unknown_name("condition", condition, CONDITIONS)
+        self._conditioning = check_conditions(self.options.conditioning)
         self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
         self.trunk = parse_options(TrunkOptions, self.options.trunk, where="trunk")
         self.training = parse_options(TrainingOptions, self.options.training, where="training")
         self.network: Network
         self._table: SpectrumTable | None = None
-        self._data_hash = ""
-        self._device = torch.device("cpu")
 
     # -- training ----------------------------------------------------------------------------------------------------
-
-    def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
-        """Train with the one loop; see `mslitmus.train.fit`."""
-        report: FitReport = TRAINERS["lightning"](self, train, val, context)
-        return report
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
         """Fix vocabularies on the training fold, build the network, hold the training set as flat arrays."""
@@ -131,14 +119,9 @@ class NeuralPredictor:
     def _build(self, conditions: ConditionVocabulary, bins: dict[str, NDArray[Any]], store: FeatureStore) -> None:
         self.conditions, self.bins, self.store = conditions, bins, store
         encoder = ENCODERS[self._encoder](self.encoder_options)
-        conditioning = Conditioning(self.options.conditioning, self.condition_options, conditions)  # type: ignore[arg-type]
+        conditioning = Conditioning(self._conditioning, self.condition_options, conditions)
         head = HEADS[self._head](self.head_options, self.trunk.width, bins)
         self.network = Network(encoder, conditioning, self.trunk, head)
-
-    def to(self, device: str) -> None:
-        """Move the network; batches follow."""
-        self._device = torch.device(device)
-        self.network.to(self._device)
 
     def train_batches(self, order_seed: int) -> EpochBatches:
         """One epoch, shuffled by this seed."""
@@ -151,11 +134,6 @@ class NeuralPredictor:
         """Scalar loss of one batch."""
         loss: Tensor = self.network.head.loss(self.network(batch), batch)
         return loss
-
-    def fingerprint(self) -> str:
-        """Hash of options and training data."""
-        text = json.dumps([self.described(), self._data_hash], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def described(self) -> dict[str, Any]:
         """All options, defaults included."""
@@ -172,18 +150,13 @@ class NeuralPredictor:
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SPECTRA, one row a query, in the order asked. Streams in chunks sorted by molecule."""
-        if not hasattr(self, "network"):
-            raise ModelError("the model was not trained", remedy="call fit, or load a saved one")
         order = queries.with_row_index("asked").sort("smiles", "identifier", maintain_order=True)
-        was_training = self.network.training
-        self.network.eval()
-        parts = [self._predict_chunk(order.slice(start, _CHUNK)) for start in range(0, order.height, _CHUNK)]
-        self.network.train(was_training)
+        with self._predicting():
+            parts = [self._predict_chunk(order.slice(start, _CHUNK)) for start in range(0, order.height, _CHUNK)]
         if not parts:
             return conform(queries.select("identifier", mzs=pl.lit(None), intensities=pl.lit(None)), PREDICTED_SPECTRA)
         return conform(pl.concat(parts).sort("asked"), PREDICTED_SPECTRA)
 
-    @torch.no_grad()
     def _predict_chunk(self, queries: pl.DataFrame) -> pl.DataFrame:
         table = SpectrumTable.of(queries, self.store, self.conditions, None)
         batch = table.batch(np.arange(queries.height), self._device)
@@ -194,37 +167,25 @@ class NeuralPredictor:
         lists = [pl.Series(n, pa.LargeListArray.from_arrays(offsets, pa.array(v))) for n, v in columns.items()]
         return queries.select("asked", "identifier").with_columns(lists)
 
-    def parameters(self) -> int:
-        return sum(p.numel() for p in self.network.parameters()) if hasattr(self, "network") else 0
-
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """options.json, vocabulary.json, bins.npz and weights.pt."""
+        """bins.npz, options.json, vocabulary.json and weights.pt."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "options.json", self.described())
-        write_json(folder / "vocabulary.json", {"adducts": list(self.conditions.adducts)})
         arrays: dict[str, Any] = dict(self.bins)
         np.savez(folder / "bins.npz", **arrays)
-        temporary = folder / f".weights.tmp{os.getpid()}"
-        torch.save({k: v.cpu() for k, v in self.network.state_dict().items()}, temporary)
-        os.replace(temporary, folder / "weights.pt")
+        self._write(folder, {"adducts": list(self.conditions.adducts)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """A saved model. Raises ModelError if a file is missing or does not fit."""
-        try:
-            model = cls(**json.loads((folder / "options.json").read_text(encoding="utf-8")))
-            vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        with reading(folder):
+            model = cls(**read_json(folder / "options.json"))
+            adducts = tuple(read_json(folder / "vocabulary.json")["adducts"])
             with np.load(folder / "bins.npz", allow_pickle=False) as stored:
                 bins = {name: stored[name] for name in stored.files}
-            model._build(ConditionVocabulary(tuple(vocabulary["adducts"])), bins, model._store(None))
-            model.network.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"not a saved model: {error}", where=str(folder), remedy="train again, or give the folder of a cell"
-            ) from error
-        model.network.eval()
+            model._build(ConditionVocabulary(adducts), bins, model._store(None))
+            model._read_weights(folder)
         return model
 
 
