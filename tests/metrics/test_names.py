@@ -20,9 +20,7 @@ RANKING = ["hit@1", "hit@20", "hit@1:optimistic", "mrr", "rank", "normalised-ran
            "tanimoto@1", "mces@1", "absence-auc"]  # fmt: skip
 FINGERPRINT = ["fp-tanimoto@0.5", "fp-tanimoto@0.25", "fp-tanimoto@1", "fp-tanimoto-soft", "fp-cosine"]
 FAMILY_NAMES = {"spectrum": SPECTRUM, "ranking": RANKING, "fingerprint": FINGERPRINT}
-ALL = [(name, family) for family, names in FAMILY_NAMES.items() for name in names]
-    (n, f) for f, names in (("spectrum", SPECTRUM), ("ranking", RANKING), ("fingerprint", FINGERPRINT)) for n in names
-]
+ALL = [(name, of) for of, names in FAMILY_NAMES.items() for name in names]
 
 
 @pytest.mark.parametrize(("name", "of"), ALL)
