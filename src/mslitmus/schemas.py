@@ -100,6 +100,8 @@ SUMMARY: Schema = {
     "bound": pl.Float64(),
     "skill_blind": pl.Float64(),
     "skill_neighbour": pl.Float64(),
+    "n_clusters": pl.Int64(),  # what was resampled: molecules, or groups of them
+    "n_effective": pl.Float64(),  # independent queries (molecules) with the same standard error
 }
 COMPARISONS: Schema = {
     "split": pl.String(),
@@ -114,6 +116,9 @@ COMPARISONS: Schema = {
     "effect_size": pl.Float64(),  # mean / sd of the per-molecule differences (Cohen's d_z)
     "n_queries": pl.Int64(),
     "n_molecules": pl.Int64(),
+    "n_clusters": pl.Int64(),
+    "n_effective": pl.Float64(),
+    "p_mcnemar": pl.Float64(),  # only of right or wrong answers, one query a cluster
 }
 STRATA: Schema = {
     "split": pl.String(),
@@ -149,13 +154,18 @@ EXAMPLES: Schema = {
 }
 
 
+#: Columns that tables of earlier runs lack: null where absent.
+ADDED = frozenset({"n_clusters", "n_effective", "p_mcnemar"})
+
+
 def conform(frame: pl.DataFrame, schema: Schema = SPECTRA, *, where: str | None = None) -> pl.DataFrame:
     """`frame` with exactly the schema's columns, in order and cast; absent optional columns become null.
 
     Columns that the schema does not know are dropped. Raises SchemaError for an absent required column (all columns
-    of a schema other than SPECTRA are required) or a value that does not cast, naming the column.
+    of a schema other than SPECTRA are required, but for those in `ADDED`) or a value that does not cast, naming the
+    column.
     """
-    required = REQUIRED if schema is SPECTRA else tuple(schema)
+    required = REQUIRED if schema is SPECTRA else [name for name in schema if name not in ADDED]
     if absent := [name for name in required if name not in frame.columns]:
         raise SchemaError(
             f"columns absent: {', '.join(absent)}", where=where, remedy="see docs/schema.md for the columns"

@@ -11,7 +11,7 @@ from mslitmus import schemas
 from mslitmus.errors import ConfigError, DataError, SchemaError
 from mslitmus.metrics import add_skill, cluster_bootstrap, compare, stratify, summarise
 from mslitmus.metrics import intervals as iv
-from mslitmus.metrics.comparisons import effect_size, holm, sign_flip
+from mslitmus.metrics.paired import effect_size, holm, sign_flip
 from mslitmus.metrics.summary import skill
 
 M = "cosine@0.01Da"

@@ -7,18 +7,17 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..schemas import COMPARISONS, conform
-from .intervals import Array, both_averages, cluster_sums
-from .names import parse_metric
-from .tables import Queries, average_seeds, by_queries, metric_columns, null_for_nan
+from .intervals import Array, Ratio, bca, cluster_sums, effective_n, molecule_means, resampled_sums, unit_variance
+from .paired import effect_size, holm, mcnemar, sign_flip
+from .tables import Queries, average_seeds, by_queries, direction, metric_columns, null_for_nan
 
-#: Sign matrices are drawn in blocks of about this many entries.
-BLOCK_ENTRIES = 4_000_000
 #: Flips grow with the family, or Holm's correction would leave nothing significant in a large one: p_holm reaches 0.01.
 FLIPS_A_TEST = 100
+#: Pairs are worked in blocks: at most this many entries of (molecules or resamples) × columns at once.
+BLOCK_ENTRIES = 4_000_000
 
 
 def compare(
@@ -29,23 +28,28 @@ def compare(
     flips: int = 9999,
     seed: int = 0,
     level: float = 0.95,
+    clusters: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Every two models of a split on the queries of one fold, in schema COMPARISONS.
 
     Each query's score is first averaged over a model's seeds, then differences (a − b) are averaged within molecules;
     difference, interval, p and effect size are of these per-molecule differences D. p is the sign-flip test of mean
-    D = 0 (two-sided; exact where all 2^C sign patterns are fewer than the flips, else by Monte Carlo, (1 + hits) /
+    D = 0 (two-sided; exact where all 2^C sign patterns are no more than the flips, else by Monte Carlo, (1 + hits) /
     (1 + flips), with `flips` or 100 for each test of the family, whichever is more); the effect size is Cohen's d_z,
-    mean / standard deviation. Holm's family is every pair of models and every metric of one split, except metrics of
-    which more is not better: those carry p but no p_holm.
+    mean / standard deviation. `p_mcnemar` is there only where every query is a cluster of its own and both models'
+    values are 0 or 1. Holm's family is every pair of models and every metric of one split, except metrics that no
+    direction of is better: those carry p but no p_holm.
 
-    Raises DataError where models of a split were not scored on the same queries.
+    Args:
+        clusters: columns inchikey14 and cluster; molecules of a cluster are resampled and flipped together.
+
+    Raises DataError where models of a split were not scored on the same queries, or a molecule has no cluster.
     """
     metrics = metric_columns(scores, metrics)
     merged = average_seeds(scores.filter(pl.col("fold") == fold), metrics)
     rows: list[dict[str, object]] = []
     for (split,), part in merged.group_by("split", maintain_order=True):
-        groups = list(by_queries(part, metrics))
+        groups = list(by_queries(part, metrics, clusters))
         if len(groups) > 1:
             few, many = sorted(groups, key=lambda g: g.identifiers.len())[:2]
             raise DataError(
@@ -65,81 +69,56 @@ def _pairs(
     models = [model for model, _ in queries.labels]
     order = sorted(range(len(models)), key=models.__getitem__)
     pairs = list(combinations(order, 2))
-    differences = np.concatenate([queries.values[:, a] - queries.values[:, b] for a, b in pairs], axis=1)
-    estimate = both_averages(differences, queries.clusters, resamples, seed, level, ("molecule",))["molecule"]
-    sums, counts = cluster_sums(differences, queries.clusters)
-    molecules = sums / counts[:, None]
-    rated = np.array([parse_metric(m).higher_is_better for m in metrics] * len(pairs))
-    p = sign_flip(molecules, max(flips, FLIPS_A_TEST * int(rated.sum())), seed)
-    corrected = np.full(p.shape, np.nan)
-    corrected[rated] = holm(p[rated])
-    effect = effect_size(molecules)
+    n, k, m = queries.values.shape
+    means, of = molecule_means(queries.values.reshape(n, k * m), queries.molecules, queries.clusters)
+    sums, sizes = cluster_sums(means, of)
+    left = np.array([a * m + j for a, _ in pairs for j in range(m)])
+    right = np.array([b * m + j for _, b in pairs for j in range(m)])
+    rated = np.array([direction(name) != 0 for name in metrics] * len(pairs))
+    numbers = _intervals(means, sums, sizes, left, right, resamples, seed, level)
+    numbers["p"] = sign_flip(sums, max(flips, FLIPS_A_TEST * int(rated.sum())), seed, (left, right))
+    numbers["p_holm"] = np.full(left.shape, np.nan)
+    numbers["p_holm"][rated] = holm(numbers["p"][rated])
+    single = sizes.size == n
+    numbers["p_mcnemar"] = mcnemar(means[:, left], means[:, right]) if single else np.full(left.shape, np.nan)
+    counts = {"n_queries": n, "n_molecules": means.shape[0], "n_clusters": sizes.size}
     return [
         {
             "split": split,
             "metric": metric,
             "model_a": models[a],
             "model_b": models[b],
-            "difference": estimate.mean[k],
-            "low": estimate.low[k],
-            "high": estimate.high[k],
-            "p": p[k],
-            "p_holm": corrected[k],
-            "effect_size": effect[k],
-            "n_queries": estimate.n_queries,
-            "n_molecules": estimate.n_clusters,
+            **{name: array[i] for name, array in numbers.items()},
+            **counts,
         }
-        for k, ((a, b), metric) in enumerate((pair, metric) for pair in pairs for metric in metrics)
+        for i, ((a, b), metric) in enumerate((pair, metric) for pair in pairs for metric in metrics)
     ]
 
 
-def sign_flip(differences: Array, flips: int = 9999, seed: int = 0) -> Array:
-    """Two-sided p of mean difference 0 for each column, by flipping the signs of whole rows.
-
-    Args:
-        differences: (C, m), one row a molecule.
-
-    Returns:
-        p (m,); NaN with fewer than two rows.
-    """
-    c, m = differences.shape
-    if c < 2:
-        return np.full(m, np.nan)
-    observed = np.abs(differences.sum(axis=0))
-    threshold = observed - 1e-9 * np.maximum(observed, np.abs(differences).sum(axis=0) * 1e-3)
-    hits = np.zeros(m)
-    exact = c < 32 and 2**c <= flips
-    total = 2**c if exact else flips
-    rng = np.random.default_rng(seed)
-    block = max(1, BLOCK_ENTRIES // c)
-    for start in range(0, total, block):
-        size = min(block, total - start)
-        bits: NDArray[np.uint8]
-        if exact:
-            patterns = np.arange(start, start + size)
-            bits = ((patterns[:, None] >> np.arange(c)) & 1).astype(np.uint8)
-        else:
-            raw = np.frombuffer(rng.bytes(size * ((c + 7) // 8)), dtype=np.uint8).reshape(size, -1)
-            bits = np.unpackbits(raw, axis=1, count=c)
-        signs = 1.0 - 2.0 * bits
-        hits += (np.abs(signs @ differences) >= threshold).sum(axis=0)
-    return hits / total if exact else (1 + hits) / (1 + total)
-
-
-def holm(p: Array) -> Array:
-    """Holm's step-down adjusted p-values of one family (Holm 1979); NaN stays NaN and does not count."""
-    adjusted = np.full(p.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
-
-
-def effect_size(differences: Array) -> Array:
-    """Cohen's d_z of each column: mean / standard deviation (ddof 1); NaN without spread."""
-    if differences.shape[0] < 2:
-        return np.full(differences.shape[1], np.nan)
-    mean, deviation = differences.mean(axis=0), differences.std(axis=0, ddof=1)
-    flat = deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-6)
-    return np.where(flat, np.nan, mean / np.where(flat, 1.0, deviation))
+def _intervals(
+    means: Array,
+    sums: Array,
+    sizes: Array,
+    left: np.ndarray,
+    right: np.ndarray,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> dict[str, Array]:
+    """Difference, interval, effective n and effect size of each pair of columns. All models share the resamples, and
+    sums of differences are differences of sums, so only the models are resampled, not their pairs."""
+    names = ("difference", "low", "high", "n_effective", "effect_size")
+    found = {name: np.full(left.size, np.nan) for name in names}
+    drawn = resampled_sums(np.column_stack([sums, sizes]), resamples, seed) if sizes.size > 1 else np.empty((0, 1))
+    block = max(1, BLOCK_ENTRIES // max(resamples, means.shape[0]))
+    for start in range(0, left.size, block):
+        part = slice(start, start + block)
+        a, b = left[part], right[part]
+        between = means[:, a] - means[:, b]
+        ratio = Ratio(sums[:, a] - sums[:, b], sizes, unit_variance(between))
+        replicates = (drawn[:, a] - drawn[:, b]) / drawn[:, -1:] if sizes.size > 1 else np.empty((0, a.size))
+        found["difference"][part] = ratio.mean
+        found["low"][part], found["high"][part] = bca(ratio, replicates, level)
+        found["n_effective"][part] = effective_n(ratio)
+        found["effect_size"][part] = effect_size(between)
+    return found

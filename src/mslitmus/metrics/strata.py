@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from ..errors import ConfigError
 from ..schemas import STRATA, conform
 from .intervals import AVERAGES, both_averages
-from .tables import average_seeds, by_queries, metric_columns, null_for_nan
+from .tables import Queries, average_seeds, by_queries, metric_columns, null_for_nan
 
 UNKNOWN = "unknown"
 OTHER = "other"
@@ -32,6 +32,7 @@ def stratify(
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    clusters: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Mean and BCa interval of every model within each level of each stratum, in schema STRATA.
 
@@ -41,6 +42,7 @@ def stratify(
             `collision_energy_kind` (kinds never share a level), `adduct`, `instrument_type`, `precursor_mz`, and
             `similarity_to_train` (0 to 1; one value a query, or with a `split` column one a query and split).
         average: `"spectrum"` or `"molecule"`, within the level.
+        clusters: columns inchikey14 and cluster; molecules of one cluster are resampled together.
 
     A query that `meta` does not know, or that lacks the value, is in the level `unknown`, never dropped: the levels of
     a stratum add up to all queries. Levels of one molecule have a mean and a null interval.
@@ -62,12 +64,14 @@ def stratify(
             for place, name in enumerate(_ordered(levels)):
                 members = named.filter(pl.col("_level") == name)
                 head = {"split": split, "stratum": stratum, "level": name, "order": place}
-                rows += _level_rows(members, metrics, head, average, resamples, seed, level)
+                rows += _level_rows(
+                    by_queries(members, metrics, clusters), metrics, head, average, resamples, seed, level
+                )
     return null_for_nan(conform(pl.DataFrame(rows, schema=dict(STRATA)), STRATA))
 
 
 def _level_rows(
-    members: pl.DataFrame,
+    groups: Iterable[Queries],
     metrics: Sequence[str],
     head: dict[str, object],
     average: str,
@@ -76,14 +80,16 @@ def _level_rows(
     level: float,
 ) -> list[dict[str, object]]:
     rows = []
-    for queries in by_queries(members, metrics):
+    for queries in groups:
         n, columns, m = queries.values.shape
         values = queries.values.reshape(n, columns * m)
-        estimate = both_averages(values, queries.clusters, resamples, seed, level, (average,))[average]
+        estimate = both_averages(values, queries.clusters, resamples, seed, level, (average,), queries.molecules)[
+            average
+        ]
         for k, (model, _) in enumerate(queries.labels):
             for j, metric in enumerate(metrics):
                 numbers = {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
-                row = head | {"model": model, "metric": metric, "n_queries": n, "n_molecules": estimate.n_clusters}
+                row = head | {"model": model, "metric": metric, "n_queries": n, "n_molecules": estimate.n_molecules}
                 rows.append(row | {name: array[k * m + j] for name, array in numbers.items()})
     return rows
 

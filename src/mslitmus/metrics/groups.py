@@ -1,0 +1,72 @@
+"""The worst group: in which condition is a model weakest, with an interval that knows the group was picked."""
+
+from __future__ import annotations
+
+import polars as pl
+from scipy.special import ndtri
+
+from ..errors import ConfigError
+from ..schemas import Schema, conform
+from .tables import direction
+
+#: Levels of fewer molecules are not picked from: their means are worst by chance.
+LEAST_MOLECULES = 20
+#: One row a (split, model, metric, stratum).
+WORST_GROUPS: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "metric": pl.String(),
+    "stratum": pl.String(),
+    "level": pl.String(),  # the worst one
+    "mean": pl.Float64(),
+    "low": pl.Float64(),  # simultaneous over the levels that it was picked from
+    "high": pl.Float64(),
+    "spread": pl.Float64(),  # how much better the best level is, 0 or more
+    "n_groups": pl.Int64(),  # levels that it was picked from
+    "n_queries": pl.Int64(),
+    "n_molecules": pl.Int64(),
+}
+
+
+def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float = 0.95) -> pl.DataFrame:
+    """The level with the worst mean of each (split, model, metric, stratum), in schema WORST_GROUPS.
+
+    Args:
+        strata: from `strata.stratify`.
+        least: levels of fewer molecules are passed over, and `unknown`, which names no condition.
+        level: coverage with which `strata` was made.
+
+    The worst of k noisy means lies too low by selection. The interval is therefore wide enough to hold for all k levels
+    at once, so also for the one picked (Bonferroni): each half of the BCa interval is multiplied by
+    z(1 − α/2k) / z(1 − α/2), which keeps its asymmetry. The mean itself is not corrected. Worst is lowest where more is
+    better, highest where less is; metrics without a best value have no worst group. Strata with no level that is large
+    enough have no row; with one, `spread` is 0 and the interval unchanged.
+    """
+    if not 0 < level < 1 or least < 1:
+        raise ConfigError("level must lie between 0 and 1, least must be 1 or more")
+    ways = {name: direction(name) for name in strata.get_column("metric").unique()}
+    way = pl.col("metric").replace_strict(ways, return_dtype=pl.Int64)
+    of = ["split", "model", "metric", "stratum"]
+    named = (pl.col("n_molecules") >= least) & (pl.col("level") != "unknown") & pl.col("mean").is_not_null()
+    ranked = (
+        strata.with_columns(way.alias("_way"))
+        .filter(named & (pl.col("_way") != 0))
+        .with_columns((pl.col("mean") * pl.col("_way")).alias("_goodness"))
+        .with_columns(
+            pl.len().over(of).cast(pl.Int64).alias("n_groups"),
+            (pl.col("_goodness").max() - pl.col("_goodness").min()).over(of).alias("spread"),
+        )
+        .sort(*of, "_goodness", "order")
+        .group_by(of, maintain_order=True)
+        .first()
+    )
+    widths = {k: _widening(k, level) for k in ranked.get_column("n_groups").unique()}
+    factor = pl.col("n_groups").replace_strict(widths, return_dtype=pl.Float64)
+    widened = [(pl.col("mean") + factor * (pl.col(end) - pl.col("mean"))).alias(end) for end in ("low", "high")]
+    return conform(ranked.with_columns(widened), WORST_GROUPS)
+
+
+def _widening(groups: int, level: float) -> float:
+    """By how much a normal interval grows if it must hold for `groups` means at once."""
+    tail = (1 - level) / 2
+    return float(ndtri(1 - tail / groups) / ndtri(1 - tail))
