@@ -1,0 +1,18 @@
+"""Candidate sets: which molecules a spectrum could be of, and where each of them comes from."""
+
+from __future__ import annotations
+
+from .lists import MoleculeList, dataset_list, import_list, make_list, molecule_list
+from .sets import CandidateSet, candidate_set, is_decoy, subsample
+
+__all__ = [
+    "CandidateSet",
+    "MoleculeList",
+    "candidate_set",
+    "dataset_list",
+    "import_list",
+    "is_decoy",
+    "make_list",
+    "molecule_list",
+    "subsample",
+]
