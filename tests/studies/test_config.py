@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mslitmus.errors import ConfigError
-from mslitmus.studies.config import dump, find, load
+from mslitmus.studies.files import dump, find, load
 
 GOOD = {
     "name": "t",

@@ -48,7 +48,7 @@ def run_study(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the leaderboard only.")] = False,
 ) -> None:
     """Run a study from file to report. Started again after a kill, it continues where it was."""
-    from ..studies.config import find, load
+    from ..studies.files import find, load
 
     path = find(study)
     config = load(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
@@ -12,12 +11,12 @@ import polars as pl
 from ..audits import examine
 from ..audits.finding import RunTables
 from ..data.protocols import worst_disagreements
-from ..metrics.ceiling import replicate_ceiling
 from ..metrics.comparisons import compare
 from ..metrics.strata import stratify
 from ..metrics.summary import add_skill, summarise
 from ..provenance import write_json, write_parquet
 from ..schemas import EXAMPLES, conform
+from ..tasks.protocol import Task
 from .config import StudyConfig
 from .folder import RunFolder, read_json, read_table
 
@@ -43,16 +42,17 @@ def gather(run: RunFolder, study: StudyConfig) -> tuple[pl.DataFrame, list[dict[
     return pl.concat(tables), records
 
 
-def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.DataFrame]]) -> None:
+def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, dict[str, pl.DataFrame]]) -> None:
     """Write scores, summary, comparisons, strata, examples and findings of a study whose cells are finished.
 
     Args:
-        folds: split name → fold name → the study's records (schema SPECTRA).
+        task: the prepared task.
+        folds: split name → fold name → the study's records (schema SPECTRA), val and test as they were asked.
     """
     scores, records = gather(run, study)
     kinds = {record["model"]: record["kind"] for record in records}
     resamples, seed = study.statistics.resamples, study.statistics.seed
-    bounds = {name: _bounds(parts, study.metrics) for name, parts in folds.items()}
+    bounds = {name: task.bounds(parts, study.metrics) for name, parts in folds.items()}
     summary = summarise(scores, study.metrics, resamples=resamples, seed=seed)
     summary = add_skill(summary, kinds, bounds)
     comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed)
@@ -68,12 +68,6 @@ def aggregate(run: RunFolder, study: StudyConfig, folds: dict[str, dict[str, pl.
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
     found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric))
     write_json(run.root / "findings.json", [finding.to_json() for finding in found])
-
-
-def _bounds(parts: Mapping[str, pl.DataFrame], metrics: list[str]) -> dict[str, dict[str, Any]]:
-    """The ceiling of each metric: what replicates from another lab reach on the test fold's molecules."""
-    found = replicate_ceiling(pl.concat(list(parts.values())), parts["test"]["identifier"].to_list(), metrics)
-    return {metric: asdict(ceiling) for metric, ceiling in found.items() if ceiling is not None}
 
 
 def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:

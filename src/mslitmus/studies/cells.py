@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from .. import metrics, train
+from .. import train
 from ..data import store
 from ..errors import PredictionError
 from ..models.protocol import FitContext
 from ..provenance import environment, now, write_json, write_parquet
+from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
 from .config import ModelConfig, StudyConfig, build_model
 from .folder import claim, read_json, read_table
 
@@ -24,7 +25,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell computes from: the folds (train, val, test) of one split, one model, one seed."""
+    """What one cell computes from: the folds (train; the queries of val and test) of one split, a model, a seed.
+
+    `task` is prepared: its candidate pools, where it has any, are made.
+    """
 
     folder: Path
     split: str
@@ -32,14 +36,15 @@ class Cell:
     model: ModelConfig
     seed: int
     folds: dict[str, pl.DataFrame]
+    task: Task
 
 
-def compute(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> None:
+def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
     """Do what is not yet done of this cell. Finished stages are kept."""
-    claim(cell.folder, identity(study, cell.split_identity, cell.model, cell.seed))
-    fitted = _fit(cell, study, task, progress)
-    predicted = _predict(cell, task, progress)
-    scored = _score(cell, study, task, progress)
+    claim(cell.folder, identity(study, cell.task, cell.split_identity, cell.model, cell.seed))
+    fitted = _fit(cell, study, progress)
+    predicted = _predict(cell, study, progress)
+    scored = _score(cell, study)
     record = {
         "split": cell.split,
         "model": cell.model.name,
@@ -55,30 +60,33 @@ def compute(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> No
         write_json(cell.folder / "cell.json", record)
 
 
-def identity(study: StudyConfig, split: str, model: ModelConfig, seed: int) -> dict[str, Any]:
+def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, seed: int) -> dict[str, Any]:
     """Everything that decides the predictions. Metrics and statistics may change; then only scores are made again."""
+    name, options = model.resolved(study.task)
     return {
-        "task": study.task,
+        "task": task.record(),
         "split": split,
-        "model": model.model,
-        "options": model.options,
+        "queries_per_molecule": study.data.max_queries_per_molecule,
+        "model": name,
+        "options": options,
+        "allow_missing": model.allow_missing,
         "seed": seed,
         "selection_metric": study.primary_metric,
         "max_seconds": study.budget.max_seconds,
     }
 
 
-def _fit(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[str, Any]:
+def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     path = cell.folder / "fit.json"
     if path.exists():
         return dict(read_json(path))
-    model = build_model(cell.model.model, cell.model.options)
+    task = cell.task
+    model = build_model(*cell.model.resolved(study.task))
 
-    def score(predictions: pl.DataFrame, truth: pl.DataFrame) -> float:
-        """The headline number: the mean over molecules of their spectra's mean."""
-        values = metrics.score(predictions, truth, [study.primary_metric], missing="raise")
-        molecules = values.join(truth.select("identifier", "inchikey14"), on="identifier").group_by("inchikey14")
-        return float(molecules.agg(pl.col(study.primary_metric).mean())[study.primary_metric].mean())  # type: ignore[arg-type]
+    def score(predictions: pl.DataFrame, rows: pl.DataFrame) -> float:
+        truth = task.truth(rows)
+        values = task.score(predictions, truth, [study.primary_metric], missing="raise")
+        return mean_per_molecule(values, truth, study.primary_metric)
 
     context = FitContext(
         folder=cell.folder / "model",
@@ -106,23 +114,29 @@ def _fit(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[
     return record
 
 
-def _predict(cell: Cell, task: Any, progress: Progress) -> dict[str, Any]:
+def _predict(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     """Predictions of val and test. The model is loaded from its folder and sees the visible columns only."""
     path, record_path = cell.folder / "predictions.parquet", cell.folder / "predict.json"
     if record_path.exists() and path.exists():
         return dict(read_json(record_path))
     from ..models import MODELS
 
-    queries = task.queries(pl.concat([cell.folds["val"], cell.folds["test"]]))
+    held_out = pl.concat([cell.folds["val"], cell.folds["test"]])
+    queries = cell.task.queries(held_out)
     progress(f"predicting {queries.height:,} spectra")
-    model = MODELS[cell.model.model].load(cell.folder / "model")
+    model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    if model.kind == "oracle":  # the one kind that may know the answer: it is a bound, and marked as such everywhere
+        answers = cell.task.truth(held_out).select("identifier", truth_smiles="smiles", truth_inchikey14="inchikey14")
+        queries = queries.join(answers, on="identifier", how="left", maintain_order="left")
     started = time.perf_counter()
     predictions = model.predict(queries)
     if not isinstance(predictions, pl.DataFrame):
         message = f"model {cell.model.name!r} predicted a {type(predictions).__name__}"
         raise PredictionError(message, where=str(cell.folder), remedy="`predict` returns a polars DataFrame")
     try:
-        predictions = task.check(predictions, queries)
+        predictions = cell.task.check(predictions, queries)
+        if not cell.model.allow_missing:
+            refuse_missing(predictions, pl.concat([_answered(predictions, cell.folds["val"]), cell.folds["test"]]))
     except PredictionError as error:  # which of the study's models it was
         raise PredictionError(error.message, where=str(cell.folder), remedy=error.remedy) from error
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height}
@@ -131,7 +145,12 @@ def _predict(cell: Cell, task: Any, progress: Progress) -> dict[str, Any]:
     return record
 
 
-def _score(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dict[str, Any]:
+def _answered(predictions: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
+    """The validation queries, or none of them where a prediction file holds no answer to any."""
+    return val if val.join(predictions.select("identifier"), on="identifier", how="semi").height else val.head(0)
+
+
+def _score(cell: Cell, study: StudyConfig) -> dict[str, Any]:
     path, record_path = cell.folder / "scores.parquet", cell.folder / "score.json"
     if record_path.exists() and path.exists():
         record = dict(read_json(record_path))
@@ -140,10 +159,10 @@ def _score(cell: Cell, study: StudyConfig, task: Any, progress: Progress) -> dic
     started = time.perf_counter()
     predictions = read_table(cell.folder / "predictions.parquet")
     parts = []
-    for fold in ("val", "test"):
-        truth = task.truth(cell.folds[fold])
+    for fold, rows in (("val", _answered(predictions, cell.folds["val"])), ("test", cell.folds["test"])):
+        truth = cell.task.truth(rows)
         mine = predictions.join(truth.select("identifier"), on="identifier", how="semi")
-        scores = metrics.score(mine, truth, study.metrics, missing="fail")
+        scores = cell.task.score(mine, truth, study.metrics, missing="fail")
         keys = truth.select("identifier", "inchikey14")
         parts.append(
             keys.join(scores, on="identifier", how="left", maintain_order="left").with_columns(fold=pl.lit(fold))

@@ -1,23 +1,17 @@
-"""A study as one YAML file: strict, every name checked before any work starts.
-
-Unknown keys, misspelt names and impossible combinations are refused with file, line and the nearest known name.
-"""
+"""A study as values: strict, every name checked before any work starts. `files` reads and writes them as YAML."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..data.protocols import PROTOCOLS
 from ..data.splits import SPLITS, check_settings
 from ..errors import ConfigError, ModelError, MslitmusError, unknown_name
-from ..metrics import parse_metric
+from ..metrics.names import family, parse_metric
 from ..models import MODELS
 from ..models.protocol import Kind
 from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
@@ -29,6 +23,10 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
 _LONGEST_NAME = 100
+#: What turns the predictor of a task into a ranker.
+BRIDGES = {"fingerprint": "rank-by-fingerprint", "spectrum-prediction": "rank-by-spectra"}
+#: The native task of a model that serves whichever it is told.
+ANY_TASK = "any"
 _OFFERS = ("fit", "predict", "parameters", "save", "load")
 
 
@@ -49,6 +47,7 @@ class DataConfig(Strict):
     energy_kinds: list[str | None] | None = None
     max_precursor_mz: float | None = Field(default=None, gt=0)
     min_peaks: int = Field(default=1, ge=1)
+    max_queries_per_molecule: int | None = Field(default=None, ge=1)
     exclude_flags: list[str] = []
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)
 
@@ -95,12 +94,17 @@ class SplitConfig(Strict):
 
 
 class ModelConfig(Strict):
-    """One row of the leaderboard: a registered model and its options."""
+    """One row of the leaderboard: a registered model and its options.
+
+    In a retrieval study a predictor of spectra or fingerprints becomes a ranker; `ranking` holds that bridge's options.
+    """
 
     model: str
     name: str = ""
     options: dict[str, Any] = {}
     seeds: list[Seed] | None = None
+    ranking: dict[str, Any] = {}
+    allow_missing: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -115,9 +119,17 @@ class ModelConfig(Strict):
             object.__setattr__(self, "name", self.model)
         return _checked_name(self)
 
-    def build(self) -> Any:
-        """The model, unfitted. Its options are checked here."""
-        return build_model(self.model, self.options)
+    def resolved(self, task: str) -> tuple[str, dict[str, Any]]:
+        """Registered name and options of what is fitted for `task`: the model, or the bridge that ranks by it."""
+        native = getattr(MODELS[self.model], "task", "spectrum-prediction")
+        if native in (task, ANY_TASK):
+            if self.ranking:
+                raise ConfigError(f"model {self.name!r} ranks by itself", remedy="leave `ranking` out")
+            return self.model, {**self.options, "task": task} if native == ANY_TASK else dict(self.options)
+        if task != "retrieval" or native not in BRIDGES:
+            remedy = f"it serves the task {native!r}" + (", and retrieval through it" if native in BRIDGES else "")
+            raise ConfigError(f"model {self.model!r} does not serve the task {task!r}", remedy=remedy)
+        return BRIDGES[native], {"of": self.model, "options": self.options, **self.ranking}
 
 
 class StatisticsConfig(Strict):
@@ -141,6 +153,7 @@ class StudyConfig(Strict):
     name: str
     title: str = ""
     task: str = "spectrum-prediction"
+    task_options: dict[str, Any] = {}
     data: DataConfig
     splits: list[SplitConfig] = Field(min_length=1)
     models: list[ModelConfig] = Field(min_length=1)
@@ -154,11 +167,10 @@ class StudyConfig(Strict):
     def _names(self) -> StudyConfig:
         if self.task not in TASKS:
             raise ValueError(str(unknown_name("task", self.task, TASKS)))
-        for metric in self.metrics:
-            try:
-                parse_metric(metric)
-            except MslitmusError as error:
-                raise ValueError(str(error)) from error
+        try:
+            _check_metrics(self.metrics, self.build_task())
+        except MslitmusError as error:
+            raise ValueError(str(error)) from error
         if self.primary_metric not in self.metrics:
             raise ValueError(str(unknown_name("primary_metric", self.primary_metric, self.metrics)))
         if not parse_metric(self.primary_metric).higher_is_better:
@@ -176,6 +188,23 @@ class StudyConfig(Strict):
             raise ValueError(f"metric {twice[0]!r} is listed twice")
         return _checked_name(self)
 
+    def build_task(self) -> Any:
+        """The task with its options. Raises ConfigError that names the option."""
+        try:
+            return TASKS[self.task](**self.task_options)
+        except TypeError as error:
+            raise ConfigError(f"task {self.task!r}: {error}", remedy="see docs/tasks.md for its options") from error
+
+
+def _check_metrics(metrics: Sequence[str], task: Any) -> None:
+    for metric in metrics:
+        parse_metric(metric)
+        if family(metric) != task.metric_family:
+            raise ConfigError(
+                f"metric {metric!r} does not measure the task {task.name!r}",
+                remedy=f"its metrics are of the family {task.metric_family!r}: {', '.join(task.default_metrics)}",
+            )
+
 
 def build_model(model: str, options: Mapping[str, Any]) -> Any:
     """An unfitted model by name. Raises ConfigError or ModelError that names the option."""
@@ -190,69 +219,6 @@ def build_model(model: str, options: Mapping[str, Any]) -> Any:
     if kind not in get_args(Kind):  # a misspelt control would silently be no control
         raise ModelError(f"model {model!r} is of kind {kind!r}", remedy=f"one of {', '.join(get_args(Kind))}")
     return built
-
-
-def find(reference: str) -> Path:
-    """A path, or the name of a packaged study (`quickstart`)."""
-    path = Path(reference)
-    if path.is_file():
-        return path
-    packaged = {p.name.removesuffix(".yaml"): p for p in resources.files(__package__).joinpath("configs").iterdir()}
-    if reference in packaged:
-        return Path(str(packaged[reference]))
-    if path.suffix in (".yaml", ".yml") or "/" in reference:
-        raise ConfigError("no such file", where=reference, remedy=f"packaged studies: {', '.join(sorted(packaged))}")
-    raise unknown_name("study", reference, packaged)
-
-
-def load(path: Path) -> StudyConfig:
-    """Read and check a study file. Raises ConfigError with file, line and remedy; nothing has been computed yet."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=str(path), remedy="give a UTF-8 YAML file") from error
-    try:
-        node = yaml.compose(text)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(
-            f"not YAML: {getattr(error, 'problem', error)}", where=where, remedy="mend the syntax"
-        ) from error
-    _refuse_repeated_keys(node, path)
-    if not isinstance(value, dict):
-        raise ConfigError("not a mapping of keys", where=str(path), remedy="start from configs/massbank.yaml")
-    try:
-        study = StudyConfig.model_validate(value)
-    except ValidationError as error:
-        raise _explain(error, path, node) from error
-    for index, model in enumerate(study.models):
-        try:
-            model.build()
-        except MslitmusError as error:
-            where = f"{path}:{_line(node, ('models', index))}"
-            raise ConfigError(error.message, where=where, remedy=error.remedy) from error
-    return study
-
-
-def _refuse_repeated_keys(node: Any, path: Path, above: tuple[Any, ...] = ()) -> None:
-    """YAML lets a later key win in silence. Raises ConfigError that names the second one's line."""
-    if not isinstance(node, yaml.MappingNode) or node in above:  # an alias may name a node it lies in
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if str(key.value) in seen:
-            where = f"{path}:{key.start_mark.line + 1}"
-            raise ConfigError(f"key {key.value!r} is written twice", where=where, remedy="keep one of them")
-        seen.add(str(key.value))
-        for child in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            _refuse_repeated_keys(child, path, (*above, node))
-
-
-def dump(study: StudyConfig) -> str:
-    """The resolved study as YAML: every key, defaults included."""
-    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _check_protocol(name: str, parameters: Mapping[str, Any]) -> None:
@@ -275,52 +241,3 @@ def _checked_name(config: Named) -> Named:
     if unfit or any(c in config.name for c in '/\\:*?"<>|') or config.name.startswith("."):
         raise ValueError(f"name {config.name[:40]!r} cannot be a folder name; use letters, digits, '-', '_'")
     return config
-
-
-def _explain(error: ValidationError, path: Path, node: Any) -> ConfigError:
-    # a misspelt key is also a missing one: name the misspelling first
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    location = tuple(part for part in first["loc"] if isinstance(part, str | int))
-    key = ".".join(str(part) for part in location) or "the study"
-    where = f"{path}:{_line(node, location)}"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        unknown = unknown_name("key", str(location[-1]), known)
-        return ConfigError(f"unknown key {key!r}{more}", where=where, remedy=unknown.remedy)
-    if first["type"] == "missing":
-        return ConfigError(
-            f"key {key!r} is missing{more}", where=where, remedy="see configs/massbank.yaml for every key"
-        )
-    message, _, remedy = first["msg"].removeprefix("Value error, ").partition("\n  → ")
-    return ConfigError(
-        f"{key}: {message}{more}", where=where, remedy=remedy or "see configs/massbank.yaml for every key"
-    )
-
-
-def _fields_at(location: tuple[str | int, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {
-        "data": DataConfig,
-        "splits": SplitConfig,
-        "models": ModelConfig,
-        "statistics": StatisticsConfig,
-        "budget": BudgetConfig,
-    }
-    return list((models[str(location[0])] if location else StudyConfig).model_fields)
-
-
-def _line(node: Any, location: tuple[str | int, ...]) -> int:
-    """Line of a key in the composed YAML tree; of its nearest parent where the key itself is absent."""
-    line = node.start_mark.line
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return int(line) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,37 @@ import polars as pl
 
 from ..data import store
 from ..data.difficulty import MoleculeTable, difficulty, nearest_train_similarity
+from ..data.ledger import Ledger
 from ..data.protocols import PROTOCOLS
 from ..data.simulate import simulated_dataset
 from ..data.splits import Split, make_split
+from ..data.store import Dataset
+from ..errors import DataError
 from ..provenance import environment, now, table_hash, write_json, write_parquet
-from ..tasks import TASKS
+from ..tasks.protocol import Task
 from ..train import require_device
 from .aggregate import aggregate
 from .cells import Cell, compute, identity
-from .config import SplitConfig, StudyConfig, dump
+from .config import SplitConfig, StudyConfig
+from .files import dump
 from .folder import RunFolder, claim, compare, digest, read_json
-from .selection import select
+from .selection import at_most, entry, select
 
 Progress = Callable[[str], None]
 #: Files of a run folder itself, beside splits/ and cells/.
-_WRITTEN = (
-    *(f"{name}.parquet" for name in ("scores", "summary", "comparisons", "strata", "examples", "disagreements")),
-    *(f"{name}.json" for name in ("provenance", "dataset", "ledger", "bounds", "findings")),
-    "config.yaml",
-    "report.html",
+_TABLES = (
+    "scores",
+    "summary",
+    "comparisons",
+    "repeated",
+    "strata",
+    "worst_groups",
+    "examples",
+    "disagreements",
+    "pool_sizes",
 )
+_RECORDS = ("provenance", "dataset", "ledger", "bounds", "findings", "candidates")
+_WRITTEN = (*(f"{t}.parquet" for t in _TABLES), *(f"{r}.json" for r in _RECORDS), "config.yaml", "report.html")
 
 
 def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bool = False) -> Path:
@@ -49,21 +61,15 @@ def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bo
 def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool) -> Path:
     started, begun = time.perf_counter(), now()
     require_device(study.budget.device)
-    task = TASKS[study.task]()
+    task = study.build_task()
     dataset = simulated_dataset() if study.data.name == "simulated" else store.load(study.data.name)
     frame, chosen = select(dataset, study.data, task)
     progress(f"{study.data.name}: {frame.height:,} spectra of {frame['inchikey14'].n_unique():,} molecules take part")
     data_hash = table_hash(frame)
     if fresh:  # only now: a study that cannot begin must not cost the results of the last one
         _empty(folder)
-    _compare(study, folder, data_hash)
-    (folder.root / "config.yaml").write_text(dump(study), encoding="utf-8")
-    licenses = {str(k): n for k, n in frame["license"].fill_null("not stated").value_counts(sort=True).iter_rows()}
-    selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": data_hash}
-    info = {**dataset.info, "name": study.data.name, "selected": {**selected, "licenses": licenses}}
-    write_json(folder.root / "dataset.json", info)
-    write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json()])
-
+    for split in study.splits:  # refuse other settings than a finished part was made with before anything is written
+        compare(folder.beside(split.name), _split_identity(split, data_hash))
     earlier = _sessions(folder)
 
     def note() -> None:
@@ -73,30 +79,70 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool)
         write_json(folder.root / "provenance.json", record)
 
     folds = {s.name: _split(s, study, frame, data_hash, folder, progress) for s in study.splits}
+    task = task.prepared(folds, progress)
+    asked, left_out = _asked(study, task, folds)
+    _compare(study, task, folder, data_hash)
+    _write_inputs(folder, study, dataset, frame, data_hash)
+    write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json(), *left_out.to_json()])
+    for name, value in task.artifacts().items():
+        write_json(folder.root / f"{name}.json", value)
     cells = [(s, m, seed) for s in study.splits for m in study.models for seed in (m.seeds or study.seeds)]
     for number, (split, model, seed) in enumerate(cells, 1):
         label = f"[{number}/{len(cells)}] {split.name} · {model.name} · seed {seed}"
         made_of = digest(_split_identity(split, data_hash))
-        cell = Cell(folder.cell(split.name, model.name, seed), split.name, made_of, model, seed, folds[split.name])
+        cell = Cell(
+            folder.cell(split.name, model.name, seed), split.name, made_of, model, seed, asked[split.name], task
+        )
         if not (cell.folder / "cell.json").exists():
             progress(label)
-        compute(cell, study, task, progress)
+        compute(cell, study, progress)
         note()
     progress("scores → intervals, comparisons, strata")
-    aggregate(folder, study, folds)
+    aggregate(folder, study, task, asked)
     note()
     return folder.root
 
 
-def _compare(study: StudyConfig, folder: RunFolder, data_hash: str) -> None:
-    """Refuse other settings than a finished part was made with, before anything is written or computed."""
+def _write_inputs(folder: RunFolder, study: StudyConfig, dataset: Dataset, frame: pl.DataFrame, data_hash: str) -> None:
+    """What the run is made of: the resolved study, the dataset and the records that take part."""
+    (folder.root / "config.yaml").write_text(dump(study), encoding="utf-8")
+    licenses = {str(k): n for k, n in frame["license"].fill_null("not stated").value_counts(sort=True).iter_rows()}
+    selected = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique(), "hash": data_hash}
+    info = {**dataset.info, "name": study.data.name, "selected": {**selected, "licenses": licenses}}
+    write_json(folder.root / "dataset.json", info)
+
+
+def _compare(study: StudyConfig, task: Task, folder: RunFolder, data_hash: str) -> None:
+    """Refuse other settings than a finished cell was made with, before any cell is computed."""
     for split in study.splits:
-        made_of = _split_identity(split, data_hash)
-        compare(folder.beside(split.name), made_of)
+        made_of = digest(_split_identity(split, data_hash))
         for model in study.models:
             for seed in model.seeds or study.seeds:
-                wanted = identity(study, digest(made_of), model, seed)
-                compare(folder.cell(split.name, model.name, seed), wanted)
+                compare(folder.cell(split.name, model.name, seed), identity(study, task, made_of, model, seed))
+
+
+def _asked(
+    study: StudyConfig, task: Task, folds: dict[str, dict[str, pl.DataFrame]]
+) -> tuple[dict[str, dict[str, pl.DataFrame]], Ledger]:
+    """The folds with val and test cut down to the queries that are asked, and what was left out, counted."""
+    asked: dict[str, dict[str, pl.DataFrame]] = {}
+    entries = []
+    for split, parts in folds.items():
+        asked[split] = dict(parts)
+        for fold in ("val", "test"):
+            steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+                f"askable_{task.name}": task.asked,
+                "keep_max_queries_per_molecule": partial(at_most, limit=study.data.max_queries_per_molecule),
+            }
+            for rule, step in steps.items():
+                before = asked[split][fold]
+                asked[split][fold] = after = step(before)
+                if after.height < before.height:
+                    entries.append(entry(rule, before, after, f"queries of {fold}, split {split}"))
+                if after.is_empty():
+                    remedy = "use more data, larger pools or a smaller min_candidates"
+                    raise DataError(f"no query of fold {fold} is left after {rule}", where=split, remedy=remedy)
+    return asked, Ledger(tuple(entries))
 
 
 def _split(

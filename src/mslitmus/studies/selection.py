@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import polars as pl
 
 from ..data.ledger import Ledger, LedgerEntry
@@ -16,7 +18,7 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
     frame, entries = dataset.frame(), []
     if data.licenses is not None:
         kept = keep_licenses(frame, data.licenses)
-        entries.append(_entry("keep_license", frame, kept))
+        entries.append(entry("keep_license", frame, kept))
         frame = kept
     steps: list[tuple[str, pl.Expr]] = []
     for column, values in (
@@ -33,16 +35,15 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
     flagged = pl.col("flags").list
     steps += [(f"exclude_{flag}", ~flagged.contains(flag).fill_null(False)) for flag in data.exclude_flags]
     eligible = task.eligible(frame)
-    entries.append(_entry(f"eligible_for_{task.name}", frame, eligible))
+    entries.append(entry(f"eligible_for_{task.name}", frame, eligible))
     frame = eligible
     for rule, keep in steps:
         kept = frame.filter(keep.fill_null(False))
-        entries.append(_entry(rule, frame, kept))
+        entries.append(entry(rule, frame, kept))
         frame = kept
     if data.max_spectra_per_molecule is not None:
-        order = pl.col("identifier").hash(seed=0).rank("ordinal").over("inchikey14")
-        kept = frame.filter(order <= data.max_spectra_per_molecule)
-        entries.append(_entry("keep_max_spectra_per_molecule", frame, kept))
+        kept = at_most(frame, data.max_spectra_per_molecule)
+        entries.append(entry("keep_max_spectra_per_molecule", frame, kept))
         frame = kept
     if frame.is_empty():
         empty = next(e.rule for e in entries if e.dropped == e.rows_in)
@@ -52,7 +53,17 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
     return frame, Ledger(tuple(entries))
 
 
-def _entry(rule: str, before: pl.DataFrame, after: pl.DataFrame) -> LedgerEntry:
+def at_most(frame: pl.DataFrame, limit: int | None) -> pl.DataFrame:
+    """At most `limit` spectra a molecule, drawn by a hash of the identifier; all of them where `limit` is None."""
+    if limit is None:
+        return frame
+    lots = [blake2b(name.encode(), digest_size=8).digest() for name in frame["identifier"]]
+    drawn = pl.Series("lot", lots, dtype=pl.Binary)
+    place = frame.select("inchikey14", drawn).select(pl.col("lot").rank("ordinal").over("inchikey14")).to_series()
+    return frame.filter(place <= limit)
+
+
+def entry(rule: str, before: pl.DataFrame, after: pl.DataFrame, note: str = "study filter") -> LedgerEntry:
     examples: list[str] = []
     if after.height < before.height:
         examples = before.join(after.select("identifier"), on="identifier", how="anti")["identifier"].head(5).to_list()
@@ -63,5 +74,5 @@ def _entry(rule: str, before: pl.DataFrame, after: pl.DataFrame) -> LedgerEntry:
         changed=0,
         marked=0,
         examples=examples,
-        note="study filter",
+        note=note,
     )

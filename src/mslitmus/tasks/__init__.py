@@ -2,4 +2,11 @@
 
 from ..registry import Registry
 
-TASKS = Registry("task", {"spectrum-prediction": "mslitmus.tasks.spectrum_prediction:SpectrumPrediction"})
+TASKS = Registry(
+    "task",
+    {
+        "spectrum-prediction": "mslitmus.tasks.spectrum_prediction:SpectrumPrediction",
+        "fingerprint": "mslitmus.tasks.fingerprint:Fingerprint",
+        "retrieval": "mslitmus.tasks.retrieval:Retrieval",
+    },
+)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
 import polars as pl
 
-from ..errors import PredictionError, SchemaError
-from ..schemas import PREDICTED_SPECTRA, conform
+from ..metrics.ceiling import replicate_ceiling
+from ..metrics.spectrum import score
+from ..schemas import PREDICTED_SPECTRA
+from .protocol import Bounds, Folds, conformed, refuse
 
 
 class SpectrumPrediction:
@@ -28,6 +34,8 @@ class SpectrumPrediction:
     )
     target: tuple[str, ...] = ("mzs", "intensities")
     predictions = PREDICTED_SPECTRA
+    metric_family = "spectrum"
+    headline = "cosine@0.1Da"
     default_metrics: tuple[str, ...] = (
         "cosine@0.1Da",
         "cosine@0.1Da:no-precursor",
@@ -45,6 +53,18 @@ class SpectrumPrediction:
         has_all = pl.all_horizontal(pl.col(c).is_not_null() for c in ("smiles", "inchikey14", "adduct", "precursor_mz"))
         return frame.filter(has_all & (pl.col("mzs").list.len() > 0))
 
+    def prepared(self, folds: Mapping[str, Folds], progress: Callable[[str], None]) -> Self:
+        return self
+
+    def record(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def artifacts(self) -> dict[str, Any]:
+        return {}
+
+    def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
+
     def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select(self.visible)
 
@@ -58,13 +78,8 @@ class SpectrumPrediction:
     def check(self, predictions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         """Predictions conformed to PREDICTED_SPECTRA: unique known identifiers, lists of equal length, finite values
         (m/z > 0, intensity ≥ 0), m/z ascending. Raises PredictionError naming up to five rows."""
-        try:
-            table = conform(predictions, self.predictions, where="predictions")
-        except SchemaError as error:
-            raise PredictionError(error.message, where=error.where, remedy=error.remedy) from error
-        _refuse(table.filter(pl.col("identifier").is_duplicated()), "predicted more than once", "keep one row a query")
-        unknown = table.join(queries.select("identifier"), on="identifier", how="anti")
-        _refuse(unknown, "not among the queries", "predict the identifiers of the query file only")
+        table = conformed(predictions, self.predictions, queries)
+        refuse(table.filter(pl.col("identifier").is_duplicated()), "predicted more than once", "keep one row a query")
         bad = pl.any_horizontal(
             pl.col("mzs").is_null() | pl.col("intensities").is_null(),
             pl.col("mzs").list.len() != pl.col("intensities").list.len(),
@@ -72,14 +87,18 @@ class SpectrumPrediction:
             pl.col("intensities").list.eval(~(pl.element().is_finite() & (pl.element() >= 0))).list.any(),
         )
         remedy = "lists of equal length, m/z finite and > 0, intensities finite and ≥ 0"
-        _refuse(table.filter(bad), "not a spectrum (NaN, negative, or lists of unequal length)", remedy)
+        refuse(table.filter(bad), "not a spectrum (NaN, negative, or lists of unequal length)", remedy)
         unsorted = pl.col("mzs").list.diff(null_behavior="drop").list.min() < 0
         if table.select(unsorted.any()).item():
-            _refuse(table.filter(unsorted), "m/z not ascending", "sort each predicted spectrum by m/z")
+            refuse(table.filter(unsorted), "m/z not ascending", "sort each predicted spectrum by m/z")
         return table
 
+    def score(
+        self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
+    ) -> pl.DataFrame:
+        return score(predictions, truth, metrics, missing)
 
-def _refuse(rows: pl.DataFrame, what: str, remedy: str) -> None:
-    if rows.height:
-        names = ", ".join(repr(i) for i in rows["identifier"].unique(maintain_order=True).head(5))
-        raise PredictionError(f"{rows.height} predictions {what}: {names}", where="predictions", remedy=remedy)
+    def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
+        """The replicate ceiling: no model can be expected to beat a repetition of the experiment."""
+        found = replicate_ceiling(pl.concat(list(folds.values())), folds["test"]["identifier"].to_list(), metrics)
+        return {metric: asdict(ceiling) for metric, ceiling in found.items() if ceiling is not None}
