@@ -17,6 +17,7 @@ from mslitmus.errors import ConfigError, ModelError
 from mslitmus.models import MODELS
 from mslitmus.models.options import TrainingOptions
 from mslitmus.models.protocol import FitContext
+from mslitmus.train.keeper import validation
 from mslitmus.train.loop import learning_rate
 
 
@@ -166,6 +167,27 @@ def test_the_validation_sample_is_bounded_and_stated(folds, tmp_path):
     assert seen == [5, 5]  # epochs 3 and 4, the last
     assert report.notes["validation_spectra_scored"] == 5
     assert [e.score for e in report.history] == [None, None, 1.0, 1.0]
+
+
+def test_a_model_is_shown_no_measured_peaks_unless_it_says_what_it_is_shown(folds):
+    val = folds[1].with_columns(
+        pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise("smiles").alias("smiles"),
+        base_peak_intensity=pl.lit(1.0, pl.Float32),
+    )
+    rows, queries = validation(model(val_limit=6), val, seed=0)
+    assert rows.height == queries.height == 6
+    assert rows.columns == val.columns
+    assert set(val.columns) - set(queries.columns) == {"mzs", "intensities", "base_peak_intensity"}
+    assert queries.equals(rows.select(queries.columns))
+    assert queries["smiles"].null_count() == 0
+    assert not queries.equals(validation(model(val_limit=6), val, seed=1)[1])
+
+    asking = model()
+    asking.queries = lambda frame: frame.filter(pl.col("mzs").list.len() > 3).select("mzs", "identifier").reverse()
+    rows, queries = validation(asking, val, seed=0)
+    assert queries.columns == ["mzs", "identifier"]
+    assert rows["identifier"].equals(queries["identifier"])
+    assert rows["mzs"].equals(queries["mzs"])
 
 
 def test_time_runs_out_and_a_larger_budget_goes_on(folds, tmp_path):

@@ -26,6 +26,7 @@ from torch.nn.functional import dropout
 from ...errors import ModelError
 from ...provenance import table_hash
 from ...schemas import PREDICTED_FINGERPRINTS, conform
+from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows, number_molecules, tensor, tensors
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
@@ -41,19 +42,8 @@ from .losses import LOSSES
 BITS = 2048
 _MORGAN = MorganFeaturiser(radius=2, bits=BITS)
 _CHUNK = 4096  # spectra predicted at a time
-_SHOWN = (
-    "identifier",
-    "mzs",
-    "intensities",
-    "precursor_mz",
-    "adduct",
-    "charge",
-    "ion_mode",
-    "instrument_type",
-    "fragmentation",
-    "collision_energy",
-    "collision_energy_kind",
-)
+#: Predicting a fold takes seconds, and a sample of spectra misses the molecules that have few: score all of them.
+_TRAINING: Mapping[str, Any] = {"val_limit": 20_000}
 
 
 class MLPOptions(Options):
@@ -178,7 +168,7 @@ class BinnedMLP(TrainedModel):
         self.bins = parse_options(BinningOptions, self.options.bins, where="bins")
         self.mlp = parse_options(MLPOptions, self.options.mlp, where="mlp")
         self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
-        self.training = parse_options(TrainingOptions, self.options.training, where="training")
+        self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
         self._chosen = check_conditions(self.options.conditioning)
         self.network: BinnedNetwork
         self._table: FingerprintTable | None = None
@@ -195,7 +185,7 @@ class BinnedMLP(TrainedModel):
 
         Raises ModelError if no training spectrum has a structure and peaks.
         """
-        train = _usable(train)
+        train = with_structure(train)
         if train.is_empty():
             raise ModelError(
                 "no training spectrum has a structure and peaks", remedy="check the split and the dataset's SMILES"
@@ -236,7 +226,7 @@ class BinnedMLP(TrainedModel):
 
     def queries(self, val: pl.DataFrame) -> pl.DataFrame:
         """Spectra without their structures, of those rows whose structure is known to the scorer."""
-        return _usable(val).select(_SHOWN)
+        return with_structure(val).select(MEASURED)
 
     # -- prediction --------------------------------------------------------------------------------------------------
 
@@ -274,7 +264,3 @@ class BinnedMLP(TrainedModel):
             model._build(ConditionVocabulary(tuple(read_json(folder / "vocabulary.json")["adducts"])))
             model._read_weights(folder)
         return model
-
-
-def _usable(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.filter(pl.col("smiles").is_not_null() & (pl.col("mzs").list.len() > 0))
