@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from ..metrics.names import parse_metric
+
 SEVERITIES = ("fatal", "warning", "note", "pass")
 
 
@@ -35,6 +37,39 @@ class RunTables:
     kinds: Mapping[str, str]
     splits: Mapping[str, Mapping[str, Any]]
     primary: str
+
+    @property
+    def rising(self) -> bool:
+        """Whether more of the primary metric is better."""
+        return parse_metric(self.primary).higher_is_better
+
+
+def paired(comparisons: pl.DataFrame | None, split: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:
+    """The row of COMPARISONS as a − b, whichever way round the table holds it; None if it holds neither."""
+    if comparisons is None:
+        return None
+    here = comparisons.filter((pl.col("split") == split) & (pl.col("metric") == metric))
+    for first, second, straight in ((a, b, True), (b, a, False)):
+        rows = here.filter((pl.col("model_a") == first) & (pl.col("model_b") == second))
+        if rows.height:
+            row = rows.row(0, named=True)
+            return row if straight else _reversed(row)
+    return None
+
+
+def _reversed(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def negative(value: float | None) -> float | None:
+        return None if value is None else -value
+
+    return {
+        **row,
+        "model_a": row["model_b"],
+        "model_b": row["model_a"],
+        "difference": negative(row["difference"]),
+        "low": negative(row["high"]),
+        "high": negative(row["low"]),
+        "effect_size": negative(row["effect_size"]),
+    }
 
 
 class Audit(Protocol):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
-from .finding import Finding, RunTables
+from .finding import Finding, RunTables, paired
 
 ALPHA = 0.05
 
@@ -17,9 +20,9 @@ def trivial(tables: RunTables) -> list[Finding]:
         if best is None:
             continue
         for model in sorted(m for m, kind in tables.kinds.items() if kind == "trained"):
-            row = _comparison(tables, split, model, best)
+            row = paired(tables.comparisons, split, tables.primary, model, best)
             if row is not None:
-                findings.append(_judge(split, model, best, *row))
+                findings.append(_judge(row, tables.rising))
     return findings
 
 
@@ -33,39 +36,24 @@ def _best_trivial(tables: RunTables, split: str) -> str | None:
         & (pl.col("average") == "molecule")
         & pl.col("seed").is_null()
         & pl.col("model").is_in(names)
-    ).sort("mean", "model", descending=[True, False])
+    ).sort("mean", "model", descending=[tables.rising, False])
     return str(rows["model"][0]) if rows.height else None
 
 
-def _comparison(
-    tables: RunTables, split: str, model: str, control: str
-) -> tuple[float, float | None, float | None, float | None, int] | None:
-    rows = tables.comparisons.filter((pl.col("split") == split) & (pl.col("metric") == tables.primary))
-    for row in rows.iter_rows(named=True):
-        pair = (row["model_a"], row["model_b"])
-        if pair == (model, control):
-            return row["difference"], row["low"], row["high"], row["p_holm"], row["n_molecules"]
-        if pair == (control, model):
-            low, high = (None if row[end] is None else -row[end] for end in ("high", "low"))
-            return -row["difference"], low, high, row["p_holm"], row["n_molecules"]
-    return None
-
-
-def _judge(
-    split: str, model: str, control: str, diff: float, low: float | None, high: float | None, p: float | None, n: int
-) -> Finding:
+def _judge(row: Mapping[str, Any], rising: bool) -> Finding:
     """The verdict of the report's headline: Holm's p decides, so that page and finding never contradict each other."""
+    split, model, control, difference, p = (row[k] for k in ("split", "model_a", "model_b", "difference", "p_holm"))
     corrected = "undefined" if p is None else f"{p:.2g}"
-    evidence = f"{_interval(diff, low, high)}, Holm p = {corrected}, {n} molecules, paired"
-    decided = p is not None and p < ALPHA
-    if decided and diff > 0:
+    n = row["n_molecules"]
+    evidence = f"{_interval(difference, row['low'], row['high'])}, Holm p = {corrected}, {n} molecules, paired"
+    if p is None or p >= ALPHA or difference == 0:
+        claim = f"{model} cannot be told from the trivial model {control} on split {split}"
+        return Finding("trivial", "warning", claim, n, evidence, "train longer, or report the difference as it is")
+    if (difference > 0) == rising:
         claim = f"{model} beats the best trivial model ({control}) on split {split}"
         return Finding("trivial", "pass", claim, n, evidence, "nothing to do")
-    if decided and diff < 0:
-        claim = f"{model} is worse than the trivial model {control} on split {split}"
-        return Finding("trivial", "warning", claim, n, evidence, "do not report it without the trivial model beside it")
-    claim = f"{model} cannot be told from the trivial model {control} on split {split}"
-    return Finding("trivial", "warning", claim, n, evidence, "train longer, or report the difference as it is")
+    claim = f"{model} is worse than the trivial model {control} on split {split}"
+    return Finding("trivial", "warning", claim, n, evidence, "do not report it without the trivial model beside it")
 
 
 def _interval(difference: float, low: float | None, high: float | None) -> str:

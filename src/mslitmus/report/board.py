@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 from typing import Any
 
 import polars as pl
 
 from .folder import CONTROL_KINDS, RunFiles
-from .numbers import usable
+from .numbers import rising, usable
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,14 @@ def board(files: RunFiles, split: str, metric: str, average: str, fold: str = "t
     )
     names = rows["model"].unique(maintain_order=True).to_list()
     entries = [_entry(files, split, name, rows.filter(pl.col("model") == name)) for name in names]
-    return sorted(entries, key=lambda e: (e.control, -e.mean if e.mean is not None else 9.0, e.model))
+    return sorted(entries, key=lambda e: (e.control, -merit(e, metric), e.model))
+
+
+def merit(entry: Entry, metric: str) -> float:
+    """The mean, turned so that more is better; a model without a mean comes last."""
+    if entry.mean is None:
+        return -inf
+    return entry.mean if rising(metric) else -entry.mean
 
 
 def _entry(files: RunFiles, split: str, model: str, rows: pl.DataFrame) -> Entry:
@@ -101,5 +109,5 @@ def chosen(files: RunFiles, split: str, metric: str, average: str, *, control: b
     entries = {e.model: e for e in board(files, split, metric, average) if e.control == control and e.kind != "oracle"}
     judged = [e for e in board(files, split, metric, average, "val") if e.model in entries and e.mean is not None]
     ranked = judged or [e for e in entries.values() if e.mean is not None]
-    best = max(ranked, key=lambda e: e.mean if e.mean is not None else -9.0, default=None)
+    best = max(ranked, key=lambda e: merit(e, metric), default=None)
     return entries[best.model] if best else None

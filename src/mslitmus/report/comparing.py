@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 from markupsafe import Markup
 
-from .board import Entry, board, chosen
-from .finding import ALPHA, paired
+from ..audits.finding import paired
+from .board import Entry, board, chosen, merit
+from .finding import ALPHA
 from .folder import RunFiles
 from .numbers import (
     count,
@@ -21,6 +22,7 @@ from .numbers import (
     nice_limit,
     p_value,
     percent,
+    rising,
     score,
     usable,
 )
@@ -164,7 +166,7 @@ def matrices(files: RunFiles, split: str) -> list[Matrix]:
     for metric in _first(files.comparisons["metric"].unique(maintain_order=True).to_list(), files.primary):
         here = files.comparisons.filter((pl.col("split") == split) & (pl.col("metric") == metric))
         known = set(here["model_a"].to_list()) | set(here["model_b"].to_list())
-        entries = sorted(board(files, split, metric, "molecule"), key=lambda e: -(e.mean if e.mean is not None else -9))
+        entries = sorted(board(files, split, metric, "molecule"), key=lambda e: -merit(e, metric))
         models = [e.model for e in entries if e.model in known] + sorted(known - {e.model for e in entries})
         if len(models) < 2:
             continue
@@ -182,7 +184,7 @@ def matrices(files: RunFiles, split: str) -> list[Matrix]:
 
 
 def _pair(files: RunFiles, split: str, metric: str, a: str, b: str) -> Pair | None:
-    row = paired(files, split, metric, a, b)
+    row = paired(files.comparisons, split, metric, a, b)
     if row is None:
         return None
     p, difference = row["p_holm"], row["difference"]
@@ -193,7 +195,7 @@ def _pair(files: RunFiles, split: str, metric: str, a: str, b: str) -> Pair | No
         p=p_value(p),
         effect=score(row["effect_size"], 2, sign=True),
         n=count(row["n_molecules"]),
-        verdict="open" if not decided else "gain" if difference > 0 else "loss",
+        verdict="open" if not decided else "gain" if (difference > 0) == rising(metric) else "loss",
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import polars as pl
-
-from .board import Entry, chosen
+from ..audits.finding import paired
+from .board import Entry, chosen, merit
 from .folder import RunFiles
-from .numbers import count, interval, metric_label, p_value, score, usable
+from .numbers import count, interval, metric_label, p_value, rising, score, usable
 
 ALPHA = 0.05
 
@@ -31,7 +28,7 @@ def headline(files: RunFiles) -> Headline | None:
         model = chosen(files, split, metric, "molecule", control=False)
         trivial = chosen(files, split, metric, "molecule", control=True)
         if best := model or trivial:
-            pairs.append((best.mean if best.mean is not None else 9.0, split, model, trivial))
+            pairs.append((merit(best, metric), split, model, trivial))
     if not pairs:
         return None
     pairs.sort(key=lambda pair: pair[0])
@@ -67,41 +64,14 @@ def _sentence(files: RunFiles, split: str, model: Entry | None, trivial: Entry |
 
 
 def _verdict(files: RunFiles, split: str, model: str, trivial: str) -> str:
-    pair = paired(files, split, files.primary, model, trivial)
+    pair = paired(files.comparisons, split, files.primary, model, trivial)
     if pair is None:
         return "; the two were not compared."
     p = pair["p_holm"]
     if not usable(p) or p >= ALPHA:
         verdict = "which does not tell the two apart"
     else:
-        verdict = "a gain over the trivial model" if pair["difference"] > 0 else "a loss against the trivial model"
+        gain = pair["difference"] > 0 if rising(files.primary) else pair["difference"] < 0
+        verdict = "a gain over the trivial model" if gain else "a loss against the trivial model"
     difference = f"{score(pair['difference'], sign=True)} {interval(pair['low'], pair['high'])}"
     return f": difference {difference} (Holm {p_value(p)}, d = {score(pair['effect_size'], 2, sign=True)}), {verdict}."
-
-
-def paired(files: RunFiles, split: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:
-    """The comparison a − b, whichever way round the table holds it; None if it holds neither."""
-    if files.comparisons is None:
-        return None
-    here = files.comparisons.filter((pl.col("split") == split) & (pl.col("metric") == metric))
-    for first, second, sign in ((a, b, 1), (b, a, -1)):
-        rows = here.filter((pl.col("model_a") == first) & (pl.col("model_b") == second))
-        if rows.height:
-            row = rows.row(0, named=True)
-            return row if sign == 1 else _reversed(row)
-    return None
-
-
-def _reversed(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    def negative(value: Any) -> float | None:
-        return -value if usable(value) else None
-
-    return {
-        **row,
-        "model_a": row["model_b"],
-        "model_b": row["model_a"],
-        "difference": negative(row["difference"]),
-        "low": negative(row["high"]),
-        "high": negative(row["low"]),
-        "effect_size": negative(row["effect_size"]),
-    }

@@ -6,19 +6,11 @@ import math
 import re
 from typing import Any
 
+from ..errors import ConfigError
+from ..metrics.names import Metric, parse_metric
+
 MISSING = "–"
 MINUS = "\u2212"
-
-_MEASURES = {
-    "cosine": "Cosine",
-    "cosine-sqrt": "Cosine of √intensity",
-    "cosine-mz": "Cosine weighted by m/z",
-    "cosine-sqrt-mz": "Cosine of √intensity weighted by m/z",
-    "jss": "Jensen–Shannon similarity",
-    "entropy": "Spectral entropy similarity",
-    "entropy-unweighted": "Spectral entropy similarity, unweighted",
-    "predicted-entropy": "Entropy of the predicted spectrum (nats; neither high nor low is better)",
-}
 
 
 def usable(value: Any) -> bool:
@@ -102,29 +94,30 @@ def mz(value: Any) -> str:
     return f"{value:.4f}" if usable(value) else MISSING
 
 
-def metric_measure(name: str) -> str:
-    """What is measured, without its resolution: `cosine@0.01Da` → Cosine. An unknown measure keeps its own name."""
-    base = re.split(r"[@:<]", name, maxsplit=1)[0]
-    return _MEASURES.get(base, base)
-
-
 def metric_label(name: str) -> str:
     """A metric's name in words: `cosine@0.01Da:no-precursor` → Cosine, 0.01 Da bins, without precursor."""
-    words = [metric_measure(name)]
-    if found := re.search(r"@([\d.]+)Da", name):
-        words.append(f"{found[1]} Da bins")
-    if found := re.search(r"@([\d.]+)ppm", name):
-        words.append(f"peaks within {found[1]} ppm")
-    if found := re.search(r"<([\d.]+)", name):
-        words.append(f"m/z below {found[1]}")
-    if ":no-precursor" in name:
-        words.append("without precursor")
-    return ", ".join(words)
+    metric = _metric(name)
+    return name if metric is None else metric.label
 
 
 def directed(name: str) -> bool:
     """False for a metric of which neither high nor low is better: it gets no winner and no verdict."""
-    return not name.startswith("predicted-entropy")
+    metric = _metric(name)
+    return metric is None or metric.best is not None
+
+
+def rising(name: str) -> bool:
+    """False for a metric of which less is better, or neither."""
+    metric = _metric(name)
+    return metric is None or metric.higher_is_better
+
+
+def _metric(name: str) -> Metric | None:
+    """The metric, or None for one that this version does not know (a run of another version)."""
+    try:
+        return parse_metric(name)
+    except ConfigError:
+        return None
 
 
 def tolerance(name: str) -> tuple[float, str]:

@@ -79,7 +79,7 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool)
         write_json(folder.root / "provenance.json", record)
 
     folds = {s.name: _split(s, study, frame, data_hash, folder, progress) for s in study.splits}
-    task = task.prepared(folds, progress)
+    task = task.prepared(folds, dataset.frame().select("inchikey14", "smiles"), progress)
     asked, left_out = _asked(study, task, folds)
     _compare(study, task, folder, data_hash)
     _write_inputs(folder, study, dataset, frame, data_hash)
