@@ -34,7 +34,7 @@ class Fingerprint:
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_structure(frame)
 
-    def prepared(self, folds: Mapping[str, Folds], progress: Callable[[str], None]) -> Self:
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
         return self
 
     def record(self) -> dict[str, Any]:

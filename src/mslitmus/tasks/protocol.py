@@ -29,8 +29,11 @@ class Task(Protocol):
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows this task can be asked about."""
 
-    def prepared(self, folds: Mapping[str, Folds], progress: Callable[[str], None]) -> Self:
-        """This task with whatever it must make before the first query (candidate pools). Args: split → fold → rows."""
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
+        """This task with whatever it must make before the first query (candidate pools).
+
+        Args: split → fold → rows; `inchikey14` and `smiles` of every molecule of the dataset.
+        """
 
     def record(self) -> dict[str, Any]:
         """What decides queries and truth beside the rows themselves: goes into the identity of every prediction."""

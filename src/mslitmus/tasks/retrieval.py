@@ -15,7 +15,8 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..data.candidates import CandidateSet, candidate_set, pools_for
+from ..data.candidates import CandidateSet, candidate_set, dataset_list, molecule_list
+from ..data.candidates.build import PoolSettings, build
 from ..errors import ConfigError, DataError
 from ..metrics.ranking import score
 from ..schemas import PREDICTED_SCORES
@@ -34,9 +35,7 @@ class RetrievalOptions(BaseModel):
     size: int = Field(default=256, ge=2, le=100_000)
     lists: tuple[str, ...] = Field(default=(), description="stored molecule lists; none: only the dataset's own")
     fill: bool = Field(default=True, description="fill up with formula-preserving edited decoys")
-    candidates: str | None = Field(
-        default=None, description="a stored set or its folder, instead of building"
-    )
+    candidates: str | None = Field(default=None, description="a stored set or its folder, instead of building")
     formula: FormulaKnown | None = Field(default=None, description="default: given where all candidates share it")
     min_candidates: int = Field(default=8, ge=1, description="queries with fewer are left out, and counted")
     train_pools: int = Field(default=500, ge=0, description="training molecules that get a pool to learn controls from")
@@ -73,19 +72,19 @@ class Retrieval:
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_structure(frame)
 
-    def prepared(self, folds: Mapping[str, Folds], progress: Callable[[str], None]) -> Self:
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
         """With pools for every held-out molecule, and for a sample of the training molecules of each split."""
         if self.options.candidates is not None:
             return self.with_pools(candidate_set(self.options.candidates))
-        rows = [part for parts in folds.values() for part in parts.values()]
-        molecules = pl.concat([part.select("inchikey14", "smiles", "formula") for part in rows])
-        molecules = molecules.unique("inchikey14", keep="first", maintain_order=True).sort("inchikey14")
         wanted: set[str] = set()
         for parts in folds.values():
-            wanted.update(parts["val"]["inchikey14"].to_list(), parts["test"]["inchikey14"].to_list())
+            wanted.update(parts["val"]["inchikey14"], parts["test"]["inchikey14"])
             wanted.update(_drawn(parts["train"]["inchikey14"].unique().to_list(), self.options.train_pools))
-        settings = {"kind": self.options.kind, "size": self.options.size, "fill": self.options.fill}
-        return self.with_pools(pools_for(molecules, wanted, self.options.lists, settings, progress))
+        lists = [dataset_list(molecules), *(molecule_list(name) for name in self.options.lists)]
+        asked = molecules.filter(pl.col("inchikey14").is_in(sorted(wanted)))
+        settings = PoolSettings(kind=self.options.kind, size=self.options.size, fill=self.options.fill)
+        progress(f"candidate pools of {len(wanted):,} molecules")
+        return self.with_pools(build(asked, lists, settings, _Paced(progress)))
 
     def record(self) -> dict[str, Any]:
         return {
@@ -94,6 +93,9 @@ class Retrieval:
             "candidates": self.pools.hash,
             "min_candidates": self.options.min_candidates,
         }
+
+    def artifacts(self) -> dict[str, Any]:
+        return {"candidates": {"name": self.pools.name, "kind": self.pools.kind, "hash": self.pools.hash}}
 
     def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows whose pool has at least `min_candidates` members."""
@@ -159,3 +161,16 @@ def _drawn(molecules: Sequence[str], count: int) -> list[str]:
     return sorted(molecules, key=lambda key: blake2b(key.encode(), digest_size=8, person=b"train-pools").digest())[
         :count
     ]
+
+
+class _Paced:
+    """Passes on every hundredth step of a count, so that a log stays readable."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.progress, self.shown = progress, -1
+
+    def __call__(self, done: int, total: int) -> None:
+        step = 100 * done // max(total, 1)
+        if step // 10 > self.shown:
+            self.shown = step // 10
+            self.progress(f"candidate pools: {done:,} of {total:,} molecules")

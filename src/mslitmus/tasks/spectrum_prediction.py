@@ -53,7 +53,7 @@ class SpectrumPrediction:
         has_all = pl.all_horizontal(pl.col(c).is_not_null() for c in ("smiles", "inchikey14", "adduct", "precursor_mz"))
         return frame.filter(has_all & (pl.col("mzs").list.len() > 0))
 
-    def prepared(self, folds: Mapping[str, Folds], progress: Callable[[str], None]) -> Self:
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
         return self
 
     def record(self) -> dict[str, Any]:
