@@ -1,4 +1,4 @@
-"""One uniform form of a structure, so that spelling, salts, charges and stereo marks say nothing of where it is from."""
+"""One uniform form of a structure, so that spelling, salts, charges and stereo marks do not tell where it is from."""
 
 from __future__ import annotations
 

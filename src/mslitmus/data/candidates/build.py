@@ -115,7 +115,7 @@ def make_part(task: tuple[Path, PoolSettings, list[tuple[str, str]]]) -> pl.Data
 
 
 def make_pool(key: str, smiles: str, settings: PoolSettings, folder: Path) -> pl.DataFrame:
-    """The pool of one molecule, schema `CANDIDATES`; empty where its structure does not parse or `min_real` is not met."""
+    """The pool of one molecule, schema `CANDIDATES`; empty where it does not parse or `min_real` is not met."""
     reference = Reference.load(folder / "reference.parquet")
     truth = true_row(key, smiles, reference)
     if truth is None:

@@ -133,8 +133,8 @@ def standardise_many(smiles: list[str]) -> list[Standard | str]:
 def dataset_list(frame: pl.DataFrame, name: str = "dataset", *, processes: int = 2) -> MoleculeList:
     """The distinct molecules of a dataset, train and test alike, under the dataset's own InChIKey-14.
 
-    A structure whose uniform form would get another key keeps parts and charges, and if that does not help, the form
-    of its own spelling under the dataset's key: a truth must be in its pool. Needs inchikey14 and smiles.
+    The key stays where the uniform form would get another one (a salt counted whole): a truth must be in its pool.
+    Where the uniform form cannot be had, parts and charges stay. Needs inchikey14 and smiles.
     """
     pairs = frame.select("inchikey14", "smiles").drop_nulls().unique("inchikey14", maintain_order=True)
     pairs = pairs.sort("inchikey14")
@@ -154,10 +154,11 @@ def own_forms(pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     for key, text in pairs:
         try:
             form = standardise(text)
-            if form.inchikey14 != key:
-                form = standardise(text, neutralise=False)
         except ChemistryError:
-            continue
+            try:
+                form = standardise(text, neutralise=False)
+            except ChemistryError:
+                continue
         rows.append(vars(form) | {"inchikey14": key})
     return rows
 
@@ -178,9 +179,8 @@ def read_smiles(path: Path, column: str | None = None) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as handle:
-        return handle.read().splitlines()
+    raw = path.read_bytes()
+    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").splitlines()
 
 
 def _table(lines: list[str], separator: str, column: str | None, path: Path) -> list[str]:

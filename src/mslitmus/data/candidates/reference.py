@@ -19,7 +19,7 @@ REFERENCE = {**MOLECULES, "origin": pl.String()}
 
 @dataclass(frozen=True)
 class Reference:
-    """Table `REFERENCE`: one row an InChIKey-14, ascending exact mass; the first list that holds a molecule names it."""
+    """Table `REFERENCE`: one row an InChIKey-14, ascending exact mass; the first list with a molecule names it."""
 
     frame: pl.DataFrame = field(repr=False)
 

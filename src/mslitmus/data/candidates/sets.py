@@ -163,8 +163,7 @@ def in_hash_order(pools: pl.DataFrame) -> pl.DataFrame:
     """Molecules ascending; within one, by the hash of the candidate's id."""
     keys = pools.get_column("candidate").unique().to_list()
     order = pl.DataFrame({"candidate": keys, "order": pl.Series([draw(k) for k in keys], dtype=pl.UInt64)})
-    schema = {"candidate": pl.String, "order": pl.UInt64}
-    joined = pools.join(order.cast(schema), on="candidate", how="left", maintain_order="left")
+    joined = pools.join(order.cast({"candidate": pl.String()}), on="candidate", how="left", maintain_order="left")
     return joined.sort("molecule", "order", "candidate").drop("order")
 
 

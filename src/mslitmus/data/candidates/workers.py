@@ -6,6 +6,7 @@ script, with or without a `__main__` guard, and never forks a threaded process. 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any, cast
 
 from ...errors import DataError
 
@@ -52,8 +53,8 @@ def apply(target: str, chunks: Sequence[Any], processes: int = 2) -> Iterator[An
         pool.shutdown(wait=True, cancel_futures=True)
         for worker in workers:
             for pipe in (worker.stdin, worker.stdout):
-                if pipe is not None:
-                    _close(pipe)
+                with contextlib.suppress(OSError):  # a broken pipe of a killed worker: nothing is lost
+                    cast(IO[bytes], pipe).close()
             worker.wait()
 
 
@@ -71,7 +72,8 @@ def _start(target: str) -> subprocess.Popen[bytes]:
 
 
 def _ask(worker: subprocess.Popen[bytes], chunk: Any) -> Any:
-    assert worker.stdin is not None and worker.stdout is not None
+    assert worker.stdin is not None
+    assert worker.stdout is not None
     try:
         pickle.dump(chunk, worker.stdin)
         worker.stdin.flush()
@@ -81,13 +83,6 @@ def _ask(worker: subprocess.Popen[bytes], chunk: Any) -> Any:
     if failed:
         raise value
     return value
-
-
-def _close(pipe: Any) -> None:
-    try:
-        pipe.close()
-    except OSError:
-        pass  # the worker is gone and its pipe broken: nothing is lost
 
 
 def serve(target: str) -> None:
