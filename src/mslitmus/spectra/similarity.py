@@ -3,13 +3,17 @@
 Two steps. *Align*: turn two spectra into pairs (x, y, mz), one row a matched or unmatched peak, 0 where a side has
 none; either on bins or by one-to-one matching within ppm. *Measure*: a formula on those rows. The fast kernels of
 `mslitmus.metrics.kernels` compute the same numbers and are tested against these.
+
+The three scores of library search (`spectra.library`) come last: `cosine_exact`, `modified_cosine` and `entropy`.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from .peaks import Array, bin_peaks, clean
+from .peaks import Array, Peaks, bin_peaks, clean
+from .tolerance import Tolerance
 
 Aligned = tuple[Array, Array, Array]
 
@@ -97,3 +101,78 @@ def entropy_similarity(x: Array, y: Array, weighted: bool = True) -> float:
     if weighted:
         x, y = entropy_weight(x), entropy_weight(y)
     return jss(x, y)
+
+
+def cosine_exact(
+    a: Peaks, b: Peaks, tolerance: str | float | Tolerance, intensity_power: float = 1.0, mz_power: float = 0.0
+) -> float:
+    """Cosine under the best one-to-one assignment of peaks within the tolerance (Da, or e.g. `"10ppm"`).
+
+    Peaks are weighted u = mzᵃ xᵇ and scaled to Σu² = 1; the score is the largest Σ u_i v_j over all assignments of
+    peaks of `a` to peaks of `b`. No peaks are merged. 0 where a side is empty.
+    """
+    return modified_cosine(a, b, None, None, tolerance, intensity_power, mz_power)
+
+
+def modified_cosine(
+    a: Peaks,
+    b: Peaks,
+    precursor_a: float | None,
+    precursor_b: float | None,
+    tolerance: str | float | Tolerance,
+    intensity_power: float = 1.0,
+    mz_power: float = 0.0,
+) -> float:
+    """`cosine_exact` in which a peak may also match one shifted by the difference of the precursors (Da).
+
+    That is peaks of equal loss (Watrous et al. 2012, PNAS 109:E1743). The tolerance in ppm refers to the m/z in `a`'s
+    frame. Without a precursor on either side it is the plain cosine.
+    """
+    limit = Tolerance.of(tolerance)
+    (ma, ia), (mb, ib) = clean(*a), clean(*b)
+    if not ma.size or not mb.size:
+        return 0.0
+    u, v = ma**mz_power * ia**intensity_power, mb**mz_power * ib**intensity_power
+    u, v = u / np.sqrt((u * u).sum()), v / np.sqrt((v * v).sum())
+    allowed = limit.within(ma[:, None], mb[None, :])
+    if precursor_a is not None and precursor_b is not None:
+        allowed |= limit.within(ma[:, None], mb[None, :] + (precursor_a - precursor_b))
+    gain = np.where(allowed, np.outer(u, v), 0.0)
+    return float(min(1.0, gain[linear_sum_assignment(gain, maximize=True)].sum()))
+
+
+def centroid(mzs: Array, intensities: Array, tolerance: str | float | Tolerance) -> Peaks:
+    """Peaks merged until all lie more than twice the tolerance apart, so that none can match two of another spectrum.
+
+    From the most intense peak down (ties: the lower m/z first), each absorbs what is left within twice the tolerance
+    (that of the higher m/z of the two, if in ppm); the merged peak has the summed intensity and the
+    intensity-weighted mean m/z. Repeated until nothing merges. This is the centroiding of `ms_entropy`.
+    """
+    limit = Tolerance.of(tolerance)
+    mzs, intensities = clean(mzs, intensities)
+    while mzs.size > 1 and np.any(np.diff(mzs) <= 2 * (limit.da + limit.relative * mzs[1:])):
+        free = np.ones(mzs.size, dtype=bool)
+        merged: list[tuple[float, float]] = []
+        for top in np.argsort(-intensities, kind="stable"):
+            if free[top]:
+                near = np.abs(mzs - mzs[top]) <= 2 * (limit.da + limit.relative * np.maximum(mzs, mzs[top]))
+                group = free & near
+                free &= ~group
+                total = intensities[group].sum()
+                merged.append((float((mzs[group] * intensities[group]).sum() / total), float(total)))
+        mzs, intensities = np.array(sorted(merged)).T
+    return mzs, intensities
+
+
+def entropy(a: Peaks, b: Peaks, tolerance: str | float | Tolerance) -> float:
+    """Weighted spectral entropy similarity (`entropy_similarity`) of the centroided spectra (`centroid`).
+
+    After centroiding a peak has at most one partner within the tolerance, so nothing is left to assign.
+    """
+    limit = Tolerance.of(tolerance)
+    (ma, ia), (mb, ib) = centroid(*a, limit), centroid(*b, limit)
+    pairs = np.argwhere(limit.within(ma[:, None], mb[None, :]))
+    lone_a, lone_b = np.setdiff1d(np.arange(ma.size), pairs[:, 0]), np.setdiff1d(np.arange(mb.size), pairs[:, 1])
+    x = np.concatenate([ia[pairs[:, 0]], ia[lone_a], np.zeros(lone_b.size)])
+    y = np.concatenate([ib[pairs[:, 1]], np.zeros(lone_a.size), ib[lone_b]])
+    return entropy_similarity(x, y)
