@@ -8,6 +8,8 @@ from __future__ import annotations
 from ..registry import Registry
 
 _PREDICT = "mslitmus.models.predict"
+_CONTROLS = "mslitmus.models.controls"
+_BRIDGES = "mslitmus.models.bridges"
 
 #: Whole models: what a study file names.
 MODELS = Registry(
@@ -18,6 +20,17 @@ MODELS = Registry(
         "neural": f"{_PREDICT}.predictor:NeuralPredictor",
         "neims": "mslitmus.models.presets.neims:NEIMS",
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
+        "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
+        "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",
+        "first-candidate": f"{_CONTROLS}.first_candidate:FirstCandidate",
+        "candidate-popularity": f"{_CONTROLS}.candidate_popularity:CandidatePopularity",
+        "smiles-style": f"{_CONTROLS}.smiles_style:SmilesStyle",
+        "formula-only": f"{_CONTROLS}.formula_only:FormulaOnly",
+        "structure-only": f"{_CONTROLS}.structure_only:StructureOnly",
+        "mean-fingerprint": f"{_CONTROLS}.mean_fingerprint:MeanFingerprint",
+        "formula-fingerprint": f"{_CONTROLS}.formula_fingerprint:FormulaFingerprint",
+        "rank-by-fingerprint": f"{_BRIDGES}.rank_by_fingerprint:RankByFingerprint",
+        "rank-by-spectra": f"{_BRIDGES}.rank_by_spectra:RankBySpectra",
     },
 )
 #: Parts of `neural`: molecule → graph vector, atom states or none.
