@@ -52,8 +52,9 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     """
     started = time.perf_counter()
     device = resolve_device(context.device)
-    if context.threads is not None:
-        torch.set_num_threads(context.threads)
+    # Said even where it changes nothing: until then MKL is "dynamic", free to take another number of threads each call,
+    # and sums split over another number of threads differ in their last digits.
+    torch.set_num_threads(context.threads or torch.get_num_threads())
     _seed(context.seed)
     model.prepare(train, context)
     folder = context.folder / "checkpoints"
