@@ -149,13 +149,29 @@ EXAMPLES: Schema = {
     "precursor_mz": pl.Float64(),
     "mzs": pl.List(pl.Float64),
     "intensities": pl.List(pl.Float32),
-    "predicted_mzs": pl.List(pl.Float64),
+    "predicted_mzs": pl.List(pl.Float64),  # of a predicted spectrum
     "predicted_intensities": pl.List(pl.Float32),
+    "candidates": pl.List(pl.String),  # of a ranking: SMILES of the best few
+    "candidate_scores": pl.List(pl.Float64),
+    "truth_rank": pl.Float64(),  # expected rank of the truth, ties shared
+    "pool_size": pl.Int64(),
+}
+#: What a pool's size makes of a ranking: the same predictions over nested smaller pools.
+POOL_SIZES: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "metric": pl.String(),
+    "size": pl.Int64(),  # at most so many candidates
+    "mean": pl.Float64(),  # per molecule, over seeds
+    "chance": pl.Float64(),  # of a constant scorer on the same pools
+    "n_queries": pl.Int64(),
 }
 
 
 #: Columns that tables of earlier runs lack: null where absent.
-ADDED = frozenset({"n_clusters", "n_effective", "p_mcnemar"})
+ADDED = frozenset(
+    {"n_clusters", "n_effective", "p_mcnemar", "candidates", "candidate_scores", "truth_rank", "pool_size"}
+)
 
 
 def conform(frame: pl.DataFrame, schema: Schema = SPECTRA, *, where: str | None = None) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, DataError, RunError
 from mslitmus.models.baselines.nearest_molecule import NearestMolecule
 from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
-from mslitmus.studies import aggregate, runner
+from mslitmus.studies import examples, runner
 from mslitmus.studies.config import StudyConfig
 
 STUDY = {
@@ -69,9 +69,10 @@ def test_equal_scores_show_no_particular_laboratory():
     names = []
     for k in range(4):  # the same scores under other identifiers: the worst of equals must not be the last by name
         scores = pl.DataFrame({"identifier": [f"lab{j}-{k}{i}" for j in "AZ" for i in range(20)]}).with_columns(
-            split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True, score=0.0
+            split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True
+        ).with_columns(pl.lit(0.0).alias("cosine@0.1Da")
         )
-        ranked = aggregate.ranked(scores, "score")
+        ranked = examples.ranked(scores, "cosine@0.1Da")
         names.append(ranked["identifier"][-1][:4])
     assert set(names) == {"labA", "labZ"}
 

@@ -160,6 +160,7 @@ class StudyConfig(Strict):
     metrics: list[str] = Field(min_length=1)
     primary_metric: str
     seeds: list[Seed] = Field(default=[0], min_length=1)
+    difficulty: bool = True  # of each split; false leaves it out (minutes on 30,000 molecules)
     statistics: StatisticsConfig = StatisticsConfig()
     budget: BudgetConfig = BudgetConfig()
 

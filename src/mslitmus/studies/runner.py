@@ -153,7 +153,7 @@ def _split(
     path, nearest = folder.split(config.name), folder.beside(config.name) / "nearest.parquet"
     if path.exists():
         parts = Split.load(path.parent, config.name).apply(frame)
-        if not nearest.exists():
+        if not nearest.exists() and study.difficulty:
             write_parquet(nearest, nearest_train_similarity(parts["train"], parts["test"], MoleculeTable.of(frame)))
         return parts
     progress(f"split {config.name}")
@@ -167,6 +167,9 @@ def _split(
         write_json(folder.beside(config.name) / "protocol.json", protocol.record())
     split.check(frame)
     parts = split.apply(frame)
+    if not study.difficulty:
+        split.save(path.parent, config.name)
+        return parts
     molecules = MoleculeTable.of(frame)
     write_parquet(nearest, nearest_train_similarity(parts["train"], parts["test"], molecules))
     split.save(path.parent, config.name, difficulty=difficulty(frame, split, seed=config.seed, molecules=molecules))

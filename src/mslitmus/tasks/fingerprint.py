@@ -23,6 +23,7 @@ class Fingerprint:
     predictions = PREDICTED_FINGERPRINTS
     metric_family = "fingerprint"
     headline = "fp-tanimoto@0.5"
+    controls: tuple[str, ...] = ("mean-fingerprint", "formula-fingerprint", "nearest-spectrum")
     default_metrics: tuple[str, ...] = ("fp-tanimoto@0.5", "fp-tanimoto-soft", "fp-cosine")
 
     def __init__(self, formula: FormulaKnown = "hidden") -> None:
@@ -70,6 +71,9 @@ class Fingerprint:
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
     ) -> pl.DataFrame:
         return score(predictions, truth, metrics, missing)
+
+    def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        return predictions.select("identifier")
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         return {}

@@ -25,6 +25,7 @@ class Task(Protocol):
     metric_family: str
     default_metrics: tuple[str, ...]
     headline: str  # the metric that chooses epochs where a study names no other
+    controls: tuple[str, ...]  # models that know nothing or look up: what stands beside every model
 
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows this task can be asked about."""
@@ -60,6 +61,9 @@ class Task(Protocol):
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
     ) -> pl.DataFrame:
         """`identifier`, `predicted`, one column a metric: one row a row of `truth`."""
+
+    def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        """What a page draws of predictions for `rows`: `identifier` and columns of schema EXAMPLES."""
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         """What the best possible model reaches on the test fold, where that is not a metric's best value."""

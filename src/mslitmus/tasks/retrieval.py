@@ -23,6 +23,7 @@ from ..schemas import PREDICTED_SCORES
 from .measured import FormulaKnown, visible, with_structure
 from .protocol import Bounds, Folds, conformed, refuse
 
+BEST = 5  # candidates that a page draws
 SHOWN: tuple[str, ...] = ("candidates", "candidate_smiles")
 
 
@@ -48,6 +49,16 @@ class Retrieval:
     predictions = PREDICTED_SCORES
     metric_family = "ranking"
     headline = "mrr"
+    controls: tuple[str, ...] = (
+        "random-ranking",
+        "constant-ranking",
+        "first-candidate",
+        "candidate-popularity",
+        "smiles-style",
+        "formula-only",
+        "structure-only",
+        "nearest-spectrum",
+    )
     default_metrics: tuple[str, ...] = ("hit@1", "hit@5", "hit@20", "mrr", "normalised-rank", "top-1%", "tanimoto@1")
 
     def __init__(self, **options: Any) -> None:
@@ -137,6 +148,19 @@ class Retrieval:
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
     ) -> pl.DataFrame:
         return score(predictions, truth, metrics, missing)
+
+    def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        """The best `BEST` candidates of each query with their scores, and the truth's place."""
+        truth = self.truth(rows)
+        pairs = truth.select("identifier", pl.col("candidates").alias("candidate"), smiles="candidate_smiles")
+        scored = predictions.join(pairs.explode("candidate", "smiles"), on=["identifier", "candidate"])
+        scored = scored.sort("identifier", "score", "candidate", descending=[False, True, False])
+        best = scored.group_by("identifier", maintain_order=True).agg(
+            pl.col("smiles").head(BEST).alias("candidates"), pl.col("score").head(BEST).alias("candidate_scores")
+        )
+        ranks = self.score(predictions, truth, ["rank"], missing="fail").select("identifier", truth_rank="rank")
+        sizes = truth.select("identifier", pool_size=pl.col("candidates").list.len().cast(pl.Int64))
+        return best.join(ranks, on="identifier").join(sizes, on="identifier")
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         return {}

@@ -36,6 +36,7 @@ class SpectrumPrediction:
     predictions = PREDICTED_SPECTRA
     metric_family = "spectrum"
     headline = "cosine@0.1Da"
+    controls: tuple[str, ...] = ("precursor-only", "nearest-molecule")
     default_metrics: tuple[str, ...] = (
         "cosine@0.1Da",
         "cosine@0.1Da:no-precursor",
@@ -97,6 +98,9 @@ class SpectrumPrediction:
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
     ) -> pl.DataFrame:
         return score(predictions, truth, metrics, missing)
+
+    def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        return predictions.rename({"mzs": "predicted_mzs", "intensities": "predicted_intensities"})
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         """The replicate ceiling: no model can be expected to beat a repetition of the experiment."""

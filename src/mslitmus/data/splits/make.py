@@ -28,6 +28,8 @@ SPLITS = Registry(
         "adduct": "mslitmus.data.splits.conditions:by_adduct",
         "energy": "mslitmus.data.splits.conditions:by_energy",
         "massspecgym": "mslitmus.data.splits.published:massspecgym",
+        "evaluation": "mslitmus.data.splits.evaluation:evaluation",
+        "folds": "mslitmus.data.splits.published:from_file",
     },
 )
 
