@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from ..errors import ConfigError
 from ..schemas import Schema, conform
@@ -38,12 +38,15 @@ def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float
 
     The worst of k noisy means lies too low by selection. The interval is therefore wide enough to hold for all k levels
     at once, so also for the one picked (Bonferroni): each half of the BCa interval is multiplied by
-    z(1 − α/2k) / z(1 − α/2), which keeps its asymmetry. The mean itself is not corrected. Worst is lowest where more is
-    better, highest where less is; metrics without a best value have no worst group. Strata with no level that is large
-    enough have no row; with one, `spread` is 0 and the interval unchanged.
+    t(1 − α/2k) / t(1 − α/2), Student's t with one degree of freedom less than the level has molecules, which keeps its
+    asymmetry. The mean itself is not corrected. Worst is lowest where more is better, highest where less is; metrics
+    without a best value have no worst group. Strata with no level that is large enough have no row; with one, `spread`
+    is 0 and the interval unchanged. Raises ConfigError for a bad option.
     """
     if not 0 < level < 1 or least < 1:
         raise ConfigError("level must lie between 0 and 1, least must be 1 or more")
+    if strata.is_empty():
+        return pl.DataFrame(schema=dict(WORST_GROUPS))
     ways = {name: direction(name) for name in strata.get_column("metric").unique()}
     way = pl.col("metric").replace_strict(ways, return_dtype=pl.Int64)
     of = ["split", "model", "metric", "stratum"]
@@ -60,13 +63,16 @@ def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float
         .group_by(of, maintain_order=True)
         .first()
     )
-    widths = {k: _widening(k, level) for k in ranked.get_column("n_groups").unique()}
-    factor = pl.col("n_groups").replace_strict(widths, return_dtype=pl.Float64)
-    widened = [(pl.col("mean") + factor * (pl.col(end) - pl.col("mean"))).alias(end) for end in ("low", "high")]
-    return conform(ranked.with_columns(widened), WORST_GROUPS)
+    factor = pl.Series(
+        "_factor",
+        [_widening(k, n, level) for k, n in ranked.select("n_groups", "n_molecules").iter_rows()],
+        dtype=pl.Float64,
+    )
+    ends = [(pl.col("mean") + factor * (pl.col(end) - pl.col("mean"))).alias(end) for end in ("low", "high")]
+    return conform(ranked.with_columns(ends), WORST_GROUPS)
 
 
-def _widening(groups: int, level: float) -> float:
-    """By how much a normal interval grows if it must hold for `groups` means at once."""
-    tail = (1 - level) / 2
-    return float(ndtri(1 - tail / groups) / ndtri(1 - tail))
+def _widening(groups: int, molecules: int, level: float) -> float:
+    """By how much the interval of a mean grows if it must hold for `groups` means at once."""
+    tail, freedom = (1 - level) / 2, max(molecules - 1, 1)
+    return float(stdtrit(freedom, 1 - tail / groups) / stdtrit(freedom, 1 - tail))

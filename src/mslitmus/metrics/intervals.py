@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
@@ -195,13 +196,21 @@ def resampled_sums(table: Array, resamples: int, seed: int) -> Array:
     c = table.shape[0]
     block = max(1, min(resamples, BLOCK_ENTRIES // c))
     out = np.empty((resamples, table.shape[1]))
+    counts = np.empty((block, c))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        drawn = rng.integers(0, c, size=(size, c), dtype=np.int32)
-        drawn += (np.arange(size, dtype=np.int32) * c)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * c).reshape(size, c)
-        out[start : start + size] = counts.astype(np.float64) @ table
+        _tally(rng.integers(0, c, size=(size, c), dtype=np.int32), counts[:size])
+        np.matmul(counts[:size], table, out=out[start : start + size])
     return out
+
+
+@njit(cache=True, nogil=True)
+def _tally(drawn: NDArray[np.int32], counts: Array) -> None:
+    """counts[r, i] = how often row r of `drawn` holds i; numpy's bincount takes ten times as long."""
+    for r in range(drawn.shape[0]):
+        counts[r, :] = 0.0
+        for i in drawn[r]:
+            counts[r, i] += 1.0
 
 
 def bca(ratio: Ratio, replicates: Array, level: float) -> tuple[Array, Array]:

@@ -8,17 +8,20 @@ Machine Learning in Small Molecule Drug Discovery, J. Chem. Inf. Model. 2025.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy.special import fdtrc
 
 from ..errors import ConfigError
 from ..schemas import Schema, conform
 from .intervals import AVERAGES, Array
-from .tables import average_seeds, metric_columns, null_for_nan
+from .tables import average_seeds, metric_columns, molecule, null_for_nan
+from .tukey import studentized_range_quantile, studentized_range_sf
 
 BLOCKS = ("seed", "split")
 #: One row a (split, metric, pair of models); `split` is null where splits are the blocks.
@@ -47,7 +50,7 @@ class Anova:
     """
 
     means: Array
-    varies: np.ndarray
+    varies: NDArray[np.bool_]
     blocks: int
     error: float
     freedom: int
@@ -62,6 +65,7 @@ def compare_over_seeds(
     average: str = "molecule",
     blocks: str = "seed",
     level: float = 0.95,
+    kinds: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """All pairs of models over repeated trainings, in schema REPEATED.
 
@@ -71,10 +75,12 @@ def compare_over_seeds(
         blocks: `"seed"`: the seeds are the blocks, each split for itself. `"split"`: the splits (folds of a
             cross-validation, say) are the blocks, after averaging each over its seeds.
         level: simultaneous coverage over all pairs of models of one split and metric.
+        kinds: model → kind. A `"trained"` model of a single seed is then known to be short of seeds.
 
     Blocks are those that all models share. With blocks `"seed"` a model of a single seed (or seed null) is taken as
     deterministic: its value stands in every block but has no part in the error, see `anova`. Between two such models,
-    and where fewer than two blocks are left, interval and p are null: seeds say nothing there, use `compare`.
+    with a trained model of a single seed, and where fewer than two blocks are left, interval and p are null: seeds say
+    nothing there, use `compare`. Raises ConfigError for an unknown option.
     """
     if average not in AVERAGES or blocks not in BLOCKS:
         raise ConfigError(f"average {average!r} or blocks {blocks!r} is not known", remedy="see compare_over_seeds")
@@ -86,11 +92,12 @@ def compare_over_seeds(
     rows: list[dict[str, object]] = []
     groups = [((None,), means)] if blocks == "split" else means.group_by("split", maintain_order=True)
     for (split,), part in groups:
-        models, table = _block_table(part, metrics, blocks)
+        models, table, single = _block_table(part, metrics, blocks)
+        unknown = [model for model in single if (kinds or {}).get(model) == "trained"]
         for j, metric in enumerate(metrics):
             if len(models) > 1:
                 head = {"split": split, "metric": metric, "average": average}
-                rows += [head | row for row in _tukey(models, anova(table[:, :, j]), level)]
+                rows += [head | row for row in _tukey(models, anova(table[:, :, j]), level, unknown)]
     frame = conform(pl.DataFrame(rows, schema=dict(REPEATED)), REPEATED)
     return null_for_nan(frame).sort("split", "metric", "model_a", "model_b")
 
@@ -117,24 +124,22 @@ def anova(table: Array) -> Anova:
     between = float(n * means.var(ddof=1)) if k > 1 else np.nan
     if error <= 1e-24 * max(float(np.abs(means).max()) ** 2, 1e-12):  # all vary alike: nothing is left to judge by
         return Anova(means, varies, n, np.nan, 0, np.nan, np.nan)
-    from scipy.special import fdtrc
-
     f = between / error
     return Anova(means, varies, n, error, freedom, f, float(fdtrc(k - 1, freedom, f)))
 
 
-def _tukey(models: Sequence[str], found: Anova, level: float) -> Iterator[dict[str, object]]:
-    """Tukey's honestly significant differences: |ȳ_a − ȳ_b| against q(k, freedom) √(error / n)."""
-    from scipy.stats import studentized_range  # slow to import
-
+def _tukey(models: Sequence[str], found: Anova, level: float, unknown: Collection[str]) -> Iterator[dict[str, object]]:
+    """Tukey's honestly significant differences, |ȳ_a − ȳ_b| against q(k, freedom) √(error / n); null for `unknown`."""
     k, pairs = len(models), list(combinations(range(len(models)), 2))
     gaps = np.array([found.means[a] - found.means[b] for a, b in pairs])
-    defined = np.array([found.varies[a] or found.varies[b] for a, b in pairs]) & np.isfinite(found.error)
+    known = np.array([model not in unknown for model in models])
+    defined = np.array([known[a] & known[b] & (found.varies[a] | found.varies[b]) for a, b in pairs])
+    defined &= np.isfinite(found.error)
     reach, p = np.full(gaps.shape, np.nan), np.full(gaps.shape, np.nan)
     if defined.any():
         scale = np.sqrt(found.error / found.blocks)
-        reach[defined] = studentized_range.ppf(level, k, found.freedom) * scale
-        p[defined] = studentized_range.sf(np.abs(gaps[defined]) / scale, k, found.freedom)
+        reach[defined] = studentized_range_quantile(level, k, found.freedom) * scale
+        p[defined] = studentized_range_sf(np.abs(gaps[defined]) / scale, k, found.freedom)
     for i, (a, b) in enumerate(pairs):
         yield {
             "model_a": models[a],
@@ -153,13 +158,13 @@ def _means(scores: pl.DataFrame, metrics: Sequence[str], average: str) -> pl.Dat
     """One row a (split, model, seed): the mean of each metric."""
     of = ["split", "model", "seed"]
     if average == "molecule":
-        molecule = pl.coalesce(pl.col("inchikey14").cast(pl.String), pl.lit("row ") + pl.col("identifier"))
-        scores = scores.group_by(*of, molecule.alias("_molecule"), maintain_order=True).agg(pl.col(*metrics).mean())
+        scores = scores.group_by(*of, molecule().alias("_molecule"), maintain_order=True).agg(pl.col(*metrics).mean())
     return scores.group_by(of, maintain_order=True).agg(pl.col(*metrics).mean()).sort(of)
 
 
-def _block_table(means: pl.DataFrame, metrics: Sequence[str], blocks: str) -> tuple[list[str], Array]:
-    """Models in order of name, and their means (models, blocks, metrics) in the blocks that all share."""
+def _block_table(means: pl.DataFrame, metrics: Sequence[str], blocks: str) -> tuple[list[str], Array, set[str]]:
+    """Models in order of name, their means (models, blocks, metrics) in the blocks that all share, and those that have
+    one value for all blocks."""
     models = means.get_column("model").unique().sort().to_list()
     measured = {
         model: dict(zip(part.get_column(blocks), part.select(metrics).to_numpy(), strict=True))
@@ -172,4 +177,4 @@ def _block_table(means: pl.DataFrame, metrics: Sequence[str], blocks: str) -> tu
         [next(iter(measured[model].values())) if model in fixed else measured[model][block] for block in shared]
         for model in models
     ]
-    return models, np.array(rows, np.float64).reshape(len(models), len(shared), len(metrics))
+    return models, np.array(rows, np.float64).reshape(len(models), len(shared), len(metrics)), fixed

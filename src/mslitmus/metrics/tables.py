@@ -125,8 +125,8 @@ def _seed(value: object) -> int | None:
 
 
 def molecule_codes(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Molecule of each row as a code (n,); a row without `inchikey14` is a molecule of its own."""
-    return _codes(frame.select(_molecule()).to_series())
+    """`molecule` of each row as a code (n,)."""
+    return _codes(frame.select(molecule()).to_series())
 
 
 def cluster_codes(frame: pl.DataFrame, clusters: pl.DataFrame | None = None) -> NDArray[np.int64]:
@@ -153,11 +153,12 @@ def cluster_codes(frame: pl.DataFrame, clusters: pl.DataFrame | None = None) -> 
                 where="clusters",
                 remedy="give every molecule that is scored one cluster label",
             )
-    own = pl.when(pl.col("cluster").is_null()).then(_molecule()).otherwise(pl.lit("cluster ") + pl.col("cluster"))
+    own = pl.when(pl.col("cluster").is_null()).then(molecule()).otherwise(pl.lit("cluster ") + pl.col("cluster"))
     return _codes(label.select(own.alias("cluster")).to_series())
 
 
-def _molecule() -> pl.Expr:
+def molecule() -> pl.Expr:
+    """Label of a row's molecule; a row without `inchikey14` is one of its own."""
     return pl.coalesce(pl.col("inchikey14").cast(pl.String), pl.lit("row ") + pl.col("identifier"))
 
 
