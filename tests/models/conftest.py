@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import numpy as np
 import polars as pl
 import pytest
@@ -60,3 +62,40 @@ def world() -> dict[str, pl.DataFrame]:
     rename = pl.concat_str(pl.lit("v"), "identifier").alias("identifier")
     test = test.with_columns(pl.concat_str(pl.lit("t"), "identifier").alias("identifier"))
     return {"train": train, "val": val.with_columns(rename), "test": test, "queries": test.select(VISIBLE)}
+
+
+def pool_of(smiles: str, size: int = 8) -> list[tuple[str, str]]:
+    """(InChIKey-14, SMILES) of a molecule and of others of `SMILES`, in the order of a hash of molecule and member."""
+    own = identify(smiles)
+    others = [identify(other) for other in SMILES]
+
+    def order(member) -> str:
+        return sha256(member.inchikey14.encode()).hexdigest()
+
+    def near(member) -> tuple[bool, str]:
+        return member.inchikey14 != own.inchikey14, sha256((own.inchikey14 + member.inchikey14).encode()).hexdigest()
+
+    return [(m.inchikey14, m.smiles) for m in sorted(sorted(others, key=near)[:size], key=order)]
+
+
+def with_pools(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with `candidates` and `candidate_smiles` of every row's molecule."""
+    pools = {smiles: pool_of(smiles) for smiles in frame["smiles"].unique()}
+    return frame.with_columns(
+        candidates=pl.Series([[key for key, _ in pools[s]] for s in frame["smiles"]], dtype=pl.List(pl.String)),
+        candidate_smiles=pl.Series([[text for _, text in pools[s]] for s in frame["smiles"]], dtype=pl.List(pl.String)),
+    )
+
+
+MEASURED = ["identifier", "mzs", "intensities", *VISIBLE[4:]]
+
+
+@pytest.fixture
+def ranking(world) -> dict[str, pl.DataFrame]:
+    """The world as the task retrieval shows it: train and val with pools, queries and truth of the test fold."""
+    train, val, test = (with_pools(world[fold]) for fold in ("train", "val", "test"))
+    shown = ["candidates", "candidate_smiles"]
+    return {
+        "train": train, "val": val, "test": test, "queries": test.select(*MEASURED, *shown),
+        "truth": test.select("identifier", "inchikey14", "smiles", *shown),
+    }  # fmt: skip

@@ -135,12 +135,13 @@ def fit_choice(rows: Csr, offsets: Integers, truth: Integers, penalty: float, st
         penalty: λ of the module's loss.
         start: weights to begin from, else 0.
     """
-    pools = len(truth)
-    transposed = rows.T.tocsr()
-    repeats = np.diff(offsets)
+    pools, repeats = len(truth), np.diff(offsets)
+    seen = np.flatnonzero(np.bincount(rows.indices, minlength=rows.shape[1]))  # the others' weights are 0
+    own = rows[:, seen].tocsr()
+    transposed = own.T.tocsr()
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        score = rows @ weights
+        score = own @ weights
         score -= np.repeat(np.maximum.reduceat(score, offsets[:-1]), repeats)
         power = np.exp(score)
         total = np.add.reduceat(power, offsets[:-1])
@@ -149,9 +150,11 @@ def fit_choice(rows: Csr, offsets: Integers, truth: Integers, penalty: float, st
         value = float((np.log(total) - score[truth]).mean()) + penalty / 2 * float(weights @ weights)
         return value, transposed @ pull / pools + penalty * weights
 
-    first = np.zeros(rows.shape[1]) if start is None else start
-    found = optimize.minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": 200, "maxcor": 20})
-    weights: Floats = found.x
+    first = np.zeros(len(seen)) if start is None else start[seen]
+    settings = {"maxiter": 200, "maxcor": 10, "ftol": 1e-7, "gtol": 1e-6}
+    found = optimize.minimize(loss, first, jac=True, method="L-BFGS-B", options=settings)
+    weights = np.zeros(rows.shape[1])
+    weights[seen] = found.x
     return weights
 
 

@@ -79,7 +79,8 @@ class RankByFingerprint(Bridge):
             p = np.clip(p, self.options.clip, 1 - self.options.clip)
             without = np.log1p(-p)
             likelihood: NDArray[np.float64] = without.sum(axis=1)[query]
-            return likelihood + sums_over_bits(np.log(p) - without, packed, query, candidate)
+            likelihood += sums_over_bits(np.log(p) - without, packed, query, candidate)
+            return likelihood
         shared = sums_over_bits(p, packed, query, candidate)
         bits = counts[candidate]
         if self.options.similarity == "cosine":
