@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, PredictionError, SchemaError
+from ..errors import PredictionError, SchemaError
 from ..spectra.flat import Flat, flatten, refuse_rows
 from .kernels import MEASURES, align, drop_precursor, entropies, measure_aligned
+from .missing import MISSING, by_query, check_choice
 from .names import parse_as
 from .spectrum_names import SpectrumMetric
 
@@ -36,12 +37,15 @@ def score(predictions: pl.DataFrame, truth: pl.DataFrame, names: Sequence[str], 
             that are NaN, infinite or negative: each names up to five identifiers. ConfigError: a bad metric name.
         SchemaError: a truth that lacks a column, repeats an identifier or holds such values.
     """
-    if missing not in ("raise", "fail"):
-        raise ConfigError(f"missing={missing!r} is not known", remedy="'raise' or 'fail'")
+    check_choice("missing", missing, MISSING)
     metrics = {name: parse_as(SpectrumMetric, name) for name in names}
     needs_precursor = any(m.no_precursor for m in metrics.values())
     _check_truth(truth, needs_precursor)
-    rows = _by_query(predictions, truth.get_column("identifier"), missing)
+    if absent := [c for c in ("identifier", *_PEAKS) if c not in predictions.columns]:
+        raise PredictionError(
+            f"columns absent: {', '.join(absent)}", where="predictions", remedy="identifier, mzs, intensities"
+        )
+    rows = by_query(predictions, truth.get_column("identifier"), _PEAKS, missing)
     predicted = flatten(rows, PredictionError, "predictions")
     recorded = flatten(truth, SchemaError, "truth")
     precursor = truth.get_column("precursor_mz").to_numpy() if needs_precursor else None
@@ -77,28 +81,6 @@ def score_flat(
             else:
                 values[name] = measure_aligned(*aligned, MEASURES[measure])
     return {name: values[name] for name in metrics}
-
-
-def _by_query(predictions: pl.DataFrame, queries: pl.Series, missing: str) -> pl.DataFrame:
-    """One prediction row a query, in the order of `queries`, null where there is none."""
-    if absent := [c for c in ("identifier", *_PEAKS) if c not in predictions.columns]:
-        raise PredictionError(
-            f"columns absent: {', '.join(absent)}", where="predictions", remedy="identifier, mzs, intensities"
-        )
-    ids = predictions.get_column("identifier")
-    where = "predictions"
-    repeated = ids.is_duplicated().to_numpy()
-    refuse_rows(predictions, repeated, "predicted more than once", PredictionError, where, "keep one row a query")
-    unknown = ~ids.is_in(queries.implode()).to_numpy()
-    refuse_rows(predictions, unknown, "not among the queries", PredictionError, where, "predict the queries only")
-    rows = queries.to_frame().join(
-        predictions.select("identifier", *_PEAKS), on="identifier", how="left", maintain_order="left"
-    )
-    if missing == "raise":
-        gone = rows.get_column("mzs").is_null().to_numpy()
-        remedy = 'predict every query, or score with missing="fail" (a missing prediction then scores 0)'
-        refuse_rows(rows, gone, "without a prediction", PredictionError, where, remedy)
-    return rows
 
 
 def _check_truth(truth: pl.DataFrame, needs_precursor: bool) -> None:
