@@ -17,8 +17,12 @@ MODELS = Registry(
     {
         "precursor-only": "mslitmus.models.baselines.precursor_only:PrecursorOnly",
         "nearest-molecule": "mslitmus.models.baselines.nearest_molecule:NearestMolecule",
+        "nearest-spectrum": "mslitmus.models.baselines.nearest_spectrum:NearestSpectrum",
+        "random-neighbour": "mslitmus.models.baselines.nearest_spectrum:RandomNeighbour",
+        "best-molecule": "mslitmus.models.baselines.best_molecule:BestMolecule",
         "neural": f"{_PREDICT}.predictor:NeuralPredictor",
         "neims": "mslitmus.models.presets.neims:NEIMS",
+        "external": "mslitmus.models.external:External",
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
         "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",

@@ -1,0 +1,123 @@
+"""Scores of candidates as people write them → (identifier, candidate as InChIKey-14, score).
+
+Long form: one row a candidate, named by InChIKey (its first block counts) or SMILES. List form: one row a query with
+`candidates` and `scores`, or `scores` alone in the order that the query file shows.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ..chem.molecule import identify
+from ..errors import ChemistryError, PredictionError
+from .tables import ROW, Table, refuse
+
+_KEY = r"^[A-Z]{14}(-[A-Z]{10}(-[A-Z])?)?$"
+
+
+def read_scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
+    """Columns identifier, candidate, score, checked. Raises PredictionError naming rows."""
+    if "scores" in table.frame.columns:
+        table = _long(table, queries)
+    frame = table.frame
+    if "candidate" in frame.columns:
+        table = _by_key(table)
+    else:
+        table = _by_smiles(table, queries)
+    table = _with_numbers(table)
+    frame = table.frame
+    if queries is not None:
+        shown = queries.select("identifier", pl.col("candidates").alias("candidate")).explode("candidate")
+        strange = frame.join(shown, on=["identifier", "candidate"], how="anti", maintain_order="left")
+        remedy = "score the candidates that the query lists, by their InChIKey-14 or the SMILES shown"
+        refuse(table, strange, "score candidates that are not in the query's pool", remedy, "candidate")
+    again = frame.filter(~pl.struct("identifier", "candidate").is_first_distinct())
+    remedy = "one score a candidate of a query; stereoisomers are one candidate: keep the best score"
+    refuse(table, again, "score a candidate a second time", remedy, "candidate")
+    return frame
+
+
+def _long(table: Table, queries: pl.DataFrame | None) -> Table:
+    """One row a query → one row a candidate; the row number stays that of the query."""
+    frame = table.frame
+    refuse(
+        table, frame.filter(~pl.col("identifier").is_first_distinct()), "answer a query a second time", "keep one row"
+    )
+    refuse(table, frame.filter(pl.col("scores").is_null()), "without scores", "leave out queries without an answer")
+    frame = frame.with_columns(_items("scores", frame.schema["scores"]))
+    if "candidates" in frame.columns:
+        frame = frame.with_columns(_items("candidates", frame.schema["candidates"]))
+    elif queries is None:
+        remedy = "add the column candidates, or give the queries whose order the scores follow"
+        raise PredictionError("scores without candidates", where=str(table.path), remedy=remedy)
+    else:
+        shown = queries.select("identifier", "candidates")
+        frame = frame.join(shown, on="identifier", how="left", maintain_order="left")
+    unequal = frame.filter(pl.col("scores").list.len() != pl.col("candidates").list.len())
+    refuse(table, unequal, "have scores and candidates of unequal number", "one score a candidate, in the shown order")
+    frame = frame.filter(pl.col("scores").list.len() > 0).explode("candidates", "scores")
+    names = {"candidates": "candidate", "scores": "score"}
+    return Table(table.path, table.format, frame.select(ROW, "identifier", *names).rename(names))
+
+
+def _items(column: str, dtype: pl.DataType) -> pl.Expr:
+    if dtype == pl.String:
+        plain = pl.col(column).str.replace_all(r"""[\[\](),;"'\s]+""", " ").str.strip_chars()
+        return plain.str.split(" ").alias(column)
+    return pl.col(column)
+
+
+def _by_key(table: Table) -> Table:
+    key = pl.col("candidate").cast(pl.String).str.strip_chars()
+    frame = table.frame.with_columns(key.alias("candidate"))
+    strange = frame.filter(~pl.col("candidate").str.contains(_KEY).fill_null(False))
+    remedy = "an InChIKey or its first 14 letters; SMILES go into the column smiles"
+    refuse(table, strange, "have a candidate that is no InChIKey", remedy, "candidate")
+    return Table(table.path, table.format, frame.with_columns(pl.col("candidate").str.slice(0, 14)))
+
+
+def _by_smiles(table: Table, queries: pl.DataFrame | None) -> Table:
+    """Matched with the SMILES shown; what matches none is parsed and compared by InChIKey-14."""
+    frame = table.frame.with_columns(pl.col("smiles").cast(pl.String).str.strip_chars())
+    refuse(table, frame.filter(pl.col("smiles").is_null()), "without candidate", "name it in the column smiles")
+    if queries is not None and "candidate_smiles" in queries.columns:
+        shown = queries.select("identifier", candidate=pl.col("candidates"), smiles=pl.col("candidate_smiles"))
+        shown = shown.explode("candidate", "smiles").unique(["identifier", "smiles"], keep="first", maintain_order=True)
+        frame = frame.join(shown, on=["identifier", "smiles"], how="left", maintain_order="left")
+    else:
+        frame = frame.with_columns(candidate=pl.lit(None, pl.String))
+    open_ = frame.filter(pl.col("candidate").is_null())["smiles"].unique(maintain_order=True)
+    parsed = keys_of(open_)
+    frame = frame.join(parsed, on="smiles", how="left", maintain_order="left")
+    frame = frame.with_columns(pl.coalesce("candidate", "key").alias("candidate"))
+    lost = frame.filter(pl.col("candidate").is_null())
+    refuse(table, lost, "have SMILES that do not parse", "repeat the SMILES of the query file", "smiles")
+    return Table(table.path, table.format, frame)
+
+
+def keys_of(smiles: pl.Series) -> pl.DataFrame:
+    """(smiles, key: InChIKey-14, null where it does not parse) of distinct SMILES; about 1 ms each."""
+    found: list[str | None] = []
+    for text in smiles:
+        try:
+            found.append(identify(text).inchikey14)
+        except ChemistryError:  # the caller names the rows
+            found.append(None)
+    return pl.DataFrame({"smiles": smiles, "key": pl.Series(found, dtype=pl.String)})
+
+
+def _with_numbers(table: Table) -> Table:
+    frame = table.frame
+    refuse(table, frame.filter(pl.col("score").is_null()), "without score", _NO_SCORE, "candidate")
+    number = pl.col("score").cast(pl.Float64, strict=False)
+    text = frame.filter(number.is_null())
+    refuse(table, text, "have text where a number belongs", "write scores with a decimal point", "score")
+    frame = frame.with_columns(number.alias("score"))
+    remedy = "leave out what cannot be scored: it then counts as the worst case, where that is allowed"
+    refuse(
+        table, frame.filter(~pl.col("score").is_finite()), "have a score that is NaN or infinite", remedy, "candidate"
+    )
+    return Table(table.path, table.format, frame)
+
+
+_NO_SCORE = "fill in the score, or leave the row out: a missing one counts as the worst case, where that is allowed"
