@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from .ceiling import Ceiling, replicate_ceiling
 from .comparisons import compare
+from .groups import worst_group
 from .intervals import cluster_bootstrap
+from .letters import compact_letters
 from .names import Metric, describe, family, parse_metric
+from .repeated import compare_over_seeds
 from .spectrum import score
 from .strata import stratify
 from .summary import add_skill, summarise
@@ -15,7 +18,9 @@ __all__ = [
     "Metric",
     "add_skill",
     "cluster_bootstrap",
+    "compact_letters",
     "compare",
+    "compare_over_seeds",
     "describe",
     "family",
     "parse_metric",
@@ -23,4 +28,5 @@ __all__ = [
     "score",
     "stratify",
     "summarise",
+    "worst_group",
 ]
