@@ -17,7 +17,9 @@ _TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01}
 #: Options that a model cannot do without, or that keep the test short.
 OPTIONS = {
     "neural": {"trunk": {"width": 32, "layers": 1}, "training": _TRAINING},
-    "neims": {"training": _TRAINING, "encoder": {"bits": 256}, "trunk": {"width": 32, "layers": 1}},
+    "neims": {
+        "encoder": {"bits": 256, "width": 32, "layers": 1}, "trunk": {"width": 32, "layers": 1}, "training": _TRAINING,
+    },  # fmt: skip
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
