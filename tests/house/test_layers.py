@@ -22,8 +22,8 @@ LAYERS = (
     ["models"],
     ["train"],
     ["audits"],
-    ["referee"],
     ["studies"],
+    ["referee"],
     ["report"],
     ["cli"],
 )

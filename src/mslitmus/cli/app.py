@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .candidates import candidates_app
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
+from .referee import score_predictions, write_template
 from .terminal import console, errors
 
 app = typer.Typer(
@@ -19,8 +21,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(candidates_app, name="candidates")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
+app.command("score")(score_predictions)
+app.command("template")(write_template)
 
 
 def _version(show: bool) -> None:
@@ -63,16 +68,16 @@ def run_study(
         if not quiet:
             errors.print(line, highlight=False, markup=False)
 
-    _show(run(config, out / (name or config.name), progress=say, fresh=fresh))
+    show_run(run(config, out / (name or config.name), progress=say, fresh=fresh))
 
 
 @app.command("report")
 def build_report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Make the report of a run folder again, from its files alone."""
-    _show(run)
+    show_run(run)
 
 
-def _show(run: Path) -> None:
+def show_run(run: Path) -> None:
     """Report page and leaderboard of a run folder."""
     from ..report import build
     from ..report.terminal import leaderboard_table

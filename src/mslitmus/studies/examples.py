@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import polars as pl
 
+from ..data.protocols import worst_disagreements
 from ..metrics.names import parse_metric
 from ..schemas import EXAMPLES, conform
 from ..tasks.protocol import Task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,20 @@ def load(path: Path) -> StudyConfig:
         except MslitmusError as error:
             where = f"{path}:{_line(node, ('models', index))}"
             raise ConfigError(error.message, where=where, remedy=error.remedy) from error
+    return study
+
+
+def checked(values: Mapping[str, Any], where: str) -> StudyConfig:
+    """A study from values that no file holds. Raises ConfigError with `where` in place of file and line."""
+    try:
+        study = StudyConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message, _, remedy = first["msg"].removeprefix("Value error, ").partition("\n  → ")
+        raise ConfigError(f"{key}: {message}" if key else message, where=where, remedy=remedy or None) from error
+    for model in study.models:
+        build_model(*model.resolved(study.task))
     return study
 
 

@@ -27,7 +27,7 @@ def pool_sizes(
     """Hit rate at 1 on test of every model (its first seed) at every size up to the largest pool, and chance."""
     if not isinstance(task, Retrieval):
         return pl.DataFrame(schema=POOL_SIZES)
-    largest = int(task.pools.sizes()["candidates"].max() or 0)  # type: ignore[call-overload]
+    largest = max(task.pools.sizes()["candidates"].to_list(), default=0)
     sizes = [size for size in SIZES if size < largest] + [largest]
     smaller = {size: task.with_pools(subsample(task.pools, size)) for size in sizes}
     rows: list[dict[str, object]] = []

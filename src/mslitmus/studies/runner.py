@@ -5,20 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..data import store
 from ..data.difficulty import MoleculeTable, difficulty, nearest_train_similarity
-from ..data.ledger import Ledger
-from ..data.protocols import PROTOCOLS
-from ..data.simulate import simulated_dataset
-from ..data.splits import Split, make_split
+from ..data.splits import Split
 from ..data.store import Dataset
-from ..errors import DataError
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..tasks.protocol import Task
 from ..train import require_device
@@ -27,7 +21,8 @@ from .cells import Cell, compute, identity
 from .config import SplitConfig, StudyConfig
 from .files import dump
 from .folder import RunFolder, claim, compare, digest, read_json
-from .selection import at_most, entry, select
+from .selection import select
+from .stage import asked_of, dataset_of, made
 
 Progress = Callable[[str], None]
 #: Files of a run folder itself, beside splits/ and cells/.
@@ -62,7 +57,7 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool)
     started, begun = time.perf_counter(), now()
     require_device(study.budget.device)
     task = study.build_task()
-    dataset = simulated_dataset() if study.data.name == "simulated" else store.load(study.data.name)
+    dataset = dataset_of(study)
     frame, chosen = select(dataset, study.data, task)
     progress(f"{study.data.name}: {frame.height:,} spectra of {frame['inchikey14'].n_unique():,} molecules take part")
     data_hash = table_hash(frame)
@@ -80,7 +75,7 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool)
 
     folds = {s.name: _split(s, study, frame, data_hash, folder, progress) for s in study.splits}
     task = task.prepared(folds, dataset.frame().select("inchikey14", "smiles"), progress)
-    asked, left_out = _asked(study, task, folds)
+    asked, left_out = asked_of(study, task, folds)
     _compare(study, task, folder, data_hash)
     _write_inputs(folder, study, dataset, frame, data_hash)
     write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json(), *left_out.to_json()])
@@ -121,30 +116,6 @@ def _compare(study: StudyConfig, task: Task, folder: RunFolder, data_hash: str) 
                 compare(folder.cell(split.name, model.name, seed), identity(study, task, made_of, model, seed))
 
 
-def _asked(
-    study: StudyConfig, task: Task, folds: dict[str, dict[str, pl.DataFrame]]
-) -> tuple[dict[str, dict[str, pl.DataFrame]], Ledger]:
-    """The folds with val and test cut down to the queries that are asked, and what was left out, counted."""
-    asked: dict[str, dict[str, pl.DataFrame]] = {}
-    entries = []
-    for split, parts in folds.items():
-        asked[split] = dict(parts)
-        for fold in ("val", "test"):
-            steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
-                f"askable_{task.name}": task.asked,
-                "keep_max_queries_per_molecule": partial(at_most, limit=study.data.max_queries_per_molecule),
-            }
-            for rule, step in steps.items():
-                before = asked[split][fold]
-                asked[split][fold] = after = step(before)
-                if after.height < before.height:
-                    entries.append(entry(rule, before, after, f"queries of {fold}, split {split}"))
-                if after.is_empty():
-                    remedy = "use more data, larger pools or a smaller min_candidates"
-                    raise DataError(f"no query of fold {fold} is left after {rule}", where=split, remedy=remedy)
-    return asked, Ledger(tuple(entries))
-
-
 def _split(
     config: SplitConfig, study: StudyConfig, frame: pl.DataFrame, data_hash: str, folder: RunFolder, progress: Progress
 ) -> dict[str, pl.DataFrame]:
@@ -157,15 +128,10 @@ def _split(
             write_parquet(nearest, nearest_train_similarity(parts["train"], parts["test"], MoleculeTable.of(frame)))
         return parts
     progress(f"split {config.name}")
-    split = make_split(
-        frame, config.method, seed=config.seed, form=config.form, dataset_hash=data_hash, **config.parameters
-    )
-    protocol = PROTOCOLS[config.protocol](frame, split, **config.protocol_parameters) if config.protocol else None
+    split, protocol = made(config, frame, data_hash)
     if protocol is not None:
         protocol.check_leaderboard(model.model for model in study.models)
-        split = protocol.split
         write_json(folder.beside(config.name) / "protocol.json", protocol.record())
-    split.check(frame)
     parts = split.apply(frame)
     if not study.difficulty:
         split.save(path.parent, config.name)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..data.candidates import CandidateSet, candidate_set, dataset_list, molecule_list
 from ..data.candidates.build import PoolSettings, build
+from ..data.candidates.describe import describe
 from ..errors import ConfigError, DataError
 from ..metrics.ranking import score
 from ..schemas import PREDICTED_SCORES
@@ -106,7 +107,7 @@ class Retrieval:
         }
 
     def artifacts(self) -> dict[str, Any]:
-        return {"candidates": {"name": self.pools.name, "kind": self.pools.kind, "hash": self.pools.hash}}
+        return {"candidates": describe(self.pools)}
 
     def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows whose pool has at least `min_candidates` members."""

@@ -1,0 +1,151 @@
+"""`mslitmus score` and `mslitmus template`: judge predictions that were made anywhere. A thin shell over `referee`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .terminal import console, errors
+
+TaskName = Annotated[str, typer.Option("--task", help="spectrum-prediction, retrieval or fingerprint.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="A stored dataset, or `simulated`.")]
+SplitName = Annotated[str, typer.Option("--split", help="A split, or split:form.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
+SplitParameters = Annotated[str, typer.Option(help="The split's own parameters as YAML, e.g. '{path: folds.csv}'.")]
+TaskOptions = Annotated[
+    str, typer.Option(help="The task's options as YAML, e.g. '{kind: formula, size: 256}'; see docs/tasks.md.")
+]
+DataFilters = Annotated[str, typer.Option("--data", help="Filters of a study's `data` as YAML, e.g. '{min_peaks: 3}'.")]
+
+
+def score_predictions(
+    predictions: Annotated[list[Path], typer.Argument(help="Files of predictions: one row of the leaderboard each.")],
+    task: TaskName,
+    dataset: DatasetName,
+    split: SplitName,
+    seed: SplitSeed = 0,
+    split_parameters: SplitParameters = "",
+    task_options: TaskOptions = "",
+    data: DataFilters = "",
+    metric: Annotated[list[str] | None, typer.Option(help="Repeatable; default: those of the task.")] = None,
+    controls: Annotated[str, typer.Option(help="all, blind (no look-up in the training spectra) or none.")] = "all",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Queries without prediction count as failed; default: refuse.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 2000,
+    difficulty: Annotated[bool, typer.Option(help="Measure how hard the split is.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder; default: of the first file.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
+) -> None:
+    """Score predictions made anywhere: checked, with intervals, beside the task's controls, with a report."""
+    from ..referee.submission import submission
+    from ..studies.runner import run
+    from .app import show_run
+
+    study = submission(
+        _named(predictions),
+        task,
+        dataset,
+        _split(split, seed, split_parameters),
+        task_options=_yaml(task_options, "--task-options"),
+        data=_yaml(data, "--data"),
+        metrics=metric or (),
+        controls=_choice(controls),
+        allow_missing=allow_missing,
+        resamples=resamples,
+        difficulty=difficulty,
+    )
+
+    def say(line: str) -> None:
+        errors.print(line, highlight=False, markup=False)
+
+    show_run(run(study, out / (name or f"score-{study.name}"), progress=say, fresh=fresh))
+
+
+def write_template(
+    out: Annotated[Path, typer.Argument(help="File to write; its ending says the format: .parquet .jsonl .csv .mgf")],
+    task: TaskName,
+    dataset: DatasetName,
+    split: SplitName,
+    seed: SplitSeed = 0,
+    split_parameters: SplitParameters = "",
+    task_options: TaskOptions = "",
+    data: DataFilters = "",
+    fold: Annotated[str, typer.Option(help="test, val or both.")] = "test",
+    absent: Annotated[bool, typer.Option("--absent", help="Retrieval without the truth among the candidates.")] = False,
+    training: Annotated[
+        Path | None, typer.Option(help="Folder for train.parquet and val.parquet, structures included.")
+    ] = None,
+) -> None:
+    """Write the blind query file that an outsider fills in, with a readme of how to answer."""
+    from ..errors import ConfigError
+    from ..referee.blind import write_blind
+    from ..referee.submission import submission
+
+    if fold not in ("test", "val", "both"):
+        raise ConfigError(f"fold {fold!r}", where="--fold", remedy="test, val or both")
+    study = submission(
+        {},
+        task,
+        dataset,
+        _split(split, seed, split_parameters),
+        task_options=_yaml(task_options, "--task-options"),
+        data=_yaml(data, "--data"),
+    )
+    made = write_blind(
+        study,
+        out,
+        lambda line: errors.print(line, highlight=False, markup=False),
+        fold=fold,
+        absent=absent,
+        training=training,
+    )
+    console.print(f"{made.rows:,} queries: {made.queries}", highlight=False, soft_wrap=True)
+    console.print(f"how to answer: {made.readme}", highlight=False, soft_wrap=True)
+    for path in made.training:
+        console.print(f"to learn from: {path}", highlight=False, soft_wrap=True)
+
+
+def _named(paths: list[Path]) -> dict[str, Path]:
+    """Leaderboard name → file. Raises ConfigError where two files would share a name."""
+    from ..errors import ConfigError
+
+    named: dict[str, Path] = {}
+    for path in paths:
+        stem = path.name.partition(".")[0]
+        if stem in named:
+            raise ConfigError(f"two files are called {stem!r}", where=str(path), remedy="give each its own name")
+        named[stem] = path
+    return named
+
+
+def _split(text: str, seed: int, parameters: str) -> dict[str, Any]:
+    method, _, form = text.partition(":")
+    return {"method": method, "form": form or None, "seed": seed, "parameters": _yaml(parameters, "--split-parameters")}
+
+
+def _choice(controls: str) -> Any:
+    from ..errors import ConfigError
+
+    if controls not in ("all", "blind", "none"):
+        raise ConfigError(f"controls {controls!r}", where="--controls", remedy="all, blind or none")
+    return controls
+
+
+def _yaml(text: str, option: str) -> dict[str, Any]:
+    """A mapping written on the command line. Raises ConfigError that names the option."""
+    import yaml
+
+    from ..errors import ConfigError
+
+    remedy = "write a YAML mapping, e.g. '{size: 256}'"
+    try:
+        value = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {error}", where=option, remedy=remedy) from error
+    if not isinstance(value, dict):
+        raise ConfigError("not a mapping", where=option, remedy=remedy)
+    return value

@@ -1,0 +1,1 @@
+"""The referee: anybody's predictions, judged by the same protocol as ours."""
