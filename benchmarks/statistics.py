@@ -96,9 +96,7 @@ def beside_scipy(queries: int, metrics: int, resamples: int, ours: float) -> Non
     gap = max(abs(found.low[0] - again.low[0]), abs(found.high[0] - again.high[0])) / (found.high[0] - found.low[0])
     print(f"  (ours with another seed: {gap:.2%} of the width)")
     whole = theirs * (queries / SMALL) * metrics * (resamples / SMALL_RESAMPLES) * 2
-    print(
-        f"  one column alone: {theirs / mine:.1f} × as fast; scipy for the whole of it, extrapolated linearly in resamples,"
-    )
+    print(f"  one column alone: {theirs / mine:.1f} × as fast; scipy for all of it, extrapolated in resamples,")
     print(f"  queries, metrics and averages: {whole:.0f} s against {ours:.1f} s, {whole / ours:.0f} × as fast")
 
 
