@@ -41,6 +41,8 @@ _STRANGE = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the content with `git lfs pull`"),
 )
 
+_VERBS = {"have": "has", "hold": "holds", "answer": "answers", "score": "scores"}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -161,7 +163,10 @@ def refuse(table: Table, rows: pl.DataFrame, what: str, remedy: str, shown: str 
         place if value is None else f"{_short(value)} ({place})" for value, place in zip(values, places, strict=True)
     ]
     more = f" and {rows.height - SHOWN:,} more" if rows.height > SHOWN else ""
-    count = "1 row" if rows.height == 1 else f"{rows.height:,} rows"
+    count = f"{rows.height:,} rows"
+    if rows.height == 1:
+        verb, _, rest = what.partition(" ")
+        count, what = "1 row", f"{_VERBS.get(verb, verb)} {rest}"
     raise PredictionError(f"{count} {what}: {', '.join(named)}{more}", where=str(table.path), remedy=remedy)
 
 
