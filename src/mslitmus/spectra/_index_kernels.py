@@ -41,58 +41,67 @@ def search_block(  # type: ignore[no-untyped-def]
     Scores are rounded to ten decimals, so that a tie is a tie; of equals the lowest library row comes first.
     """
     q_mz, q_w, q_t, q_off = queries
-    l_mz, l_w, l_t, l_off = library
     of, s_off, members = subsets
-    n = l_off.size - 1
+    n = library[3].size - 1
     total, count, stamp = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64)
     longest = 1
     for q in range(first, last):
         longest = max(longest, q_off[q + 1] - q_off[q])
     ranges = np.zeros((4, longest), np.int64)
-    g_score, g_row, g_count = np.zeros(group.size), np.full(group.size, -1), np.zeros(group.size, np.int64)
+    best = np.zeros(group.size), np.full(group.size, -1), np.zeros(group.size, np.int64)
     stamped = 0
     for q in range(first, last):
         a, b = q_off[q], q_off[q + 1]
         begin, end = (s_off[of[q]], s_off[of[q] + 1]) if of[q] >= 0 else (0, n)
-        inverted = (end - begin) * DIRECT_BELOW >= n
+        rows = members[begin:end] if of[q] >= 0 else np.arange(n)
+        inverted = rows.size * DIRECT_BELOW >= n
+        precursor = q_precursor[q]
         if inverted:
             total[:] = 0
             count[:] = 0
             _gather(code, da, relative, q_mz, q_w, q_t, a, b, 0.0, by_mz, total, count, stamp, stamped, 0)
             stamped += b - a
-            if code == MODIFIED and not math.isnan(q_precursor[q]):
-                at = q_precursor[q]
-                _gather(code, da, relative, q_mz, q_w, q_t, a, b, at, by_loss, total, count, stamp, stamped, _AMBIGUOUS)
+            if code == MODIFIED and not math.isnan(precursor):
+                extra = _AMBIGUOUS
+                _gather(
+                    code, da, relative, q_mz, q_w, q_t, a, b, precursor, by_loss, total, count, stamp, stamped, extra
+                )
                 stamped += b - a
-        for k in range(begin, end):
-            row = members[k] if of[q] >= 0 else k
-            if inverted:
-                if count[row] == 0:
-                    continue
-                score, matched = total[row], count[row]
-                if matched >= _AMBIGUOUS:
-                    floor = g_score[group[row]] if group.size else out_score[q, top - 1]
-                    if score + _SLACK <= floor:
-                        continue
-            if not inverted or matched >= _AMBIGUOUS:
-                shift = q_precursor[q] - l_precursor[row]
-                score, matched = _pair(
-                    code, da, relative, q_mz[a:b], q_w[a:b], q_t[a:b], l_mz, l_w, l_t, l_off[row], l_off[row + 1],
-                    shift, ranges,
-                )  # fmt: skip
-            score = min(1.0, np.rint(score * 1e10) / 1e10)
-            if matched == 0 or score <= 0:
-                continue
-            if group.size:
-                g = group[row]
-                if score > g_score[g]:
-                    g_score[g], g_row[g], g_count[g] = score, row, matched
-            else:
-                _insert(out_row[q], out_score[q], out_matched[q], row, score, matched)
+        query = q_mz[a:b], q_w[a:b], q_t[a:b]
+        hits = out_row[q], out_score[q], out_matched[q]
+        _collect(code, da, relative, query, precursor, library, l_precursor, rows, inverted, total, count, group, best,
+                 hits, ranges)  # fmt: skip
         for g in range(group.size):
-            if g_row[g] >= 0:
-                _insert(out_row[q], out_score[q], out_matched[q], g_row[g], g_score[g], g_count[g])
-                g_score[g], g_row[g] = 0.0, -1
+            if best[1][g] >= 0:
+                _insert(hits[0], hits[1], hits[2], best[1][g], best[0][g], best[2][g])
+                best[0][g], best[1][g] = 0.0, -1
+
+
+@_njit
+def _collect(  # type: ignore[no-untyped-def]
+    code, da, relative, query, precursor, library, l_precursor, rows, inverted, total, count, group, best, hits, ranges
+):
+    """The scores of the library `rows`, exact where they matter, into the hits or into the best of each group."""
+    l_mz, l_w, l_t, l_off = library
+    for row in rows:
+        score, matched = total[row], count[row]
+        if inverted and matched == 0:
+            continue
+        if matched >= _AMBIGUOUS and inverted:
+            floor = best[0][group[row]] if group.size else hits[1][-1]
+            if score + _SLACK <= floor:
+                continue
+        if matched >= _AMBIGUOUS or not inverted:
+            shift = precursor - l_precursor[row]
+            score, matched = _pair(code, da, relative, query, l_mz, l_w, l_t, l_off[row], l_off[row + 1], shift, ranges)
+        score = min(1.0, np.rint(score * 1e10) / 1e10)
+        if matched == 0 or score <= 0:
+            continue
+        if not group.size:
+            _insert(hits[0], hits[1], hits[2], row, score, matched)
+        elif score > best[0][group[row]]:
+            g = group[row]
+            best[0][g], best[1][g], best[2][g] = score, row, matched
 
 
 @_njit
@@ -144,8 +153,9 @@ def _gather(  # type: ignore[no-untyped-def]
 
 
 @_njit
-def _pair(code, da, relative, q_mz, q_w, q_t, l_mz, l_w, l_t, start, end, shift, ranges):  # type: ignore[no-untyped-def]
+def _pair(code, da, relative, query, l_mz, l_w, l_t, start, end, shift, ranges):  # type: ignore[no-untyped-def]
     """(score, matched peaks) of a query and the library spectrum `start:end`."""
+    q_mz, q_w, q_t = query
     size = q_mz.size
     plain = _partners(q_mz, l_mz, start, end, 0.0, da, relative, ranges[0], ranges[1])
     if code == MODIFIED and not math.isnan(shift):

@@ -107,6 +107,11 @@ class Subsets(NamedTuple):
         members = np.concatenate([_EMPTY, *(np.sort(one) for one in lists)]).astype(np.int64)
         return cls(np.asarray(of, np.int64), offsets, members)
 
+    def rows_of(self, query: int) -> NDArray[np.int64]:
+        """The library rows of one query that has a list."""
+        number = self.of[query]
+        return self.members[self.offsets[number] : self.offsets[number + 1]]
+
 
 class Hits(NamedTuple):
     """The best hits of n queries, best first, (n, top): library row (−1: none), score (0 to 1), matched peaks."""
