@@ -118,21 +118,26 @@ def test_tanimoto_of_pairs():
 def test_mces_of_pairs(monkeypatch):
     from mslitmus.chem import distance
 
-    asked = []
+    limits = []
 
-    def many(pairs, threshold):
-        asked.extend(pairs)
-        assert threshold == 15
-        values = {("CCO", "CCN"): (4.0, True), ("CCO", "CC"): (31.0, False), ("CCO", "CCC"): (9.0, False)}
-        rows = [(*pair, *values[pair]) for pair in pairs]
-        return pl.DataFrame(rows, schema=["smiles_a", "smiles_b", "mces", "exact"], orient="row")
+    def many(pairs, threshold, time_limit=10.0, cache=None):
+        limits.append(time_limit)
+        known = {"CCN": (4.0, True, 4.0), "CC": (31.0, False, 40.0), "CCC": (9.0, False, 12.0)}
+        rows = [(a, b, *known[b]) for a, b in pairs.iter_rows()]
+        return pl.DataFrame(rows, schema=["smiles_a", "smiles_b", "mces", "exact", "upper"], orient="row")
 
-    monkeypatch.setattr(distance, "mces_many", many, raising=False)
+    monkeypatch.setattr(distance, "mces_many", many)
     predicted = ["CCN", "CC", "CCC", None, "nonsense", "CCN"]
     headline = molecule.mces_pairs(["CCO"] * 6, predicted)
-    assert headline.value.tolist() == [4, 15, 9, 15, 15, 4]
+    assert headline.value.tolist() == [4, 15, 12, 15, 15, 4]  # the open pair at its upper bound
     assert headline.exact.tolist() == [True, True, False, True, True, True]  # beyond 15 the headline is decided
-    assert len(asked) == 3  # each pair once
+    assert limits == [10, molecule.PATIENCE]
     published = molecule.mces_pairs(["CCO"] * 6, predicted, published=True)
-    assert published.value.tolist() == [4, 31, 9, 100, 100, 4]
+    assert published.value.tolist() == [4, 31, 12, 100, 100, 4]
     assert published.exact.tolist() == [True, False, False, True, True, True]
+
+
+def test_mces_of_real_pairs():
+    found = molecule.mces_pairs(["CCO", "CCO", "c1ccccc1"], ["OCC", "CCN", None])
+    assert found.value.tolist() == [0, 2, 15]  # C–O and C–N: one bond lost on either side
+    assert found.exact.all()

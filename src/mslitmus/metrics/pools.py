@@ -58,21 +58,26 @@ def lay_out(predictions: pl.DataFrame, truth: pl.DataFrame, missing: str, absent
     rows = _rows(conformed(predictions, PREDICTED_SCORES), truth)
     pool = explode(truth)
     query = pool.get_column("query").to_numpy().astype(np.int64)
-    first, place = _place(query, pool.get_column("candidates"), rows)
+    index = _Index(query, pool.get_column("candidates"))
+    place = index.find(rows.get_column("query").to_numpy(), rows.get_column("candidate"))
     _refuse_rows(rows, place < 0, "of candidates that are not in the query's pool", "score the pool's candidates only")
-    place, rows = _merged(place, rows)
-    scores = np.full(pool.height, np.nan)
-    seen = np.zeros(pool.height, dtype=bool)
     values = rows.get_column("score").to_numpy()
-    scores[place], seen[place] = np.where(np.isfinite(values), values, np.nan), True
-    is_truth = (pool.get_column("candidates") == truth.get_column("inchikey14").gather(query)).to_numpy()
+    seen = np.bincount(place, minlength=pool.height)
+    if (seen > 1).any():
+        _refuse_rows(rows, _disagree(place, values), "with another score for the same candidate", "give one score each")
+    scores = np.full(pool.height, np.nan)
+    scores[place] = np.where(np.isfinite(values), values, np.nan)
+    is_truth = np.zeros(pool.height, dtype=bool)
+    own = index.find(np.arange(truth.height), truth.get_column("inchikey14"))
+    is_truth[own[own >= 0]] = True
+    first = index.first
     found = Pools(query[first], scores[first], is_truth[first], np.flatnonzero(first), truth.height)
     if absent == "raise":
-        without = truth.filter(pl.Series(found.count(found.is_truth) == 0, dtype=pl.Boolean))
+        without = truth.filter(pl.Series(own < 0, dtype=pl.Boolean))
         remedy = 'put the truth into the pool, or score with absent="fail" (the truth-absent arm: such a query fails)'
         refuse(without, "whose candidates lack the truth", DataError, "truth", remedy)
     if missing == "raise":
-        _refuse_missing(truth, pool, first & ~seen, found)
+        _refuse_missing(truth, pool, first & (seen == 0), found)
         _refuse_rows(rows, ~np.isfinite(values), "with a score that is NaN or infinite", _FINITE)
     return found
 
@@ -84,7 +89,8 @@ def explode(truth: pl.DataFrame, *parallel: str) -> pl.DataFrame:
     uneven = truth.filter(pl.any_horizontal([length != lengths[0] for length in lengths]))
     refuse(uneven, f"with lists of unequal length: {', '.join(lists)}", SchemaError, "truth", "keep them parallel")
     rows = truth.select(lists).with_row_index("query").explode(lists)
-    return rows.filter(pl.col("candidates").is_not_null())
+    empty = rows.get_column("candidates").null_count()  # an empty pool becomes a row of null
+    return rows.filter(pl.col("candidates").is_not_null()) if empty else rows
 
 
 def _rows(predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
@@ -96,33 +102,40 @@ def _rows(predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _place(
-    query: NDArray[np.int64], candidate: pl.Series, rows: pl.DataFrame
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which pool entries are no duplicates (m,), and the entry of each prediction row, −1 where there is none."""
-    for seed in range(8):  # one seed is enough but for one run in a million
-        keys = _keys(query, candidate, seed)
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-        if (candidate.gather(order[again]) == candidate.gather(order[again - 1])).all():
-            break
-    else:
-        raise DataError("candidates cannot be told apart by eight hashes", where="truth", remedy="report this")
-    first = np.ones(query.size, dtype=bool)
-    first[order[again]] = False
-    kept = np.delete(order, again)
-    ordered = keys[kept]
-    wanted = _keys(rows.get_column("query").to_numpy(), rows.get_column("candidate"), seed)
-    by_key = np.argsort(wanted, kind="stable")  # searching in ascending order stays in the cache
-    place = np.full(wanted.size, -1, dtype=np.int64)
-    if kept.size:
-        nearest = np.minimum(np.searchsorted(ordered, wanted[by_key]), kept.size - 1)
-        hit = ordered[nearest] == wanted[by_key]
-        at, number = kept[nearest[hit]], by_key[hit]
-        same = (candidate.gather(at) == rows.get_column("candidate").gather(number)).fill_null(False).to_numpy()
-        place[number[same]] = at[same]
-    return first, place
+class _Index:
+    """Finds the entry of a query's candidate. `first` (m,): the entries that repeat none before them."""
+
+    def __init__(self, query: NDArray[np.int64], candidate: pl.Series) -> None:
+        self._candidate = candidate
+        for self._seed in range(8):  # one seed is enough but for one run in a million
+            keys = _keys(query, candidate, self._seed)
+            order = np.argsort(keys)
+            ordered = keys[order]
+            again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+            if (candidate.gather(order[again]) == candidate.gather(order[again - 1])).all():
+                break
+        else:
+            raise DataError("candidates cannot be told apart by eight hashes", where="truth", remedy="report this")
+        self.first = np.ones(query.size, dtype=bool)
+        self.first[order[again]] = False
+        self._entry = np.delete(order, again)
+        self._ordered = keys[self._entry]
+
+    def find(self, query: NDArray[np.integer], candidate: pl.Series) -> NDArray[np.int64]:  # type: ignore[type-arg]
+        """Entry of each pair, −1 where the pool has no such candidate. Shape (r,)."""
+        wanted = _keys(query, candidate, self._seed)
+        place = np.full(wanted.size, -1, dtype=np.int64)
+        if self._entry.size:
+            by_key = np.argsort(wanted)  # searched in ascending order: that stays in the cache
+            nearest = np.empty(wanted.size, dtype=np.int64)
+            nearest[by_key] = np.searchsorted(self._ordered, wanted[by_key])
+            nearest = np.minimum(nearest, self._entry.size - 1)
+            entry = self._entry[nearest]
+            same = (self._ordered[nearest] == wanted) & (self._candidate.gather(entry) == candidate).fill_null(
+                False
+            ).to_numpy()
+            place[same] = entry[same]
+        return place
 
 
 def _keys(query: NDArray[np.integer], candidate: pl.Series, seed: int) -> NDArray[np.uint64]:  # type: ignore[type-arg]
@@ -130,17 +143,15 @@ def _keys(query: NDArray[np.integer], candidate: pl.Series, seed: int) -> NDArra
     return keys
 
 
-def _merged(place: NDArray[np.int64], rows: pl.DataFrame) -> tuple[NDArray[np.int64], pl.DataFrame]:
-    """One row a pool entry; raises where rows of one entry disagree."""
+def _disagree(place: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows whose score differs from the one before them for the same entry; two NaN do not differ."""
     order = np.argsort(place, kind="stable")
-    place, values = place[order], rows.get_column("score").to_numpy()[order]
+    place, ordered = place[order], values[order]
     again = np.flatnonzero(place[1:] == place[:-1]) + 1
-    differ = (values[again] != values[again - 1]) & ~(np.isnan(values[again]) & np.isnan(values[again - 1]))
-    bad = np.zeros(rows.height, dtype=bool)
-    bad[order[again[differ]]] = True
-    _refuse_rows(rows, bad, "with another score for the same candidate", "give one score a candidate")
-    kept = np.delete(order, again)
-    return np.delete(place, again), rows[kept] if again.size else rows[order]
+    same = (ordered[again] == ordered[again - 1]) | (np.isnan(ordered[again]) & np.isnan(ordered[again - 1]))
+    differ = np.zeros(values.size, dtype=bool)
+    differ[order[again[~same]]] = True
+    return differ
 
 
 def _refuse_rows(rows: pl.DataFrame, bad: NDArray[np.bool_], what: str, remedy: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -49,6 +50,7 @@ def score(
     names: Sequence[str],
     missing: str = "raise",
     absent: str = "raise",
+    cache: Path | None = None,
 ) -> pl.DataFrame:
     """Score rankings; the order of rows and of candidates is irrelevant, and so is a candidate listed twice.
 
@@ -61,6 +63,7 @@ def score(
             fails (`Metric.worst`), a truth without one ranks last, a decoy without one ranks above the truth.
         absent: `"raise"` refuses a pool that lacks the truth. With `"fail"`, the truth-absent arm, such a query fails
             every metric of the truth's place; what the top candidate looks like and `absence-auc` stay defined.
+        cache: file that keeps MCES distances between calls (`chem.distance.mces_many`).
 
     Returns:
         One row a query in the order of `truth`: `identifier`, `predicted` (has any finite score), one f64 column a
@@ -78,7 +81,7 @@ def score(
     pools = lay_out(predictions, truth, missing, absent)
     standing = stand(pools)
     shared = {
-        measure: like_truth(pools, truth, measure) if measure in OF_STRUCTURE else absence_auc(pools)
+        measure: like_truth(pools, truth, measure, cache) if measure in OF_STRUCTURE else absence_auc(pools)
         for measure in wanted - BY_PLACE
     }
     values = {
@@ -157,7 +160,7 @@ def _beaten(others: Array, values: Array) -> tuple[Array, NDArray[np.int64]]:
     return wins, np.full(values.shape, ordered.size)
 
 
-def like_truth(pools: Pools, truth: pl.DataFrame, measure: str) -> Array:
+def like_truth(pools: Pools, truth: pl.DataFrame, measure: str, cache: Path | None = None) -> Array:
     """Likeness of the top candidate's structure to the truth, shape (n,): mean over those tied at the top.
 
     `tanimoto@1` is the mean over all tied, `mces@1` over at most `MCES_TIES` of them, the first by the hash of their
@@ -176,7 +179,7 @@ def like_truth(pools: Pools, truth: pl.DataFrame, measure: str) -> Array:
     true, top = (rows.get_column(side).filter(pl.Series(~hit)).to_list() for side in ("smiles", "candidate_smiles"))
     metric = RankingMetric(measure)
     values = np.full(rows.height, metric.best)
-    values[~hit] = mces_pairs(true, top).value if measure == "mces@1" else tanimoto_pairs(true, top)
+    values[~hit] = mces_pairs(true, top, cache=cache).value if measure == "mces@1" else tanimoto_pairs(true, top)
     query = rows.get_column("query").to_numpy()
     order = np.lexsort((values, query))  # summed in an order of the values: that of the candidates cannot show
     count = np.bincount(query, minlength=pools.n)
