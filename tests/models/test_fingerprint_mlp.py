@@ -156,6 +156,20 @@ def test_refusals(world, tmp_path, blind):
         fit(model(), {**world, "val": world["val"].with_columns(smiles=pl.lit(None, pl.String))}, tmp_path)
 
 
+def test_only_the_cut_decides_which_bits_are_set(world, tmp_path, blind):
+    sharp, _ = fit(model(sharpness=4.0), world, tmp_path)
+    sharp.save(tmp_path / "model")
+    soft = MODELS["binned-mlp"].load(tmp_path / "model")
+    soft.options = soft.options.model_copy(update={"sharpness": 1.0})
+    plain = MODELS["binned-mlp"].load(tmp_path / "model")
+    plain.options = plain.options.model_copy(update={"cut": "none"})
+    values = [unpack(which.predict(blind)) for which in (sharp, soft, plain)]
+    assert np.array_equal(values[0] >= 0.5, values[1] >= 0.5)
+    assert np.abs(values[0] - 0.5).mean() > np.abs(values[1] - 0.5).mean()
+    for cut, probability in zip(values[0] >= 0.5, values[2], strict=True):  # the highest probabilities are set
+        assert probability[cut].min() > probability[~cut].max()
+
+
 # -- parts -----------------------------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ BITS = 2048
 _MORGAN = MorganFeaturiser(radius=2, bits=BITS)
 _CHUNK = 4096  # spectra predicted at a time
 #: Predicting a fold takes seconds, and a sample of spectra misses the molecules that have few: score all of them.
-_TRAINING: Mapping[str, Any] = {"val_limit": 20_000}
+_TRAINING: Mapping[str, Any] = {"epochs": 30, "evaluate_every": 3, "val_limit": 20_000}
 
 
 class MLPOptions(Options):
@@ -64,7 +64,10 @@ class BinnedMLPOptions(Options):
     mlp: dict[str, Any] = Field(default_factory=dict)
     loss: Literal["cross-entropy", "focal", "tanimoto", "cosine"] = "cross-entropy"
     cut: Literal["tanimoto", "none"] = Field("tanimoto", description="what 0.5 means in a prediction")
-    at_most: int | None = Field(None, ge=1, description="spectra of one molecule in an epoch, drawn anew each time")
+    sharpness: float = Field(
+        1.5, gt=0, le=100, description="logits are multiplied by it once they are moved to the cut"
+    )
+    at_most: int | None = Field(3, ge=1, description="spectra of one molecule in an epoch, drawn anew each time")
     training: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -246,7 +249,7 @@ class BinnedMLP(TrainedModel):
         table = self._tabulate(queries, np.zeros(queries.height, np.int64), nothing)
         logits = self.network(table.batch(np.arange(queries.height), self._device))
         if self.options.cut == "tanimoto":
-            logits = recentre(logits, best_cut(torch.sigmoid(logits)))
+            logits = self.options.sharpness * recentre(logits, best_cut(torch.sigmoid(logits)))
         values: NDArray[np.float32] = torch.sigmoid(logits).cpu().numpy()
         return values
 
