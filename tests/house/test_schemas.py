@@ -6,7 +6,6 @@ import pytest
 from mslitmus import provenance
 from mslitmus.errors import SchemaError
 from mslitmus.schemas import SPECTRA, conform
-from mslitmus.tasks import TASKS
 
 ROW = {"identifier": ["a"], "mzs": [[50.0, 60.0]], "intensities": [[1.0, 0.5]], "precursor_mz": [100.0]}
 
@@ -28,13 +27,6 @@ def test_absent_and_uncastable_columns_are_named():
         conform(pl.DataFrame(ROW).drop("precursor_mz"))
     with pytest.raises(SchemaError, match="does not cast"):
         conform(pl.DataFrame({**ROW, "precursor_mz": ["heavy"]}))
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_tasks_show_columns_of_the_schema(name):
-    task = TASKS[name]()
-    assert set(task.visible) <= set(SPECTRA)
-    assert not set(task.visible) & set(task.target)
 
 
 def test_hash_counts_every_value_and_only_values(tmp_path):

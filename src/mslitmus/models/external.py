@@ -50,9 +50,11 @@ class ExternalOptions(Options):
 class External:
     """A model of any task that another program is, or was. `fit` runs no more than `fit_command`."""
 
+    task: str = "any"  # the study says which
+
     def __init__(self, **options: Any) -> None:
         self.options = parse_options(ExternalOptions, options, where=_WHERE)
-        self.task: str = self.options.task
+        self.task = self.options.task
         self.kind: Kind = self.options.kind
         if self.task not in TASKS:
             TASKS[self.task]  # raises with the nearest name
