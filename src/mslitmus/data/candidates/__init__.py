@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from .build import PoolSettings, build
 from .lists import MoleculeList, dataset_list, import_list, make_list, molecule_list
 from .sets import CandidateSet, candidate_set, is_decoy, subsample
 
 __all__ = [
     "CandidateSet",
     "MoleculeList",
+    "PoolSettings",
+    "build",
     "candidate_set",
     "dataset_list",
     "import_list",

@@ -16,7 +16,8 @@ from ...chem.molecule import RDKIT_VERSION
 from ...errors import DataError
 from ...provenance import write_parquet
 from ...schemas import CANDIDATES
-from . import workers
+from . import calibrate, library, workers
+from .filling import fill
 from .lists import MoleculeList, own_forms
 from .reference import Reference
 from .sets import KINDS, CandidateSet, draw, first, home, in_hash_order
@@ -73,8 +74,10 @@ def build(
     """
     chosen = settings or PoolSettings()
     reference = Reference.of(lists)
-    recipe = asdict(chosen) | {"reference": reference.hash, "rdkit": RDKIT_VERSION, "version": _VERSION}
-    folder = home() / ".parts" / blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()
+    source = {"reference": reference.hash, "like": lists[0].name, "rdkit": RDKIT_VERSION, "version": _VERSION}
+    recipe = asdict(chosen) | source
+    folder = home() / ".parts" / _digest(recipe)
+    materials = home() / ".parts" / _digest(source)
     wanted = molecules.select("inchikey14", "smiles").drop_nulls().unique("inchikey14").sort("inchikey14")
     done = [part for part in _parts(folder) if part.height]
     seen = pl.concat([pl.Series("molecule", [], pl.String), *(part.get_column("molecule") for part in done)]).unique()
@@ -82,13 +85,14 @@ def build(
     if progress is not None:
         progress(wanted.height - missing.height, wanted.height)
     if missing.height:
-        prepare(reference, chosen, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare(reference, lists[0].name, chosen, materials, processes)
         rows = missing.rows()
-        chunks = [(folder, chosen, rows[i : i + _PART]) for i in range(0, len(rows), _PART)]
+        chunks = [(folder, materials, chosen, rows[i : i + _PART]) for i in range(0, len(rows), _PART)]
         count = wanted.height - missing.height
         for chunk, made in zip(chunks, workers.apply(f"{__name__}:make_part", chunks, processes), strict=True):
             done.append(made)
-            count += len(chunk[2])
+            count += len(chunk[3])
             if progress is not None:
                 progress(count, wanted.height)
     pools = pl.concat([pl.DataFrame(schema=CANDIDATES), *done])
@@ -99,31 +103,38 @@ def build(
     return CandidateSet.make(name or f"{chosen.kind}-{chosen.size}", chosen.kind, described, pools)
 
 
-def prepare(reference: Reference, settings: PoolSettings, folder: Path) -> None:
-    """Write what the workers read."""
+def prepare(reference: Reference, like: str, settings: PoolSettings, folder: Path, processes: int) -> None:
+    """Write what the workers read: the real molecules and, where pools are filled, what decoys are made from."""
     if not (folder / "reference.parquet").is_file():
         reference.save(folder / "reference.parquet")
+    if settings.fill and not (folder / "halves.parquet").is_file():
+        library.make(reference, like, folder, processes)
+    if settings.fill and not (folder / "likeness.npz").is_file():
+        calibrate.learn(reference, like, folder, processes).save(folder)
 
 
-def make_part(task: tuple[Path, PoolSettings, list[tuple[str, str]]]) -> pl.DataFrame:
+def make_part(task: tuple[Path, Path, PoolSettings, list[tuple[str, str]]]) -> pl.DataFrame:
     """Pools of a few molecules, kept on disk as one part. Runs in a worker."""
-    folder, settings, molecules = task
-    pools = [make_pool(key, smiles, settings, folder) for key, smiles in molecules]
+    folder, materials, settings, molecules = task
+    pools = [make_pool(key, smiles, settings, materials) for key, smiles in molecules]
     part = pl.concat([pl.DataFrame(schema=CANDIDATES), *pools])
     write_parquet(folder / f"part-{draw(*(key for key, _ in molecules)):016x}.parquet", part)
     return part
 
 
-def make_pool(key: str, smiles: str, settings: PoolSettings, folder: Path) -> pl.DataFrame:
+def make_pool(key: str, smiles: str, settings: PoolSettings, materials: Path) -> pl.DataFrame:
     """The pool of one molecule, schema `CANDIDATES`; empty where it does not parse or `min_real` is not met."""
-    reference = Reference.load(folder / "reference.parquet")
+    reference = Reference.load(materials / "reference.parquet")
     truth = true_row(key, smiles, reference)
     if truth is None:
         return pl.DataFrame(schema=CANDIDATES)
     members = real_members(truth, reference, settings)
     if members.height < settings.min_real:
         return pl.DataFrame(schema=CANDIDATES)
-    return in_hash_order(as_pool(key, members))
+    made = [members.select(list(CANDIDATES))]
+    if settings.fill and members.height < settings.size:
+        made.append(fill(key, members, settings.size, materials))
+    return in_hash_order(pl.concat(made))
 
 
 def true_row(key: str, smiles: str, reference: Reference) -> dict[str, Any] | None:
@@ -148,8 +159,8 @@ def real_members(truth: dict[str, Any], reference: Reference, settings: PoolSett
     return first(named, settings.size, "real")
 
 
-def as_pool(key: str, members: pl.DataFrame) -> pl.DataFrame:
-    return members.with_columns(pl.lit(key).alias("molecule")).select(list(CANDIDATES))
+def _digest(recipe: dict[str, Any]) -> str:
+    return blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _parts(folder: Path) -> Iterator[pl.DataFrame]:
