@@ -62,7 +62,7 @@ class BinnedMLPOptions(Options):
     conditioning: tuple[str, ...] = ("adduct", "ion_mode", "instrument", "energy", "precursor_mz")
     conditions: dict[str, Any] = Field(default_factory=dict)
     mlp: dict[str, Any] = Field(default_factory=dict)
-    loss: Literal["cross-entropy", "focal", "tanimoto", "cosine"] = "cross-entropy"
+    loss: Literal["cross-entropy", "focal", "tanimoto", "cosine"] = "cosine"
     cut: Literal["tanimoto", "none"] = Field("tanimoto", description="what 0.5 means in a prediction")
     sharpness: float = Field(
         1.5, gt=0, le=100, description="logits are multiplied by it once they are moved to the cut"
