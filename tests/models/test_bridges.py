@@ -34,6 +34,14 @@ class Skipper(Knower):
     skip = True
 
 
+class Silent(Knower):
+    """Gives every second query a null instead of an answer."""
+
+    def predict(self, queries):
+        odd = pl.int_range(pl.len()) % 2 == 0
+        return super().predict(queries).with_columns(pl.when(odd).then("fingerprint").alias("fingerprint"))
+
+
 class Short(Knower):
     def predict(self, queries):
         return as_fingerprints(queries["identifier"], np.zeros((queries.height, 8), np.float32))
@@ -69,7 +77,7 @@ class Asked(PrecursorOnly):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
     targets = dict(MODELS._all())
-    for model in (Knower, Skipper, Short, Guesser, Asked):
+    for model in (Knower, Skipper, Silent, Short, Guesser, Asked):
         targets[model.__name__.lower()] = model
     monkeypatch.setattr(MODELS, "_targets", targets)
     monkeypatch.setattr(Asked, "seen", [])
@@ -118,8 +126,9 @@ def test_true_bits_give_tanimoto_and_rank_the_truth_first(ranking, tmp_path):
     assert mine == pytest.approx(exact.tolist(), rel=1e-6)
 
 
-def test_a_query_that_is_not_answered_gets_no_rows(ranking, tmp_path):
-    model = fitted("rank-by-fingerprint", ranking, tmp_path, of="skipper")
+@pytest.mark.parametrize("of", ["skipper", "silent"])
+def test_a_query_that_is_not_answered_gets_no_rows(of, ranking, tmp_path):
+    model = fitted("rank-by-fingerprint", ranking, tmp_path, of=of)
     found = model.predict(with_truth(ranking))
     assert found["identifier"].unique(maintain_order=True).to_list() == ranking["queries"]["identifier"][::2].to_list()
     assert model.predict(with_truth(ranking)[:0]).height == 0

@@ -18,8 +18,10 @@ _TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01}
 OPTIONS = {
     "neural": {"trunk": {"width": 32, "layers": 1}, "training": _TRAINING},
     "neims": {
-        "encoder": {"bits": 256, "width": 32, "layers": 1}, "trunk": {"width": 32, "layers": 1}, "training": _TRAINING,
-    },  # fmt: skip
+        "encoder": {"bits": 256, "width": 32, "layers": 1},
+        "trunk": {"width": 32, "layers": 1},
+        "training": _TRAINING,
+    },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},

@@ -46,7 +46,7 @@ class RankByFingerprint(Bridge):
         pools = queries.filter(pl.col("candidates").list.len() > 0)
         lists = pools.select("identifier", candidate="candidates", smiles="candidate_smiles")
         asked = pools.drop("candidates", "candidate_smiles")
-        predicted = conform(self.inner.predict(asked), PREDICTED_FINGERPRINTS)
+        predicted = conform(self.inner.predict(asked), PREDICTED_FINGERPRINTS).drop_nulls("fingerprint")
         answered = lists.join(predicted, on="identifier", how="inner", maintain_order="left")
         if answered.filter(pl.col("fingerprint").list.len() != BITS).height:
             message = f"{self.options.of!r} predicts fingerprints of another length than {BITS:,} bits"
