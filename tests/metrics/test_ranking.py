@@ -143,15 +143,19 @@ def test_order_duplicates_and_scale_change_no_number(pools, random):
 @settings(max_examples=150, deadline=None)
 @given(POOLS, st.data())
 def test_dropping_can_only_worsen(pools, data):
-    truth, predictions = truth_of(pools), scores_of(pools)
+    lacking = data.draw(st.lists(st.booleans(), min_size=len(pools), max_size=len(pools)))
+    truth = truth_of(pools).with_columns(
+        inchikey14=pl.when(pl.Series(lacking)).then(pl.lit("Z")).otherwise("inchikey14")
+    )
+    predictions = scores_of(pools)
     kept = data.draw(st.lists(st.booleans(), min_size=predictions.height, max_size=predictions.height))
     fewer = predictions.filter(pl.Series(kept))
     spoiled = predictions.with_columns(score=pl.when(pl.Series(kept)).then("score").otherwise(float("nan")))
-    full = values(predictions, truth)
-    after = values(fewer, truth, missing="fail")
-    assert after.equals(values(spoiled, truth, missing="fail"))  # NaN is as good as nothing
+    full = values(predictions, truth, absent="fail")
+    after = values(fewer, truth, missing="fail", absent="fail")
+    assert after.equals(values(spoiled, truth, missing="fail", absent="fail"))  # NaN is as good as nothing
     again = data.draw(st.lists(st.booleans(), min_size=fewer.height, max_size=fewer.height))
-    least = values(fewer.filter(pl.Series(again, dtype=pl.Boolean)), truth, missing="fail")
+    least = values(fewer.filter(pl.Series(again, dtype=pl.Boolean)), truth, missing="fail", absent="fail")
     for name in NAMES:
         sign = 1 if parse_metric(name).higher_is_better else -1
         for worse, better in ((after, full), (least, after)):
