@@ -7,8 +7,8 @@ most the best matching of its neighbours, and the molecules share at most the be
 values. With halves for parts this is the neighbourhood bound of myopic-mces (Kretschmer et al. 2023). Moving parts
 lowers it, never below the truth: from pairs that are tight in the assignment to pairs with slack (block-coordinate
 ascent, as Swoboda et al. 2017, CVPR, "A study of Lagrangean decompositions and dual ascent solvers for graph
-matching"), then along subgradients (Held & Karp 1971; step of Polyak 1969). The best such bound is the linear relaxation
-of `programme`.
+matching"), then along subgradients (Held & Karp 1971; step of Polyak 1969). The best such bound is the linear
+relaxation of `programme`.
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
 
-from ...errors import ChemistryError
+from ...errors import ChemistryError, RunError
 from .cache import PairCache
 from .graph import graph, key
 from .solve import Bounds, bounds
@@ -23,7 +24,7 @@ Pair = tuple[str, str]
 #: Below this number of pairs starting processes costs more than it gains, unless the caller names a number of them.
 _FEW = 2000
 #: Pairs handed to a process at a time: results are kept, and progress told, once a portion.
-_PORTION = 200
+_PORTION = 50
 
 
 def mces_many(
@@ -109,6 +110,11 @@ def run_portions(
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_deaf)
     try:
         yield from pool.map(work, portions)
+    except BrokenProcessPool as error:
+        raise RunError(
+            "the processes that compute distances ended",
+            remedy='guard the script with `if __name__ == "__main__":`, free memory, or give processes=1',
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
