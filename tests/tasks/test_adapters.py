@@ -54,8 +54,8 @@ def test_names_of_files_mean_queries():
 
 # --- SIRIUS ---------------------------------------------------------------------------------------------------------
 
-V6 = ("structurePerIdRank\tformulaRank\tConfidenceScoreExact\tCSI:FingerIDScore\tZodiacScore\tSiriusScore\tmolecularFormula"
-      "\tadduct\tInChIkey2D\tInChI\tname\tsmiles\tmappingFeatureId\n")  # fmt: skip
+V6 = ("structurePerIdRank\tformulaRank\tConfidenceScoreExact\tCSI:FingerIDScore\tZodiacScore\tSiriusScore"
+      "\tmolecularFormula\tadduct\tInChIkey2D\tInChI\tname\tsmiles\tmappingFeatureId\n")  # fmt: skip
 V5 = (
     "rank\tformulaRank\tConfidenceScore\tCSI:FingerIDScore\tmolecularFormula\tadduct\tInChIkey2D\tInChI\tname\tsmiles\n"
 )

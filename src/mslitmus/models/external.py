@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -121,6 +122,12 @@ class External:
                 remedy=f"write the answer to {{out}}; what the command said is in {self._own() / _LOG}",
             )  # fmt: skip
         return read_predictions(answer, task.name, queries, self.options.intake_format)
+
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Files that decide the predictions, by their hashes: another state of a file is another model."""
+        model = cls(**options)
+        return {"predictions": file_hash(model._predictions())} if model.options.predictions is not None else {}
 
     def _predictions(self) -> Path:
         path = Path(self.options.cwd).expanduser() / Path(str(self.options.predictions)).expanduser()

@@ -154,7 +154,9 @@ def _by_source(
     sizes = dict(rest.group_by("inchikey14").agg(pl.len()).iter_rows())
     fold = allocate(sizes, {"train": 1.0 - val, "val": val}, seed)
     table = pl.DataFrame({"inchikey14": list(fold), "fold": list(fold.values())})
-    drawn = rest.drop("fold", strict=False).join(table, on="inchikey14").select("identifier", "fold", group="inchikey14")
+    drawn = (
+        rest.drop("fold", strict=False).join(table, on="inchikey14").select("identifier", "fold", group="inchikey14")
+    )
     tested = test.select("identifier", fold=pl.lit("test"), group="inchikey14")
     return pl.concat([drawn, tested]), others.height - rest.height
 
@@ -196,8 +198,9 @@ def _read(path: Path, column: str | None) -> pl.DataFrame:
     if not path.is_file():
         raise SplitError("fold file absent", where=str(path), remedy=remedy)
     try:
-        first = path.open(encoding="utf-8").readline()
-        table = pl.read_csv(path, separator="\t" if "\t" in first else ",", infer_schema=False)
+        with path.open(encoding="utf-8") as file:
+            tabs = "\t" in file.readline()
+        table = pl.read_csv(path, separator="\t" if tabs else ",", infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise SplitError(f"not a table: {error}", where=str(path), remedy=remedy) from error
     spec = next((name for name in _NAMES if name in table.columns), None)
