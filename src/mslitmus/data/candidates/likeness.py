@@ -137,8 +137,8 @@ def fit_choice(rows: Csr, offsets: Integers, truth: Integers, penalty: float, st
     """
     pools, repeats = len(truth), np.diff(offsets)
     seen = np.flatnonzero(np.bincount(rows.indices, minlength=rows.shape[1]))  # the others' weights are 0
-    own = rows[:, seen].tocsr()
-    transposed = own.T.tocsr()
+    own = rows if len(seen) == rows.shape[1] else rows[:, seen]
+    transposed = own.T  # a view: CSR read as CSC
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         score = own @ weights
