@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .build import PoolSettings, build
 from .lists import MoleculeList, dataset_list, import_list, make_list, molecule_list
+from .massspecgym import from_json
+from .quality import structure_auc
 from .sets import CandidateSet, candidate_set, is_decoy, subsample
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "build",
     "candidate_set",
     "dataset_list",
+    "from_json",
     "import_list",
     "is_decoy",
     "make_list",
     "molecule_list",
+    "structure_auc",
     "subsample",
 ]
