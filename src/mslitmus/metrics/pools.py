@@ -103,7 +103,7 @@ def _rows(predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
 
 
 class _Index:
-    """Finds the entry of a query's candidate. `first` (m,): the entries that repeat none before them."""
+    """Finds the entry of a query's candidate. `first` (m,): one entry of each candidate of a pool."""
 
     def __init__(self, query: NDArray[np.int64], candidate: pl.Series) -> None:
         self._candidate = candidate
