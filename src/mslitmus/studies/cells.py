@@ -4,7 +4,7 @@ stage at most."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,20 @@ def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, see
         "queries_per_molecule": study.data.max_queries_per_molecule,
         "model": name,
         "options": options,
+        "inputs": _inputs(name, options),
         "allow_missing": model.allow_missing,
         "seed": seed,
         "selection_metric": study.primary_metric,
         "max_seconds": study.budget.max_seconds,
     }
+
+
+def _inputs(name: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the files that a model answers from, where it says so (`external`)."""
+    from ..models import MODELS
+
+    read = getattr(MODELS[name], "inputs", None)
+    return dict(read(options)) if read else {}
 
 
 def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
