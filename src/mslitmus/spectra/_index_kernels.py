@@ -43,8 +43,8 @@ def search_block(  # type: ignore[no-untyped-def]
     q_mz, q_w, q_t, q_off = queries
     of, s_off, members = subsets
     n = library[3].size - 1
-    total, count, stamp = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    longest = 1
+    total, count, stamp = np.zeros(n), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    every, longest = np.arange(n), 1
     for q in range(first, last):
         longest = max(longest, q_off[q + 1] - q_off[q])
     ranges = np.zeros((4, longest), np.int64)
@@ -53,7 +53,7 @@ def search_block(  # type: ignore[no-untyped-def]
     for q in range(first, last):
         a, b = q_off[q], q_off[q + 1]
         begin, end = (s_off[of[q]], s_off[of[q] + 1]) if of[q] >= 0 else (0, n)
-        rows = members[begin:end] if of[q] >= 0 else np.arange(n)
+        rows = members[begin:end] if of[q] >= 0 else every
         inverted = rows.size * DIRECT_BELOW >= n
         precursor = q_precursor[q]
         if inverted:
@@ -83,12 +83,14 @@ def _collect(  # type: ignore[no-untyped-def]
 ):
     """The scores of the library `rows`, exact where they matter, into the hits or into the best of each group."""
     l_mz, l_w, l_t, l_off = library
+    h_row, h_score, h_count = hits
+    g_score, g_row, g_count = best
     for row in rows:
         score, matched = total[row], count[row]
-        if inverted and matched == 0:
-            continue
-        if matched >= _AMBIGUOUS and inverted:
-            floor = best[0][group[row]] if group.size else hits[1][-1]
+        if inverted:
+            if matched == 0:
+                continue
+            floor = g_score[group[row]] if group.size else h_score[h_score.size - 1]
             if score + _SLACK <= floor:
                 continue
         if matched >= _AMBIGUOUS or not inverted:
@@ -98,10 +100,10 @@ def _collect(  # type: ignore[no-untyped-def]
         if matched == 0 or score <= 0:
             continue
         if not group.size:
-            _insert(hits[0], hits[1], hits[2], row, score, matched)
-        elif score > best[0][group[row]]:
+            _insert(h_row, h_score, h_count, row, score, matched)
+        elif score > g_score[group[row]]:
             g = group[row]
-            best[0][g], best[1][g], best[2][g] = score, row, matched
+            g_score[g], g_row[g], g_count[g] = score, row, matched
 
 
 @_njit
@@ -135,20 +137,19 @@ def _gather(  # type: ignore[no-untyped-def]
         if precursor > 0:
             low, high = precursor - high, precursor - low
         start = np.searchsorted(position, low, side="left")
-        stop = start
+        stop = start + np.searchsorted(position[start:], high, side="right")
         w, t = q_w[i], q_t[i]
-        while stop < position.size and position[stop] <= high:
-            r = row[stop]
+        for k in range(start, stop):
+            r = row[k]
             if code == ENTROPY:
-                both = w + weight[stop]
-                total[r] += both * math.log(both) - t - term[stop]
+                both = w + weight[k]
+                total[r] += both * math.log(both) - t - term[k]
             else:
-                total[r] += w * weight[stop]
+                total[r] += w * weight[k]
             count[r] += 1
-            if stamp[r] == stamped or extra > 0 or seen_low <= stop < seen_high:
+            if stamp[r] == stamped or extra > 0 or seen_low <= k < seen_high:
                 count[r] |= _AMBIGUOUS
             stamp[r] = stamped
-            stop += 1
         seen_low, seen_high = start, stop
 
 

@@ -84,7 +84,7 @@ class Inverted(NamedTuple):
     position: NDArray[np.float64]
     weights: NDArray[np.float64]
     terms: NDArray[np.float64]
-    row: NDArray[np.int64]
+    row: NDArray[np.int32]
 
 
 class Subsets(NamedTuple):
@@ -273,7 +273,7 @@ class Library:
 def _invert(weighted: Weighted, position: NDArray[np.float64], row: NDArray[np.int64]) -> Inverted:
     known = np.flatnonzero(np.isfinite(position))
     order = known[np.argsort(position[known], kind="stable")]
-    return Inverted(position[order], weighted.weights[order], weighted.terms[order], row[order])
+    return Inverted(position[order], weighted.weights[order], weighted.terms[order], row[order].astype(np.int32))
 
 
 def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
