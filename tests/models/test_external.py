@@ -117,11 +117,15 @@ def test_predictions_from_a_file(world, tmp_path):
     more.write_parquet(path)
     model = fitted(world, tmp_path, predictions="theirs.parquet", cwd=str(tmp_path), kind="neighbour")
     assert (model.kind, model.task, model.parameters()) == ("neighbour", "spectrum-prediction", 0)
+    [(name, before)] = External.inputs({"predictions": "theirs.parquet", "cwd": str(tmp_path)}).items()
+    assert name == "predictions"
+    assert External.inputs({"command": "x {queries} {out}"}) == {}
     model.save(tmp_path / "m")
     again = External.load(tmp_path / "m")
     assert again.predict(asked)["identifier"].to_list() == made["identifier"].to_list()
     assert again.predict(asked.head(2)).height == 2
     more.head(3).write_parquet(path)
+    assert External.inputs({"predictions": "theirs.parquet", "cwd": str(tmp_path)})[name] != before
     with pytest.raises(ModelError, match="changed since"):
         again.predict(asked)
     path.unlink()
@@ -242,3 +246,14 @@ def test_a_program_that_is_not_there(world, tmp_path):
     model = fitted(world, tmp_path, command="no-such-program-here {queries} {out}")
     with pytest.raises(ModelError, match="cannot be started"):
         model.predict(world["queries"])
+
+
+def test_a_folder_of_another_tool(world, tmp_path):
+    first = world["queries"].row(0, named=True)
+    (tmp_path / "out").mkdir()
+    log = tmp_path / "out" / f"{first['identifier']}.log"
+    log.write_text(f"#ID={first['identifier']}\nenergy0\n50 1\nenergy1\n60 1\nenergy2\n70 1\n")
+    model = fitted(world, tmp_path, predictions="out", cwd=str(tmp_path), intake_format="cfm-id")
+    assert model.predict(world["queries"])["identifier"].to_list() == [first["identifier"]]
+    with pytest.raises(ModelError, match="no such file"):
+        fitted(world, tmp_path, predictions="out", cwd=str(tmp_path))

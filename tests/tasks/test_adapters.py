@@ -263,3 +263,13 @@ def test_ms_pred_hdf5(tmp_path):
             store["pred_Q1/ikey AAAA/collision 40 eV/spec"] = [[60.0, 1.0]]
         found = peaks(ADAPTERS["ms-pred"].read(tmp_path / name, SPECTRA), "Q1")
         assert found == ({29.039: 0.5, 47.049: 1.0} if name == "preds.hdf5" else {29.05: 0.5, 47.05: 1.0})
+
+
+def test_rows_of_others_are_dropped_where_that_is_wanted(tmp_path):
+    sirius = put(tmp_path / "s.tsv", V6 + row6(1, -1, K[0], "Q1") + row6(1, -1, K[0], "F9"))
+    read = read_predictions(sirius, "retrieval", ASKED, format="sirius", unknown="drop", rest="lowest")
+    assert read.height == 5
+    log = put(tmp_path / "a.log", cfm("Q1", "CCO") + cfm("Z", "CCCCCCO"))
+    assert read_predictions(log, "spectrum-prediction", SPECTRA, format="cfm-id", unknown="drop").height == 1
+    put(tmp_path / "trees" / "pred_Z.json", '{"name": "Z", "frags": {}}')
+    assert read_predictions(tmp_path / "trees", "spectrum-prediction", SPECTRA, "ms-pred", "drop").is_empty()

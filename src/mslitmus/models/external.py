@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,6 +44,7 @@ class ExternalOptions(Options):
     intake_format: str | None = Field(None, description="of `predictions` or the answer; default: told by the content")
     command: str | None = Field(None, description="program that answers {queries} in {out}")
     fit_command: str | None = Field(None, description="program that learns from {train} and {val} into {folder}")
+    rest: Literal["missing", "lowest"] = Field("missing", description="of adapters: pool members that a tool left out")
     format: Literal["parquet", "jsonl", "csv", "mgf"] = Field("parquet", description="of the files handed over")
     timeout: float | None = Field(None, gt=0, description="seconds for each command")
     cwd: str = Field(".", description="folder that commands start in and `predictions` is relative to")
@@ -90,7 +92,7 @@ class External:
         self._state = {"seed": context.seed, "fitted": now()}
         if self.options.predictions is not None:
             path = self._predictions()
-            self._state["sha256"] = file_hash(path)
+            self._state["sha256"] = _hash(path)
             return FitReport(seconds=time.perf_counter() - started, notes={"predictions": path.name, **self._state})
         used = placeholders([*self._fit, *self._predict])
         for name, frame in (("train", train), ("val", val)):
@@ -104,13 +106,12 @@ class External:
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """The answer in the task's schema. Raises PredictionError for a bad answer, ModelError for a failed command."""
-        task = TASKS[self.task]
         if self.options.predictions is not None:
             path = self._predictions()
-            if self._state.get("sha256") not in (None, file_hash(path)):
+            if self._state.get("sha256") not in (None, _hash(path)):
                 remedy = "a study answers from one state of a file: give the new one another name, or start a new run"
                 raise ModelError("the predictions changed since the model was fitted", where=str(path), remedy=remedy)
-            return read_predictions(path, task.name, queries, self.options.intake_format, unknown="drop")
+            return self._read(path, queries, "drop")
         asked = self._file("queries")
         answer = self._file("answer")
         answer.unlink(missing_ok=True)  # an old answer must not pass for this one
@@ -121,13 +122,17 @@ class External:
                 f"the command ended well but wrote no {answer.name}", where=self.options.command,
                 remedy=f"write the answer to {{out}}; what the command said is in {self._own() / _LOG}",
             )  # fmt: skip
-        return read_predictions(answer, task.name, queries, self.options.intake_format)
+        return self._read(answer, queries, "raise")
+
+    def _read(self, path: Path, queries: pl.DataFrame, unknown: Literal["raise", "drop"]) -> pl.DataFrame:
+        options = self.options
+        return read_predictions(path, self.task, queries, options.intake_format, unknown, options.rest)
 
     @classmethod
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Files that decide the predictions, by their hashes: another state of a file is another model."""
         model = cls(**options)
-        return {"predictions": file_hash(model._predictions())} if model.options.predictions is not None else {}
+        return {"predictions": _hash(model._predictions())} if model.options.predictions is not None else {}
 
     def _predictions(self) -> Path:
         path = Path(self.options.cwd).expanduser() / Path(str(self.options.predictions)).expanduser()
@@ -174,3 +179,11 @@ class External:
         model._state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         model._folder = folder.resolve()
         return model
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of all files of a folder."""
+    if path.is_file():
+        return file_hash(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return sha256("\n".join(f"{file.relative_to(path)} {file_hash(file)}" for file in files).encode()).hexdigest()

@@ -17,7 +17,7 @@ from ..errors import MslitmusError, PredictionError, unknown_name
 from ..schemas import PREDICTED_FINGERPRINTS, PREDICTED_SCORES, PREDICTED_SPECTRA, conform
 from ..spectra import formats
 from . import tables
-from .adapters import ADAPTERS
+from .adapters import ADAPTERS, Rest
 from .ranking_intake import read_scores
 from .tables import ROW, SPECTRUM_FILES, Table, refuse
 
@@ -54,6 +54,7 @@ def read_predictions(
     queries: pl.DataFrame | None = None,
     format: str | None = None,
     unknown: Unknown = "raise",
+    rest: Rest = "missing",
 ) -> pl.DataFrame:
     """Predictions of `task` in its schema, in the order of the file.
 
@@ -63,13 +64,14 @@ def read_predictions(
             scores alone are read in the shown order.
         format: one of `tables.FORMATS` or of `ADAPTERS`; None tells it by the content.
         unknown: `drop` leaves out rows of identifiers that were not asked (a file made for several splits).
+        rest: of adapters of rankings, see `adapters.adapter.in_pool`.
     Raises PredictionError naming file, rows and remedy. Queries without a prediction pass here.
     """
     path, name = Path(path), str(getattr(task, "name", task))
     if name not in _SPELLINGS:
         raise unknown_name("task", name, _SPELLINGS)
     if format in ADAPTERS:
-        return _adapted(path, name, queries, str(format))
+        return _adapted(path, name, queries, str(format), unknown, rest)
     kind = tables.sniff(path, format)
     if kind in SPECTRUM_FILES:
         if name != "spectrum-prediction":
@@ -83,7 +85,9 @@ def read_predictions(
     return _READERS[name](table, queries)
 
 
-def _adapted(path: Path, name: str, queries: pl.DataFrame | None, format: str) -> pl.DataFrame:
+def _adapted(
+    path: Path, name: str, queries: pl.DataFrame | None, format: str, unknown: Unknown, rest: Rest
+) -> pl.DataFrame:
     adapter = ADAPTERS[format]
     if queries is None:
         raise PredictionError("no queries to match with", where=str(path), remedy="give the queries of the task")
@@ -91,7 +95,7 @@ def _adapted(path: Path, name: str, queries: pl.DataFrame | None, format: str) -
         fit = [other for other in ADAPTERS if ADAPTERS[other].task == name]
         remedy = f"adapters of this task: {', '.join(fit) or 'none'}"
         raise PredictionError(f"{format} answers the task {adapter.task}, not {name}", where=str(path), remedy=remedy)
-    frame: pl.DataFrame = adapter.read(path, queries)
+    frame: pl.DataFrame = adapter.read(path, queries, unknown=unknown, rest=rest)
     return frame
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,7 +21,10 @@ RESTS = ("missing", "lowest")
 
 
 class Read(Protocol):
-    """`read(path, queries, **options)` → predictions in the schema of the adapter's task."""
+    """`read(path, queries, **options)` → predictions in the schema of the adapter's task.
+
+    Options: `unknown` as of `intake.read_predictions`; `rest`, which adapters of rankings take (see `in_pool`).
+    """
 
     def __call__(self, path: str | Path, queries: pl.DataFrame, **options: Any) -> pl.DataFrame: ...
 
@@ -40,7 +43,7 @@ class Adapter:
     title: str
     task: str
     files: str
-    read: Callable[..., pl.DataFrame]
+    read: Read
 
 
 def files_below(path: str | Path, patterns: Sequence[str], what: str) -> list[Path]:
@@ -78,8 +81,11 @@ def query_named(text: str, identifiers: frozenset[str]) -> str | None:
     return known[0] if known else None
 
 
-def named(table: tables.Table, column: str, queries: pl.DataFrame) -> tables.Table:
-    """Adds `identifier` by `query_named` of a text column. Raises PredictionError for names that are no query."""
+def named(table: tables.Table, column: str, queries: pl.DataFrame, unknown: str = "raise") -> tables.Table:
+    """Adds `identifier` by `query_named` of a text column.
+
+    Rows of names that are no query raise PredictionError, or are left out with `unknown="drop"`.
+    """
     identifiers = frozenset(queries["identifier"].to_list())
     distinct = table.frame[column].unique().drop_nulls()
     means = pl.DataFrame(
@@ -89,6 +95,8 @@ def named(table: tables.Table, column: str, queries: pl.DataFrame) -> tables.Tab
         }
     )
     frame = table.frame.join(means, on=column, how="left", maintain_order="left")
+    if unknown == "drop":
+        return tables.Table(table.path, table.format, frame.filter(pl.col("identifier").is_not_null()))
     remedy = "name the spectra by the identifiers of the query file when the tool is run"
     tables.refuse(table, frame.filter(pl.col("identifier").is_null()), "of spectra that are no query", remedy, column)
     return tables.Table(table.path, table.format, frame)

@@ -37,7 +37,7 @@ class _Record:
     levels: dict[float, list[tuple[float, float]]] = field(default_factory=dict)
 
 
-def read(path: str | Path, queries: pl.DataFrame, **_: Any) -> pl.DataFrame:
+def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: Any) -> pl.DataFrame:
     """PREDICTED_SPECTRA of the queries that a record answers. Raises PredictionError for a record of no query."""
     identifiers = frozenset(queries["identifier"].to_list())
     asked = {row["identifier"]: row for row in queries.drop("mzs", "intensities", strict=False).iter_rows(named=True)}
@@ -49,7 +49,10 @@ def read(path: str | Path, queries: pl.DataFrame, **_: Any) -> pl.DataFrame:
         records = list(_records(file))
         for record in records:
             levels = {level: _peaks(pairs) for level, pairs in record.levels.items()}
-            for identifier in _meant(file, record, len(records), identifiers, of_molecule):
+            meant = _meant(file, record, len(records), identifiers, of_molecule)
+            if not meant and unknown != "drop":
+                raise _nobody(file, record)
+            for identifier in meant:
                 if identifier in answers:
                     raise PredictionError(f"query {identifier!r} is answered twice", where=str(file), remedy="keep one")
                 answers[identifier] = levels
@@ -79,11 +82,13 @@ def _meant(
     found = [name for adduct in adducts for name in of_molecule.get((key, adduct), [])]
     if not found and count == 1 and (name := query_named(file.stem, identifiers)):
         return [name]
-    if not found:
-        called = stated or record.header.get("smiles") or file.stem
-        remedy = "give cfm-predict the queries' identifiers as ids, or the molecules and adducts of the query file"
-        raise PredictionError(f"record {called!r} answers no query", where=str(file), remedy=remedy)
     return found
+
+
+def _nobody(file: Path, record: _Record) -> PredictionError:
+    called = record.header.get("id") or record.header.get("smiles") or file.stem
+    remedy = "give cfm-predict the queries' identifiers as ids, or the molecules and adducts of the query file"
+    return PredictionError(f"record {called!r} answers no query", where=str(file), remedy=remedy)
 
 
 def _records(file: Path) -> Iterator[_Record]:

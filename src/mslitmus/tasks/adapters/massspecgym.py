@@ -22,7 +22,9 @@ _FILES = "the test table (df_test_path) saved as Parquet, JSON Lines or CSV"
 _REMEDY = "in Python where you trust it: pandas.read_pickle(path).to_parquet('test.parquet'), and hand that in"
 
 
-def read(path: str | Path, queries: pl.DataFrame, rest: str = "missing", **_: Any) -> pl.DataFrame:
+def read(
+    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members listed, see `adapter.in_pool` for `rest`."""
     file = files_below(path, ("*.parquet", "*.jsonl", "*.csv"), _FILES)[0]
     refuse_pickle(file, _REMEDY)

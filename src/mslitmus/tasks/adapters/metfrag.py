@@ -22,13 +22,17 @@ _FILES = "a folder of <identifier>.csv (or .psv), one file a query, or one of th
 _KEYS = ("InChIKey1", "InChIKey")
 
 
-def read(path: str | Path, queries: pl.DataFrame, rest: str = "missing", **_: Any) -> pl.DataFrame:
+def read(
+    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members that MetFrag listed, see `adapter.in_pool` for `rest`."""
     files = files_below(path, ("*.csv", "*.psv", "*.tsv"), _FILES)
-    return in_pool(pl.concat([_one(file, queries) for file in files], how="diagonal"), queries, Path(path), rest)
+    return in_pool(
+        pl.concat([_one(file, queries, unknown) for file in files], how="diagonal"), queries, Path(path), rest
+    )
 
 
-def _one(file: Path, queries: pl.DataFrame) -> pl.DataFrame:
+def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
     head = file.read_bytes()[:4096].split(b"\n", 1)[0]
     if b"|" in head and b"," not in head:
         frame = pl.read_csv(
@@ -44,9 +48,11 @@ def _one(file: Path, queries: pl.DataFrame) -> pl.DataFrame:
         raise PredictionError(f"no column {absent}", where=str(file), remedy="set MetFragCandidateWriter = CSV")
     if "identifier" not in columns:
         table = tables.Table(file, table.format, table.frame.with_columns(file=pl.lit(file.stem)))
-        table = named(table, "file", queries)
+        table = named(table, "file", queries, unknown)
     else:
-        table = named(tables.Table(file, table.format, table.frame.rename({"identifier": "query"})), "query", queries)
+        table = named(
+            tables.Table(file, table.format, table.frame.rename({"identifier": "query"})), "query", queries, unknown
+        )
     smiles = pl.col("SMILES") if "SMILES" in columns else pl.lit(None, pl.String)
     block = pl.col(key).str.slice(0, 14) if key else pl.lit(None, pl.String)
     return table.frame.select("identifier", block.alias("key"), smiles.alias("smiles"), score=numbers(table, "Score"))

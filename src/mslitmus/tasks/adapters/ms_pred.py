@@ -34,7 +34,7 @@ _PICKLE = (
 _ENERGY = re.compile(r"collision\s+([0-9.]+)")
 
 
-def read(path: str | Path, queries: pl.DataFrame, **_: Any) -> pl.DataFrame:
+def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: Any) -> pl.DataFrame:
     """PREDICTED_SPECTRA of the queries predicted. Raises PredictionError for a file of no query or another shape."""
     identifiers = frozenset(queries["identifier"].to_list())
     asked = {row["identifier"]: row for row in queries.drop("mzs", "intensities", strict=False).iter_rows(named=True)}
@@ -43,6 +43,8 @@ def read(path: str | Path, queries: pl.DataFrame, **_: Any) -> pl.DataFrame:
         refuse_pickle(file, _PICKLE)
         for name, energy, peaks in _hdf5(file) if file.suffix in (".hdf5", ".h5") else [_tree(file)]:
             identifier = query_named(name, identifiers)
+            if identifier is None and unknown == "drop":
+                continue
             if identifier is None:
                 remedy = "use the identifiers of the query file as `spec` in the labels"
                 raise PredictionError(f"{name!r} is no query", where=str(file), remedy=remedy)

@@ -25,12 +25,14 @@ _FEATURE = ("mappingFeatureId", "featureId", "id")  # version 6, 5, 5; `id` is `
 _KEY = ("InChIkey2D", "InChIKey2D")
 
 
-def read(path: str | Path, queries: pl.DataFrame, rest: str = "missing", **_: Any) -> pl.DataFrame:
+def read(
+    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members that SIRIUS listed, see `adapter.in_pool` for `rest`."""
     files = files_below(path, _PATTERNS, _FILES)
     if Path(path).is_dir():  # the most complete of each folder's tables: all, else top-n, else best hit
         files = [max(group, key=_completeness) for group in _by_folder(files)]
-    parts = [_one(file, queries) for file in files]
+    parts = [_one(file, queries, unknown) for file in files]
     return in_pool(pl.concat(parts), queries, Path(path), rest)
 
 
@@ -46,7 +48,7 @@ def _completeness(file: Path) -> tuple[bool, int]:
     return "_all" in file.name, file.stat().st_size
 
 
-def _one(file: Path, queries: pl.DataFrame) -> pl.DataFrame:
+def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
     table = tables.read_table(file, tables.sniff(file, "tsv"))
     columns = table.frame.columns
     key = next((name for name in _KEY if name in columns), None)
@@ -58,7 +60,7 @@ def _one(file: Path, queries: pl.DataFrame) -> pl.DataFrame:
     if feature is None:  # the folder is the feature
         feature = "folder"
         table = tables.Table(file, "tsv", table.frame.with_columns(folder=pl.lit(file.parent.name)))
-    table = named(table, feature, queries)
+    table = named(table, feature, queries, unknown)
     return table.frame.select("identifier", key=pl.col(key).str.slice(0, 14), score=numbers(table, "CSI:FingerIDScore"))
 
 
