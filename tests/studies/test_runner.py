@@ -12,7 +12,7 @@ import pytest
 from mslitmus import report
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
-from mslitmus.errors import ConfigError, DataError, RunError
+from mslitmus.errors import ConfigError, DataError, PredictionError, RunError
 from mslitmus.models.baselines.nearest_molecule import NearestMolecule
 from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
 from mslitmus.studies import examples, runner
@@ -65,12 +65,40 @@ def test_a_study_leaves_every_file(few, tmp_path):
     assert report.build(tmp_path / "run").stat().st_size > 10_000
 
 
+def test_clusters_of_molecules_can_be_resampled(few, tmp_path):
+    run(tmp_path / "run", splits=["molecule"], statistics={"resamples": 100, "unit": "mces"})
+    summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")
+    assert (summary["n_clusters"] <= summary["n_molecules"]).all()
+
+
+def test_a_study_of_fingerprints_knows_its_oracle_and_its_gaps(few, tmp_path):
+    skips = {"model": "nearest-spectrum", "name": "skips", "options": {"tiers": ["formula"], "skip": True}}
+    models = ["mean-fingerprint", {"model": "nearest-spectrum", "options": {"tiers": ["all"]}}, "best-molecule"]
+    study = {"task": "fingerprint", "task_options": {"formula": "given"}, "splits": ["molecule"]}
+    metric = "fp-tanimoto-soft"
+    measured = {"metrics": [metric], "primary_metric": metric}
+    run(tmp_path / "run", models=[*models, {**skips, "allow_missing": True}], **study, **measured)
+    summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")
+    test = summary.filter((pl.col("fold") == "test") & (pl.col("average") == "molecule") & pl.col("seed").is_null())
+    mean = dict(zip(test["model"], test["mean"], strict=True))
+    assert mean["best-molecule"] >= mean["nearest-spectrum"] > mean["skips"]
+    assert dict(zip(test["model"], test["coverage"], strict=True))["skips"] < 1
+    with pytest.raises(PredictionError, match="have no prediction"):
+        run(tmp_path / "strict", models=[*models, skips], **study, **measured)
+
+
+def test_a_model_of_another_task_is_refused_by_name(few, tmp_path):
+    with pytest.raises(ConfigError, match="does not serve the task 'spectrum-prediction'"):
+        runner.run(StudyConfig.model_validate({**STUDY, "models": ["random-ranking"]}), tmp_path / "run")
+
+
 def test_equal_scores_show_no_particular_laboratory():
     names = []
     for k in range(4):  # the same scores under other identifiers: the worst of equals must not be the last by name
-        scores = pl.DataFrame({"identifier": [f"lab{j}-{k}{i}" for j in "AZ" for i in range(20)]}).with_columns(
-            split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True
-        ).with_columns(pl.lit(0.0).alias("cosine@0.1Da")
+        scores = (
+            pl.DataFrame({"identifier": [f"lab{j}-{k}{i}" for j in "AZ" for i in range(20)]})
+            .with_columns(split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True)
+            .with_columns(pl.lit(0.0).alias("cosine@0.1Da"))
         )
         ranked = examples.ranked(scores, "cosine@0.1Da")
         names.append(ranked["identifier"][-1][:4])

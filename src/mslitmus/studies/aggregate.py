@@ -8,6 +8,7 @@ import polars as pl
 
 from ..audits import examine
 from ..audits.finding import RunTables
+from ..data.splits.mces import molecule_clusters
 from ..metrics.comparisons import compare
 from ..metrics.groups import worst_group
 from ..metrics.repeated import compare_over_seeds
@@ -51,11 +52,12 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     kinds = {record["model"]: record["kind"] for record in records}
     resamples, seed = study.statistics.resamples, study.statistics.seed
     bounds = {name: task.bounds(parts, study.metrics) for name, parts in folds.items()}
-    summary = summarise(scores, study.metrics, resamples=resamples, seed=seed)
+    clusters = _clusters(folds) if study.statistics.unit == "mces" else None
+    summary = summarise(scores, study.metrics, resamples=resamples, seed=seed, clusters=clusters)
     summary = add_skill(summary, kinds, bounds)
-    comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed)
+    comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed, clusters=clusters)
     meta = pl.concat([_meta(run, name, parts["test"]) for name, parts in folds.items()], how="diagonal")
-    strata = stratify(scores, meta, [study.primary_metric], resamples=resamples, seed=seed)
+    strata = stratify(scores, meta, [study.primary_metric], resamples=resamples, seed=seed, clusters=clusters)
     write_parquet(run.root / "scores.parquet", scores)
     write_parquet(run.root / "summary.parquet", summary)
     write_parquet(run.root / "comparisons.parquet", comparisons)
@@ -69,6 +71,12 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
     found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric))
     write_json(run.root / "findings.json", [finding.to_json() for finding in found])
+
+
+def _clusters(folds: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
+    """inchikey14, cluster: single linkage at MCES < 10 of all molecules that are asked about."""
+    parts = [parts[fold].select("inchikey14", "smiles") for parts in folds.values() for fold in ("val", "test")]
+    return molecule_clusters(pl.concat(parts)).table
 
 
 def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:

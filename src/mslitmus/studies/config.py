@@ -133,8 +133,9 @@ class ModelConfig(Strict):
 
 
 class StatisticsConfig(Strict):
-    """Intervals and comparisons."""
+    """Intervals and comparisons. `unit` is what is resampled: molecules, or clusters of them at MCES < 10."""
 
+    unit: Literal["molecule", "mces"] = "molecule"
     resamples: int = Field(default=2000, ge=100)
     seed: Seed = 0
 
