@@ -22,8 +22,12 @@ BLIND = ("fingerprint", "retrieval")
 @pytest.mark.parametrize("name", ["fingerprint", "retrieval"])
 def test_nothing_of_the_truth_is_in_the_files(tmp_path, name, ending):
     """Neither columns nor bytes nor file metadata; a retrieval pool holds the truth as one of its members only."""
-    write_queries(queries(name), tmp_path / f"q.{ending}", task(name), dataset={"name": "d", "hash": "abc"})
     truth = frame()
+    groups = {"largest": [{"group": key, "fold": "test"} for key in truth["inchikey14"]]}  # as Split.record() has them
+    split = {"method": "molecule", "groups": groups}
+    write_queries(queries(name), tmp_path / f"q.{ending}", task(name), dataset={"hash": "abc"}, split=split)
+    readme = (tmp_path / f"q.{ending}.readme.json").read_text()
+    assert not [key for key in truth["inchikey14"] if key in readme]
     secrets = [*truth["name"], *truth["formula"]]
     if name == "fingerprint":
         secrets += [*truth["smiles"], *truth["inchikey14"]]

@@ -99,7 +99,7 @@ class External:
             if name in used:
                 write_training(frame, self._file(name))
         if self._fit:
-            context.progress(f"running {self._fit[0]} to fit")
+            context.progress(f"running {self.options.fit_command}")
             self._run(self._fit, {})
         notes = {"command": self.options.command, "log": str(self._folder / _LOG)}
         return FitReport(seconds=time.perf_counter() - started, stopped="fitted elsewhere", notes=notes)

@@ -30,6 +30,20 @@ TRUTH = (
     "parent_mass",
     "precursor_formula",
 )
+#: What the readme tells of a split. Its largest groups are named by their molecules, those of test included.
+_OF_SPLIT = (
+    "name",
+    "hash",
+    "method",
+    "form",
+    "seed",
+    "parameters",
+    "dataset_hash",
+    "fold",
+    "sizes",
+    "notes",
+    "left_out",
+)
 _ANSWERS: dict[str, dict[str, Any]] = {
     "spectrum-prediction": {
         "columns": {"identifier": "text", "mzs": "list of m/z in Da", "intensities": "list, any scale, not negative"},
@@ -63,7 +77,8 @@ def write_queries(
     Args:
         queries: as `task.queries` gives them.
         task: a task object: `.name`, `.visible`, and `.record()` where it has one (the hash of the pools).
-        dataset: of the queries, e.g. {"name": …, "hash": …}; `split` likewise. Both go into the readme.
+        dataset: of the queries, e.g. {"name": …, "hash": …}; `split` likewise (`Split.record()`). Both go into the readme, a
+            split without its groups, which name test molecules.
         format: one of FORMATS; None tells it by the ending.
     CSV holds lists as numbers separated by blanks; for retrieval it is the sheet to fill in (one row a candidate, score
     empty), and the spectra lie beside it in `<stem>.spectra.csv`. MGF holds the measured spectra of fingerprint and
@@ -175,7 +190,7 @@ def _readme(
         "task": task.name,
         "settings": record() if callable(record) else {"name": task.name},
         "dataset": dict(dataset or {}),
-        "split": dict(split or {}),
+        "split": {name: value for name, value in (split or {}).items() if name in _OF_SPLIT},
         "files": [file.name for file in written],
         "queries": queries.height,
         "queries_hash": table_hash(queries),
