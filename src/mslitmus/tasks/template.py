@@ -77,8 +77,8 @@ def write_queries(
     Args:
         queries: as `task.queries` gives them.
         task: a task object: `.name`, `.visible`, and `.record()` where it has one (the hash of the pools).
-        dataset: of the queries, e.g. {"name": …, "hash": …}; `split` likewise (`Split.record()`). Both go into the readme, a
-            split without its groups, which name test molecules.
+        dataset: of the queries, e.g. {"name": …, "hash": …}; `split` likewise (`Split.record()`). Both go into the
+            readme, a split without its groups, which name test molecules.
         format: one of FORMATS; None tells it by the ending.
     CSV holds lists as numbers separated by blanks; for retrieval it is the sheet to fill in (one row a candidate, score
     empty), and the spectra lie beside it in `<stem>.spectra.csv`. MGF holds the measured spectra of fingerprint and
