@@ -166,6 +166,31 @@ def test_files_of_another_kind(tmp_path):
         read_predictions(parquet, "retreival", asked)
 
 
+ODD = (1, 1.5, True, None, "x", [1], ["a"], [[1, 2]], {"a": 1}, [], [None], [{"a": 1}])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(["spectrum-prediction", "fingerprint", "retrieval"]), st.data())
+def test_no_table_ends_in_an_error_of_another_kind(tmp_path_factory, name, data):
+    """Any value in any column: read, or refused by name."""
+    path = tmp_path_factory.mktemp("x") / "a.parquet"
+    columns = data.draw(st.lists(st.sampled_from(COLUMNS[name]), unique=True, max_size=4))
+    made = pl.DataFrame({"identifier": ["Q1"], **{c: [data.draw(st.sampled_from(ODD))] for c in columns}})
+    made.write_parquet(path)
+    try:
+        read = read_predictions(path, name, data.draw(st.sampled_from([None, queries(name)])))
+    except PredictionError:
+        return
+    assert read.schema == task(name).predictions
+
+
+COLUMNS = {
+    "spectrum-prediction": ("mzs", "intensities", "peaks"),
+    "fingerprint": ("fingerprint", "bits"),
+    "retrieval": ("candidate", "smiles", "score", "candidates", "scores"),
+}
+
+
 def test_rows_that_were_not_asked_are_dropped_where_that_is_wanted(tmp_path):
     path = tmp_path / "a.parquet"
     SPECTRA.write_parquet(path)

@@ -80,9 +80,15 @@ def read_predictions(
         table = _spectrum_file(path, kind, queries)
     else:
         table = _table(path, kind, name)
-    refuse(table, table.frame.filter(pl.col("identifier").is_null()), "without identifier", "name the query")
-    table = _of_queries(table, queries, unknown)
-    return _READERS[name](table, queries)
+    try:
+        refuse(table, table.frame.filter(pl.col("identifier").is_null()), "without identifier", "name the query")
+        return _READERS[name](_of_queries(table, queries, unknown), queries)
+    except pl.exceptions.PolarsError as error:  # nested lists where one list belongs, a list where one number does
+        types = ", ".join(f"{column}: {dtype}" for column, dtype in table.frame.drop(ROW).schema.items())
+        remedy = "see docs/external.md for the shape of each column"
+        raise PredictionError(
+            f"columns of another shape than expected ({types})", where=str(path), remedy=remedy
+        ) from error
 
 
 def _adapted(
