@@ -13,7 +13,7 @@ from mslitmus.chem.distance import Bounds, mces, mces_bounds
 from mslitmus.chem.distance.graph import Graph, assemble, graph
 from mslitmus.chem.distance.programme import solve_programme
 from mslitmus.chem.distance.screen import near_pairs, profile_bound, profiles
-from mslitmus.chem.distance.solve import bounds
+from mslitmus.chem.distance.solve import _Pair, bounds
 from mslitmus.data.molecules import MOLECULES
 from mslitmus.errors import ChemistryError
 
@@ -172,3 +172,13 @@ def test_holds_against_the_reference_distances(real_data):
     for a, b, published in rows.iter_rows():
         assert bounds(graph(a), graph(b), None, time_limit=0.0).upper >= published
         assert bounds(graph(a), graph(b), threshold=published - 0.5).lower >= published
+
+
+@pytest.mark.real
+def test_the_first_bound_is_that_of_myopic_mces(real_data):
+    """Above its threshold myopic-mces publishes its neighbourhood bound: ours before the first shift is the same number."""
+    for a, b, published in pl.read_csv(real_data("mces/reference-distances.csv")).iter_rows():
+        pair = _Pair(graph(a), graph(b), -1.0)
+        pair._tighten(1, 0)
+        shared = sum(pair.worth[i, j] for i, j in enumerate(pair.image) if j >= 0)
+        assert pair.total - shared == pytest.approx(published, abs=1e-9)

@@ -89,7 +89,7 @@ def test_what_cannot_be_is_named(tmp_path):
     with pytest.raises(ChemistryError, match="lacks"):
         mces_many(pl.DataFrame({"smiles_a": ["CCO", None], "smiles_b": ["CCO", "CCN"]}))
     (tmp_path / "no.sqlite").write_bytes(b"not a database at all, but long enough to be read as one" * 10)
-    with pytest.raises(DataError, match="no.sqlite"):
+    with pytest.raises(DataError, match=r"no\.sqlite"):
         mces_many(table([("CCO", "CCN")]), cache=tmp_path / "no.sqlite")
     assert mces_many(table([])).height == 0
 

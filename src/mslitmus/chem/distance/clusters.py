@@ -91,7 +91,8 @@ def cluster(
                 undecided += known[pair].upper > most
     number = _numbers(parent)
     rank = dict(zip(names, number, strict=True))
-    table = pl.DataFrame({"smiles": asked, "cluster": [rank[name_of[text]] for text in asked]})
+    columns = {"smiles": asked, "cluster": [rank[name_of[text]] for text in asked]}
+    table = pl.DataFrame(columns, schema={"smiles": pl.String, "cluster": pl.Int64})
     return Clustering(table, threshold, len(names), len(first), solved, undecided)
 
 

@@ -23,6 +23,7 @@ SPLITS = Registry(
         "molecule": "mslitmus.data.splits.grouped:by_molecule",
         "scaffold": "mslitmus.data.splits.grouped:by_scaffold",
         "formula": "mslitmus.data.splits.grouped:by_formula",
+        "mces": "mslitmus.data.splits.mces:by_mces",
         "lab": "mslitmus.data.splits.conditions:by_lab",
         "instrument": "mslitmus.data.splits.conditions:by_instrument",
         "adduct": "mslitmus.data.splits.conditions:by_adduct",
