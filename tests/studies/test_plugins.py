@@ -16,6 +16,7 @@ from mslitmus import models, registry
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, MslitmusError
+from mslitmus.models.bridges import bridge
 from mslitmus.registry import PLUGIN_GROUP, Registry
 from mslitmus.studies import config, files, runner
 
@@ -45,7 +46,7 @@ def example(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     offered = Registry("model", dict(models.MODELS._targets))
     monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint(name, target, PLUGIN_GROUP)])
-    for user in (models, config):
+    for user in (models, config, bridge):
         monkeypatch.setattr(user, "MODELS", offered)
     return module.AdductMean
 

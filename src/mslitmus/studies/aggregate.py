@@ -69,7 +69,7 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     write_parquet(run.root / "pool_sizes.parquet", pool_sizes(run, study, task, folds))
     write_json(run.root / "bounds.json", bounds)
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
-    found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric))
+    found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric, scores))
     write_json(run.root / "findings.json", [finding.to_json() for finding in found])
 
 

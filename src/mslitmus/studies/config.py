@@ -13,6 +13,7 @@ from ..data.splits import SPLITS, check_settings
 from ..errors import ConfigError, ModelError, MslitmusError, unknown_name
 from ..metrics.names import family, parse_metric
 from ..models import MODELS
+from ..models.bridges import resolve
 from ..models.protocol import Kind
 from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
@@ -23,10 +24,6 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
 _LONGEST_NAME = 100
-#: What turns the predictor of a task into a ranker.
-BRIDGES = {"fingerprint": "rank-by-fingerprint", "spectrum-prediction": "rank-by-spectra"}
-#: The native task of a model that serves whichever it is told.
-ANY_TASK = "any"
 _OFFERS = ("fit", "predict", "parameters", "save", "load")
 
 
@@ -121,15 +118,7 @@ class ModelConfig(Strict):
 
     def resolved(self, task: str) -> tuple[str, dict[str, Any]]:
         """Registered name and options of what is fitted for `task`: the model, or the bridge that ranks by it."""
-        native = getattr(MODELS[self.model], "task", "spectrum-prediction")
-        if native in (task, ANY_TASK):
-            if self.ranking:
-                raise ConfigError(f"model {self.name!r} ranks by itself", remedy="leave `ranking` out")
-            return self.model, {**self.options, "task": task} if native == ANY_TASK else dict(self.options)
-        if task != "retrieval" or native not in BRIDGES:
-            remedy = f"it serves the task {native!r}" + (", and retrieval through it" if native in BRIDGES else "")
-            raise ConfigError(f"model {self.model!r} does not serve the task {task!r}", remedy=remedy)
-        return BRIDGES[native], {"of": self.model, "options": self.options, **self.ranking}
+        return resolve(self.model, self.options, task, self.ranking)
 
 
 class StatisticsConfig(Strict):

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..data import store
 from ..data.candidates import CandidateSet, candidate_set, dataset_list, molecule_list
 from ..data.candidates.build import PoolSettings, build
 from ..data.candidates.describe import describe
@@ -148,7 +149,7 @@ class Retrieval:
     def score(
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
     ) -> pl.DataFrame:
-        return score(predictions, truth, metrics, missing)
+        return score(predictions, truth, metrics, missing, cache=store.home() / "mces" / "pairs.sqlite")
 
     def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         """The best `BEST` candidates of each query with their scores, and the truth's place."""

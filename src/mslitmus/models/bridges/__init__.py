@@ -1,5 +1,5 @@
 """Bridges: a model of another task becomes a ranker of candidates."""
 
-from .bridge import as_ranker
+from .bridge import as_ranker, resolve
 
-__all__ = ["as_ranker"]
+__all__ = ["as_ranker", "resolve"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,12 +14,15 @@ from pydantic import Field
 from ...errors import ConfigError
 from ...provenance import write_json
 from ...tasks import TASKS
+from ...tasks.protocol import mean_per_molecule
 from .. import MODELS
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 
 #: Which bridge makes a ranker of a model of which task.
 BRIDGES = {"fingerprint": "rank-by-fingerprint", "spectrum-prediction": "rank-by-spectra"}
+#: The task of a model that serves whichever it is told (`external`).
+ANY_TASK = "any"
 
 
 class BridgeOptions(Options):
@@ -63,7 +66,12 @@ class Bridge:
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Fit the inner model in `folder/inner`; candidates play no part in it."""
         self._cache = context.cache
-        score = _per_molecule(TASKS[self.inner_task](), self.inner_metric)
+        task, metric = TASKS[self.inner_task](), self.inner_metric
+
+        def score(predictions: pl.DataFrame, rows: pl.DataFrame) -> float:
+            truth = task.truth(rows)
+            return mean_per_molecule(task.score(predictions, truth, [metric], missing="fail"), truth, metric)
+
         inside = replace(context, folder=context.folder / "inner", score=score)
         inside.folder.mkdir(parents=True, exist_ok=True)
         report: FitReport = self.inner.fit(self.inner_records(train), self.inner_records(val), inside)
@@ -88,18 +96,6 @@ class Bridge:
         return model
 
 
-def _per_molecule(task: Any, metric: str) -> Callable[[pl.DataFrame, pl.DataFrame], float]:
-    """(predictions, truth) → the metric, averaged within each molecule first; a missing prediction fails."""
-
-    def score(predictions: pl.DataFrame, truth: pl.DataFrame) -> float:
-        values = task.score(predictions, truth, [metric], missing="fail")
-        molecules = values.join(truth.select("identifier", "inchikey14"), on="identifier").group_by("inchikey14")
-        mean = molecules.agg(pl.col(metric).mean()).select(pl.col(metric).mean()).item()
-        return float("nan") if mean is None else float(mean)
-
-    return score
-
-
 def _impossible(of: str, what: str, bridge: str) -> ConfigError:
     wanted = next(task for task, name in BRIDGES.items() if name == bridge)
     return ConfigError(
@@ -109,30 +105,35 @@ def _impossible(of: str, what: str, bridge: str) -> ConfigError:
     )
 
 
-def as_ranker(name: str, options: Mapping[str, Any], ranking: Mapping[str, Any] | None = None) -> Any:
-    """A model for the task retrieval: the named one, or the bridge around it.
+def resolve(
+    name: str, options: Mapping[str, Any], task: str, ranking: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Registered name and options of what serves `task`: the named model, or the bridge that ranks by it.
 
     Args:
         name: any registered model.
         options: that model's options.
-        ranking: options of the bridge (`similarity`, …); none for a model that ranks by itself.
+        ranking: options of the bridge (`similarity`, …); none for a model that needs no bridge.
 
     Raises:
-        ConfigError: a model of a task from which no ranking follows, or `ranking` for one that needs no bridge.
+        ConfigError: a model of a task from which none of `task` follows, or `ranking` where no bridge is needed.
     """
-    model = MODELS[name](**options)
-    if model.task == "retrieval":
+    native = getattr(MODELS[name], "task", "spectrum-prediction")
+    if native in (task, ANY_TASK):
         if ranking:
             raise ConfigError(
-                f"{name!r} ranks by itself: options of ranking do not apply",
+                f"{name!r} needs no bridge: options of ranking do not apply",
                 where="ranking",
                 remedy=f"leave out {', '.join(sorted(ranking))}",
             )
-        return model
-    if model.task not in BRIDGES:
-        known = ", ".join(sorted(BRIDGES))
-        raise ConfigError(
-            f"{name!r} is a model of the task {model.task!r}, from which no ranking of candidates follows",
-            remedy=f"choose a ranker, or a model of one of: {known}",
-        )
-    return MODELS[BRIDGES[model.task]](of=name, options=dict(options), **(ranking or {}))
+        return name, {**options, "task": task} if native == ANY_TASK else dict(options)
+    if task != "retrieval" or native not in BRIDGES:
+        also = ", and retrieval through it" if native in BRIDGES else ""
+        raise ConfigError(f"model {name!r} does not serve the task {task!r}", remedy=f"it serves {native!r}{also}")
+    return BRIDGES[native], {"of": name, "options": dict(options), **(ranking or {})}
+
+
+def as_ranker(name: str, options: Mapping[str, Any], ranking: Mapping[str, Any] | None = None) -> Any:
+    """A model for the task retrieval, unfitted: the named one, or the bridge around it. Raises as `resolve`."""
+    chosen, settings = resolve(name, options, "retrieval", ranking)
+    return MODELS[chosen](**settings)
