@@ -241,10 +241,10 @@ def test_as_ranker_wraps_by_task_and_refuses_by_name():
         "rank-by-spectra", "instrument", "cosine@1Da",
     )  # fmt: skip
     assert as_ranker("random-ranking", {"seed": 3}).options.seed == 3
-    with pytest.raises(ConfigError, match="'random-ranking' ranks by itself"):
+    with pytest.raises(ConfigError, match="'random-ranking' needs no bridge"):
         as_ranker("random-ranking", {}, {"similarity": "cosine"})
     MODELS._targets["dreamer"] = type("Dreamer", (MeanFingerprint,), {"task": "generation"})
-    with pytest.raises(ConfigError, match="'dreamer' is a model of the task 'generation'"):
+    with pytest.raises(ConfigError, match="'dreamer' does not serve the task 'retrieval'"):
         as_ranker("dreamer", {})
 
 
