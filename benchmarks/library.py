@@ -69,7 +69,7 @@ def beside_matchms(library: pl.DataFrame, queries: pl.DataFrame, mine: float, se
         print("matchms is not installed: its row is left out")
         return
     made = [
-        [matchms.Spectrum(np.array(r["mzs"]), np.array(r["intensities"], float), {"id": r["identifier"]})
+        [matchms.Spectrum(np.array(r["mzs"]), np.array(r["intensities"], float), {"precursor_mz": r["precursor_mz"]})
          for r in frame.to_dicts()] for frame in (library, queries)
     ]  # fmt: skip
     seconds, scores = clock(
