@@ -2,34 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import polars as pl
 
 from .finding import Finding, RunTables
 
 
 def denominators(tables: RunTables) -> list[Finding]:
-    """A warning per split and model whose coverage on the test fold is below 1 (skips count as failures)."""
+    """A warning per split and model whose coverage on the test fold is below 1 (skips count as failures).
+
+    Where the scores are at hand it says how far the headline would move, had the skipped queries been left out.
+    """
     rows = tables.summary.filter(
-        (pl.col("fold") == "test")
-        & (pl.col("metric") == tables.primary)
-        & (pl.col("average") == "spectrum")
-        & pl.col("seed").is_null()
+        (pl.col("fold") == "test") & (pl.col("metric") == tables.primary) & pl.col("seed").is_null()
     )
-    findings = []
-    for row in rows.filter(pl.col("coverage") < 1).iter_rows(named=True):
-        skipped = round((1 - row["coverage"]) * row["n_queries"])
-        findings.append(
-            Finding(
-                audit="denominators",
-                severity="warning",
-                claim=f"{row['model']} skips {1 - row['coverage']:.1%} of the queries of split {row['split']}",
-                affected=skipped,
-                evidence=f"{skipped} of {row['n_queries']} test spectra lack a prediction; each scores 0",
-                remedy="predict every query, or report coverage beside every number",
-            )
-        )
+    asked = rows.filter(pl.col("average") == "spectrum")
+    skipping = asked.filter(pl.col("coverage") < 1)
+    board = rows.filter(pl.col("average") == "molecule")
+    shrunk = _shrunk(tables, skipping["model"].to_list())
+    findings = [
+        _finding(row, board, shrunk.get((row["split"], row["model"])), tables.rising)
+        for row in skipping.iter_rows(named=True)
+    ]
     if rows.height and not findings:
         claim = "every model answers every query"
-        evidence = f"coverage 100 % for {rows['model'].n_unique()} models on {rows['split'].n_unique()} splits"
+        evidence = f"coverage 100 % for {asked['model'].n_unique()} models on {asked['split'].n_unique()} splits"
         findings.append(Finding("denominators", "pass", claim, 0, evidence, "nothing to do"))
     return findings
+
+
+def answered_only(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """The mean that a shrinking denominator gives: (split, model, metric, average, mean, n_queries, n_molecules).
+
+    Args:
+        scores: columns split, model, seed, inchikey14, predicted and the metrics, of one fold.
+
+    Over the answered queries of each seed, per spectrum and per molecule, then over seeds. It is no score: two models
+    that skip differently are not measured on the same queries.
+    """
+    keys = ["split", "model", "seed"]
+    kept = scores.filter(pl.col("predicted"))
+    counts = [pl.len().alias("n_queries"), pl.col("inchikey14").n_unique().alias("n_molecules")]
+    parts = []
+    for average in ("spectrum", "molecule"):
+        values = kept
+        if average == "molecule":
+            values = kept.group_by(*keys, "inchikey14", maintain_order=True).agg(pl.col(*metrics).mean())
+        means = values.group_by(keys, maintain_order=True).agg(pl.col(*metrics).mean())
+        parts.append(means.join(kept.group_by(keys).agg(counts), on=keys).with_columns(average=pl.lit(average)))
+    index = ["split", "model", "average"]
+    table = (
+        pl.concat(parts).group_by(index, maintain_order=True).agg(pl.col(*metrics, "n_queries", "n_molecules").mean())
+    )
+    index += ["n_queries", "n_molecules"]
+    return table.unpivot(metrics, index=index, variable_name="metric", value_name="mean").select(
+        "split", "model", "metric", "average", "mean", "n_queries", "n_molecules"
+    )
+
+
+def _shrunk(tables: RunTables, models: Sequence[str]) -> Mapping[tuple[str, str], float]:
+    """(split, model) → mean per molecule over the answered test queries, in the primary metric."""
+    if tables.scores is None or not models:
+        return {}
+    of_test = (pl.col("fold") == "test") & pl.col("model").is_in(list(models))
+    found = answered_only(tables.scores.filter(of_test), [tables.primary]).filter(pl.col("average") == "molecule")
+    return {(row["split"], row["model"]): row["mean"] for row in found.iter_rows(named=True)}
+
+
+def _finding(row: Mapping[str, Any], board: pl.DataFrame, shrunk: float | None, rising: bool) -> Finding:
+    skipped = round((1 - row["coverage"]) * row["n_queries"])
+    evidence = f"{skipped:,} of {row['n_queries']:,} test spectra lack a prediction; each counts as failed"
+    here = board.filter(pl.col("split") == row["split"])
+    own = here.filter(pl.col("model") == row["model"])["mean"].to_list()
+    if shrunk is not None and own and own[0] is not None:
+        others = here.filter((pl.col("model") != row["model"]) & pl.col("mean").is_not_null())["mean"].to_list()
+        places = [1 + sum((other > mean) == rising and other != mean for other in others) for mean in (own[0], shrunk)]
+        evidence += (
+            f". Mean per molecule over all queries {own[0]:.3f}, place {places[0]} of {len(others) + 1}; over the "
+            f"answered alone {shrunk:.3f} ({shrunk - own[0]:+.3f}), which would be place {places[1]}"
+        )
+    return Finding(
+        audit="denominators",
+        severity="warning",
+        claim=f"{row['model']} skips {1 - row['coverage']:.1%} of the queries of split {row['split']}",
+        affected=skipped,
+        evidence=evidence,
+        remedy="predict every query, or report coverage beside every number",
+    )

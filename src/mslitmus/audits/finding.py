@@ -37,6 +37,7 @@ class RunTables:
     kinds: Mapping[str, str]
     splits: Mapping[str, Mapping[str, Any]]
     primary: str
+    scores: pl.DataFrame | None = None  # of every cell, as `metrics.summary.summarise` takes them
 
     @property
     def rising(self) -> bool:

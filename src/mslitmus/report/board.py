@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from .folder import CONTROL_KINDS, RunFiles
+from .folder import CONTROL_KINDS, ORACLE, RunFiles
 from .numbers import rising, usable
 
 
@@ -30,17 +30,35 @@ class Entry:
     coverage: float | None
     n_queries: int | None
     n_molecules: int | None
+    n_effective: float | None
+    n_clusters: int | None
+    answered: float | None  # mean over the answered queries alone, where some were skipped
     parameters: float | None
     seconds_fit: float | None
     seconds_predict: float | None
 
     @property
     def control(self) -> bool:
+        """A trivial model that trained ones are compared with; the oracle is none."""
         return self.kind in CONTROL_KINDS
+
+    @property
+    def oracle(self) -> bool:
+        """Knows the truth: marks how far up the ladder a perfect choice gets."""
+        return self.kind == ORACLE
+
+    @property
+    def trained(self) -> bool:
+        return not (self.control or self.oracle)
+
+    @property
+    def partial(self) -> bool:
+        """Does not answer every query."""
+        return self.coverage is not None and self.coverage < 1
 
 
 def board(files: RunFiles, split: str, metric: str, average: str, fold: str = "test") -> list[Entry]:
-    """Entries of one table: trained models first, then controls, each from best to worst. Empty without a summary."""
+    """Entries of one table: trained models, then controls and oracle, each best first. Empty without a summary."""
     if files.summary is None:
         return []
     rows = files.summary.filter(
@@ -51,7 +69,7 @@ def board(files: RunFiles, split: str, metric: str, average: str, fold: str = "t
     )
     names = rows["model"].unique(maintain_order=True).to_list()
     entries = [_entry(files, split, name, rows.filter(pl.col("model") == name)) for name in names]
-    return sorted(entries, key=lambda e: (e.control, -merit(e, metric), e.model))
+    return sorted(entries, key=lambda e: (not e.trained, -merit(e, metric), e.model))
 
 
 def merit(entry: Entry, metric: str) -> float:
@@ -69,7 +87,10 @@ def _entry(files: RunFiles, split: str, model: str, rows: pl.DataFrame) -> Entry
     def pooled(column: str) -> float | None:
         return average_of(pool[column].to_list())
 
-    queries, molecules = pooled("n_queries"), pooled("n_molecules")
+    def counted(column: str) -> int | None:
+        value = pooled(column)
+        return None if value is None else round(value)
+
     return Entry(
         model=model,
         kind=files.kind(model),
@@ -81,12 +102,24 @@ def _entry(files: RunFiles, split: str, model: str, rows: pl.DataFrame) -> Entry
         skill_blind=pooled("skill_blind"),
         skill_neighbour=pooled("skill_neighbour"),
         coverage=pooled("coverage"),
-        n_queries=None if queries is None else round(queries),
-        n_molecules=None if molecules is None else round(molecules),
+        n_queries=counted("n_queries"),
+        n_molecules=counted("n_molecules"),
+        n_effective=pooled("n_effective"),
+        n_clusters=counted("n_clusters"),
+        answered=_answered(files, pool),
         parameters=average_of([cell.get("parameters") for cell in cells]),
         seconds_fit=average_of([seconds_of(cell, "fit") for cell in cells]),
         seconds_predict=average_of([seconds_of(cell, "predict") for cell in cells]),
     )
+
+
+def _answered(files: RunFiles, pool: pl.DataFrame) -> float | None:
+    """Mean over the answered test queries alone: what a report that shrinks its denominator would print."""
+    if files.answered is None or not pool.height or pool["fold"][0] != "test":
+        return None
+    keys = ["split", "model", "metric", "average"]
+    found = files.answered.join(pool.select(keys).head(1), on=keys, how="semi")
+    return average_of(found["mean"].to_list())
 
 
 def average_of(values: Sequence[Any]) -> float | None:
@@ -106,7 +139,7 @@ def chosen(files: RunFiles, split: str, metric: str, average: str, *, control: b
 
     Choosing on test would flatter the winner. Where no validation scores were kept the test fold has to rank.
     """
-    entries = {e.model: e for e in board(files, split, metric, average) if e.control == control and e.kind != "oracle"}
+    entries = {e.model: e for e in board(files, split, metric, average) if (e.control if control else e.trained)}
     judged = [e for e in board(files, split, metric, average, "val") if e.model in entries and e.mean is not None]
     ranked = judged or [e for e in entries.values() if e.mean is not None]
     best = max(ranked, key=lambda e: merit(e, metric), default=None)

@@ -10,24 +10,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..errors import RunError
-from . import comparing, describing
+from . import candidates, comparing, describing, strata
+from .examples import SPECTRUM, examples
 from .finding import headline
 from .folder import RunFiles, read_run
 from .hardness import hardness
-from .numbers import metric_label
+from .leaderboard import leaderboard
+from .numbers import metric_label, rising
 
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
+    ("candidates", "Candidates"),
     ("comparisons", "Paired comparisons"),
     ("strata", "Strata"),
     ("difficulty", "Split difficulty"),
     ("training", "Training"),
-    ("examples", "Mirror plots"),
+    ("examples", "Examples"),
     ("disagreements", "Disagreements"),
     ("findings", "Findings"),
     ("ledger", "Curation"),
     ("provenance", "Provenance"),
 )
+
+#: What a leaderboard is about, by task.
+PURPOSES = {
+    SPECTRUM: "How well each model predicts the spectra of the test fold.",
+    "retrieval": "How well each model ranks the candidate molecules of the test spectra.",
+    "fingerprint": "How well each model predicts the molecular fingerprints behind the test spectra.",
+}
 
 
 def build(run: Path) -> Path:
@@ -61,20 +71,30 @@ def render(files: RunFiles) -> str:
     environment.filters["metric_label"] = metric_label
     splits = files.split_names
     # Only a split under a protocol has a sheet; without one the section is left out.
-    sheets = [(s, cards) for s in splits if (cards := describing.examples(files.disagreements, files, s))]
+    sheets = [(s, cards) for s in splits if (cards := examples(files.disagreements, files, s))]
+    boards = [(split, leaderboard(files, split)) for split in splits]
+    rows = [row for _, panels in boards for panel in panels for row in (*panel.trained, *panel.controls)]
     return environment.get_template("report.html.j2").render(
         files=files,
         style=_static("style.css"),
         script=_static("script.js"),
-        sections=[entry for entry in SECTIONS if entry[0] != "disagreements" or sheets],
+        sections=_sections(files, sheets=bool(sheets)),
+        purpose=PURPOSES.get(files.task, "How well each model does on the test fold."),
+        has_oracle=any(row.entry.oracle for row in rows),
+        has_skips=any(row.answered for row in rows),
+        has_letters=any(row.letters for row in rows),
+        lower=any(not rising(metric) for metric in files.metrics),
         headline=headline(files),
-        boards=[(split, comparing.leaderboard(files, split)) for split in splits],
+        boards=boards,
+        pools=candidates.pools(files),
+        curves=candidates.curves(files),
         matrices=[(split, comparing.matrices(files, split)) for split in splits],
-        strata=[(split, comparing.strata(files, split)) for split in splits],
+        repeats=[(split, comparing.repeats(files, split)) for split in splits],
+        strata=[(split, strata.strata(files, split)) for split in splits],
         hardness=hardness(files),
         sizes=describing.sizes(files),
         training=describing.training(files),
-        examples=[(split, describing.examples(files.examples, files, split)) for split in splits],
+        examples=[(split, examples(files.examples, files, split)) for split in splits],
         disagreements=sheets,
         ledger=describing.ledger(files),
         licences=describing.licences(files),
@@ -82,6 +102,14 @@ def render(files: RunFiles) -> str:
         cells=describing.cells(files),
         versions=sorted(((files.provenance or {}).get("versions") or {}).items()),
     )
+
+
+def _sections(files: RunFiles, *, sheets: bool) -> list[tuple[str, str]]:
+    """The sections that this run's task has, with their titles."""
+    ranking = files.task == "retrieval" or files.candidates is not None
+    left_out = {name for name, there in (("disagreements", sheets), ("candidates", ranking)) if not there}
+    titles = {"examples": "Mirror plots"} if files.task == SPECTRUM else {}
+    return [(name, titles.get(name, title)) for name, title in SECTIONS if name not in left_out]
 
 
 def _static(name: str) -> Markup:

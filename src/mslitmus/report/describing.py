@@ -1,4 +1,4 @@
-"""Values of the sections that describe: split difficulty, training, examples, ledger, findings, provenance."""
+"""Values of the sections that describe: training, ledger, findings, provenance."""
 
 from __future__ import annotations
 
@@ -6,26 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
+import yaml
 from markupsafe import Markup
 
-from ..chem.molecule import draw_svg
-from ..errors import ChemistryError
 from ..schemas import FOLD_NAMES
 from .board import seconds_of
 from .folder import RunFiles
-from .mirror import mirror
-from .numbers import (
-    MISSING,
-    count,
-    duration,
-    magnitude,
-    metric_label,
-    mz,
-    score,
-    tolerance,
-    usable,
-)
+from .numbers import MISSING, count, duration, magnitude, metric_label, score, usable
 from .plot import curve
 
 
@@ -80,93 +67,6 @@ def _stopped(fit: Mapping[str, Any], epochs: int) -> str:
     return "; ".join(parts)
 
 
-@dataclass(frozen=True)
-class Card:
-    """One mirror plot with its molecule and facts."""
-
-    rank: str
-    score: str
-    metric: str
-    name: str
-    facts: tuple[tuple[str, str], ...]
-    smiles: str
-    plot: Markup
-    molecule: Markup | None
-
-
-def examples(table: pl.DataFrame | None, files: RunFiles, split: str) -> list[tuple[str, list[Card]]]:
-    """(trained model, its cards of `table` in the order of their ranks) of one split."""
-    if table is None:
-        return []
-    here = table.filter(pl.col("split") == split)
-    order = ("best", "median", "worst", *map(str, range(1, 100)))
-    out = []
-    for model in here["model"].unique(maintain_order=True).to_list():
-        if files.kind(model) != "trained":
-            continue
-        rows = list(here.filter(pl.col("model") == model).iter_rows(named=True))
-        rows.sort(key=lambda row: order.index(row["rank"]) if row["rank"] in order else len(order))
-        out.append((model, [_card(row) for row in rows]))
-    return out
-
-
-def _card(row: Mapping[str, Any]) -> Card:
-    energy = _energy(row)
-    name = row["name"] or row["identifier"] or MISSING
-    facts = [
-        ("Adduct", row["adduct"] or "unstated"),
-        ("Precursor", f"m/z {mz(row['precursor_mz'])}"),
-        ("Energy", energy),
-        ("Instrument", row["instrument_type"] or "unstated"),
-        ("Record", row["identifier"] or MISSING),
-    ]
-    label = (
-        f"Mirror plot of {name}, {row['rank']} of {row['model']}: {metric_label(row['metric'] or '')} "
-        f"{score(row['score'])}, {row['adduct'] or 'adduct unstated'}, {energy}"
-    )
-    return Card(
-        rank=row["rank"] or "",
-        score=score(row["score"]),
-        metric=metric_label(row["metric"] or ""),
-        name=name,
-        facts=tuple(facts),
-        smiles=row["smiles"] or "",
-        plot=mirror(
-            (row["mzs"] or [], row["intensities"] or []),
-            (row["predicted_mzs"] or [], row["predicted_intensities"] or []),
-            row["precursor_mz"],
-            tolerance(row["metric"] or ""),
-            label,
-        ),
-        molecule=_molecule(row["smiles"], name),
-    )
-
-
-def _energy(row: Mapping[str, Any]) -> str:
-    """The number with a unit only where the record's kind is known to give one."""
-    if not usable(row["collision_energy"]):
-        return "unstated"
-    kind = row.get("collision_energy_kind")
-    unit = {"eV": " eV", "NCE": " eV (from NCE)", "resonant-%": " % (resonant)"}.get(kind or "", "")
-    if not unit and kind:
-        unit = f" ({kind})"
-    return f"{row['collision_energy']:.3g}{unit}"
-
-
-def _molecule(smiles: str | None, name: str) -> Markup | None:
-    """RDKit's drawing, made scalable and named for screen readers; None where the SMILES does not parse."""
-    if not smiles:
-        return None
-    try:
-        drawing = draw_svg(smiles, 220, 150)
-    except ChemistryError:
-        return None
-    head, _, body = drawing.partition(">")
-    body = body.replace("<!-- END OF HEADER -->", "")
-    label = Markup.escape(f"Structure of {name}")
-    return Markup(f'<svg class="molecule" viewBox="0 0 220 150" role="img" aria-label="{label}">{body}' if head else "")
-
-
 def ledger(files: RunFiles) -> list[dict[str, Any]]:
     """Entries of the ledger, formatted; examples as (identifier, reason)."""
     return [
@@ -215,11 +115,19 @@ def cells(files: RunFiles) -> list[dict[str, str]]:
             "kind": str(cell.get("kind", MISSING)),
             "seed": str(cell.get("seed", MISSING)),
             "parameters": magnitude(cell.get("parameters")),
-            "options": ", ".join(f"{k}: {v}" for k, v in (cell.get("options") or {}).items()),
+            "options": readable(cell.get("options") or {}),
             **{stage: duration(seconds_of(cell, stage)) for stage in ("fit", "predict", "score")},
         }
         for cell in files.cells
     ]
+
+
+def readable(options: Mapping[str, Any]) -> str:
+    """Options as one would write them in a study file: a line a key, what is nested in braces or brackets."""
+    if not options:
+        return ""
+    text = yaml.safe_dump(dict(options), default_flow_style=None, sort_keys=False, allow_unicode=True, width=60)
+    return str(text).strip().removeprefix("{").removesuffix("}") if text.startswith("{") else str(text).strip()
 
 
 def facts(files: RunFiles) -> list[tuple[str, str]]:

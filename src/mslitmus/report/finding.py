@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..audits.finding import paired
 from .board import Entry, chosen, merit
 from .folder import RunFiles
-from .numbers import count, interval, metric_label, p_value, rising, score, usable
+from .numbers import count, interval, measure, p_value, rising, score, usable
 
 ALPHA = 0.05
 
@@ -39,20 +39,19 @@ def headline(files: RunFiles) -> Headline | None:
 
 
 def _sentence(files: RunFiles, split: str, model: Entry | None, trivial: Entry | None, *, full: bool) -> str:
-    label = metric_label(files.primary)
-    measure = label[0].lower() + label[1:] if not label.startswith("Jensen") else label
+    measured = measure(files.primary)
     if model is None or trivial is None:
         only = model or trivial
         assert only is not None
         other = "trivial model" if model else "trained model"
         return (
             f"On the {split} split {only.model} reaches {score(only.mean)} {interval(only.low, only.high)} "
-            f"({measure}); no {other} was run beside it, so nothing can be said about what was learnt."
+            f"({measured}); no {other} was run beside it, so nothing can be said about what was learnt."
         )
     if full:
         start = (
             f"On the {split} split {model.model} reaches {score(model.mean)} {interval(model.low, model.high)} "
-            f"({measure}, mean over {count(model.n_molecules)} molecules), the best trivial model, {trivial.model}, "
+            f"({measured}, mean over {count(model.n_molecules)} molecules), the best trivial model, {trivial.model}, "
             f"{score(trivial.mean)}"
         )
     else:

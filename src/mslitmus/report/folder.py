@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,18 @@ from typing import Any
 import polars as pl
 import yaml
 
+from ..audits.denominators import answered_only
 from ..errors import RunError, SchemaError
-from ..schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY, Schema, conform
+from ..metrics.groups import WORST_GROUPS
+from ..metrics.repeated import REPEATED
+from ..schemas import COMPARISONS, EXAMPLES, POOL_SIZES, STRATA, SUMMARY, Schema, conform
 from .numbers import usable
 
 REMEDY = "delete it and repeat `mslitmus run CONFIG.yaml`: a run resumes and writes again what is absent"
-#: Kinds of model that learn nothing from the spectra they are judged on; the oracle is a rung of the same ladder.
-CONTROL_KINDS = ("blind", "neighbour", "oracle")
+#: Kinds of model that learn nothing from the spectra they are judged on: what a trained model is compared with. The
+#: oracle, which knows the truth, is a rung of the same ladder but nothing to beat.
+CONTROL_KINDS = ("blind", "neighbour")
+ORACLE = "oracle"
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,13 @@ class RunFiles:
     summary: pl.DataFrame | None
     comparisons: pl.DataFrame | None
     strata: pl.DataFrame | None
+    worst_groups: pl.DataFrame | None
+    repeated: pl.DataFrame | None
     examples: pl.DataFrame | None
     disagreements: pl.DataFrame | None
+    candidates: Mapping[str, Any] | None
+    pool_sizes: pl.DataFrame | None
+    answered: pl.DataFrame | None
     bounds: Mapping[str, Any] | None
     splits: Mapping[str, Mapping[str, Any]]
     cells: tuple[Mapping[str, Any], ...]
@@ -50,6 +60,11 @@ class RunFiles:
     def title(self) -> str:
         """The study's headline; its name where none is configured."""
         return str(self.config.get("title") or self.name)
+
+    @property
+    def task(self) -> str:
+        """The study's task; a study file that names none is of the first there was."""
+        return str(self.config.get("task") or "spectrum-prediction")
 
     @property
     def simulated(self) -> bool:
@@ -121,8 +136,13 @@ def read_run(folder: Path) -> RunFiles:
         summary=summary,
         comparisons=_table(folder / "comparisons.parquet", COMPARISONS),
         strata=_table(folder / "strata.parquet", STRATA),
+        worst_groups=_table(folder / "worst_groups.parquet", WORST_GROUPS),
+        repeated=_table(folder / "repeated.parquet", REPEATED),
         examples=_table(folder / "examples.parquet", EXAMPLES),
         disagreements=_table(folder / "disagreements.parquet", EXAMPLES),
+        candidates=_optional(folder / "candidates.json"),
+        pool_sizes=_table(folder / "pool_sizes.parquet", POOL_SIZES),
+        answered=_answered(folder / "scores.parquet", summary),
         bounds=_optional(folder / "bounds.json"),
         splits=splits,
         cells=tuple(sorted(cells, key=_cell_key)),
@@ -192,10 +212,34 @@ def _records(path: Path, key: str) -> list[Mapping[str, Any]] | None:
 
 
 def _table(path: Path, schema: Schema) -> pl.DataFrame | None:
+    return _parquet(path, lambda: conform(pl.read_parquet(path), schema))
+
+
+def _answered(path: Path, summary: pl.DataFrame | None) -> pl.DataFrame | None:
+    """What models that skip queries reach on those that they answer; the large table is read for them alone."""
+    if summary is None:
+        return None
+    skipping = summary.filter(pl.col("coverage") < 1)["model"].unique().to_list()
+    metrics = summary["metric"].unique(maintain_order=True).to_list()
+    if not skipping:
+        return None
+    keys = ("split", "model", "seed", "fold", "inchikey14", "predicted")
+    wanted = pl.col("model").is_in(skipping) & (pl.col("fold") == "test")
+
+    def read() -> pl.DataFrame:
+        found = pl.scan_parquet(path)
+        here = [metric for metric in metrics if metric in found.collect_schema()]
+        return answered_only(found.filter(wanted).select(*keys, *here).collect(), here)
+
+    return _parquet(path, read)
+
+
+def _parquet(path: Path, read: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
+    """What `read` makes of a file that may be absent. Raises RunError for a damaged one."""
     if not path.exists():
         return None
     try:
-        return conform(pl.read_parquet(path), schema)
+        return read()
     except SchemaError as error:
         raise RunError(error.message, where=str(path), remedy=REMEDY) from error
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -1,8 +1,8 @@
-"""The mirror plot: measured spectrum up, predicted spectrum down, on one m/z axis."""
+"""The mirror plot: measured spectrum up, predicted spectrum down, on one m/z axis; and its upper half alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -42,24 +42,9 @@ def mirror(
     Peaks matched at the metric's own `resolution` (width, `Da` or `ppm`) carry the accent colour and a thicker stem.
     """
     up, down = _strongest(*measured), _strongest(*predicted)
-    both = np.concatenate([up[0], down[0], [precursor] if precursor else []])
-    if not len(both):
-        both = np.array([0.0, 100.0])
-    room = max(12.0, 0.08 * float(np.ptp(both)))  # so that the label of an outermost peak stays over its stem
-    low, high = max(0.0, float(both.min()) - room), float(both.max()) + room
-
-    def at(values: Array) -> Array:
-        return np.asarray(LEFT + (values - low) / (high - low) * (RIGHT - LEFT))
-
+    low, high, at = _range([up[0], down[0]], precursor)
     hits_up, hits_down = matched(up[0], down[0], *resolution)
-    parts = _frame(low, high)
-    if precursor:
-        x = float(at(np.array([precursor]))[0])
-        parts.append(
-            f'<line class="precursor" x1="{x:.1f}" x2="{x:.1f}" y1="{MIDDLE - HALF}" y2="{AXIS}">'
-            f"<title>precursor m/z {mz(precursor)}</title></line>"
-            f'<path class="precursor-foot" d="M{x - 5:.1f},{AXIS - 10} h10 l-5,9 z"/>'
-        )
+    parts = _frame(low, high) + _precursor(at, precursor, AXIS)
     for peaks, hits, sign in ((up, hits_up, -1), (down, hits_down, 1)):
         parts += _stems(at(peaks[0]), peaks, hits, sign)
     parts.append(f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{MIDDLE}" y2="{MIDDLE}"/>')
@@ -73,6 +58,46 @@ def mirror(
     )
 
 
+def measured_spectrum(peaks: tuple[Sequence[float], Sequence[float]], precursor: float | None, label: str) -> Markup:
+    """SVG of one spectrum relative to its base peak, the tallest peaks labelled: nothing was predicted to compare."""
+    up = _strongest(*peaks)
+    low, high, at = _range([up[0]], precursor)
+    parts = _frame(low, high, one_sided=True) + _precursor(at, precursor, MIDDLE)
+    parts += _stems(at(up[0]), up, np.ones(len(up[0]), bool), -1, noted=False)
+    parts += _labels(at(up[0]), up, -1)
+    if not len(up[0]):
+        parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{MIDDLE - 60}" text-anchor="middle">no peak</text>')
+    return Markup(
+        f'<svg class="chart mirror" viewBox="0 0 {WIDTH} {MIDDLE + 48:.0f}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _range(spectra: Sequence[Array], precursor: float | None) -> tuple[float, float, Callable[[Array], Array]]:
+    """(lowest, highest m/z drawn, m/z → horizontal position)."""
+    both = np.concatenate([*spectra, [precursor] if precursor else []])
+    if not len(both):
+        both = np.array([0.0, 100.0])
+    room = max(12.0, 0.08 * float(np.ptp(both)))  # so that the label of an outermost peak stays over its stem
+    low, high = max(0.0, float(both.min()) - room), float(both.max()) + room
+
+    def at(values: Array) -> Array:
+        return np.asarray(LEFT + (values - low) / (high - low) * (RIGHT - LEFT))
+
+    return low, high, at
+
+
+def _precursor(at: Callable[[Array], Array], precursor: float | None, foot: float) -> list[str]:
+    if not precursor:
+        return []
+    x = float(at(np.array([precursor]))[0])
+    return [
+        f'<line class="precursor" x1="{x:.1f}" x2="{x:.1f}" y1="{MIDDLE - HALF}" y2="{foot}">'
+        f"<title>precursor m/z {mz(precursor)}</title></line>"
+        f'<path class="precursor-foot" d="M{x - 5:.1f},{foot - 10} h10 l-5,9 z"/>'
+    ]
+
+
 def _strongest(mzs: Sequence[float], intensities: Sequence[float]) -> tuple[Array, Array]:
     """Positive finite peaks relative to the base peak, ascending m/z, at most `MOST`."""
     x, y = np.asarray(mzs, dtype=np.float64), np.asarray(intensities, dtype=np.float64)
@@ -83,9 +108,10 @@ def _strongest(mzs: Sequence[float], intensities: Sequence[float]) -> tuple[Arra
     return x, y / y.max() if len(y) else y
 
 
-def _frame(low: float, high: float) -> list[str]:
+def _frame(low: float, high: float, *, one_sided: bool = False) -> list[str]:
     parts = []
-    for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
+    axis = MIDDLE if one_sided else AXIS
+    for share in (-1.0, -0.5, 0.0) if one_sided else (-1.0, -0.5, 0.0, 0.5, 1.0):
         y = MIDDLE + share * HALF
         if share:
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y}" y2="{y}"/>')
@@ -94,20 +120,22 @@ def _frame(low: float, high: float) -> list[str]:
     first = np.ceil(low / step) * step
     for value in np.arange(first, high + 1e-9, step):
         x = LEFT + (value - low) / (high - low) * (RIGHT - LEFT)
-        parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{AXIS}" y2="{AXIS + 5}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{AXIS + 18}" text-anchor="middle">{tick_text(float(value))}</text>')
+        parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{axis}" y2="{axis + 5}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{axis + 18}" text-anchor="middle">{tick_text(float(value))}</text>')
     parts.append(
-        f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{AXIS}" y2="{AXIS}"/>'
-        f'<text class="unit" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">m/z</text>'
+        f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{axis}" y2="{axis}"/>'
+        f'<text class="unit" x="{(LEFT + RIGHT) / 2}" y="{axis + 38}" text-anchor="middle">m/z</text>'
     )
     parts += [
         f'<text transform="translate(11 {MIDDLE + half}) rotate(-90)" text-anchor="middle">{name}</text>'
-        for name, half in (("measured", -HALF / 2), ("predicted", HALF / 2))
+        for name, half in (("measured", -HALF / 2), ("predicted", HALF / 2))[: 1 if one_sided else 2]
     ]
     return parts
 
 
-def _stems(xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign: int) -> list[str]:
+def _stems(
+    xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign: int, *, noted: bool = True
+) -> list[str]:
     """Weak peaks as one path a colour (small), the strongest one line each, with a tooltip."""
     tall = set(np.argsort(-peaks[1], kind="stable")[:TIPPED].tolist())
     parts = []
@@ -118,7 +146,8 @@ def _stems(xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign:
             parts.append(f'<path class="{css}" d="{path}"/>')
         for i in np.flatnonzero(hits == hit):
             if int(i) in tall:
-                tip = f"m/z {mz(peaks[0][i])}, {peaks[1][i]:.1%}{', matched' if hit else ', no partner'}"
+                partner = (", matched" if hit else ", no partner") if noted else ""
+                tip = f"m/z {mz(peaks[0][i])}, {peaks[1][i]:.1%}{partner}"
                 parts.append(
                     f'<path class="{css}" d="M{xs[i]:.1f},{MIDDLE}v{sign * HALF * peaks[1][i]:.1f}">'
                     f"<title>{tip}</title></path>"

@@ -19,10 +19,11 @@ def usable(value: Any) -> bool:
 
 
 def score(value: Any, digits: int = 3, *, sign: bool = False) -> str:
-    """A fraction as the field writes it, without the leading zero: .412, −.034; with `sign`, +.412."""
+    """A fraction as the field writes it, without the leading zero: .412, −.034; with `sign`, +.412; from 10 on 12.5."""
     if not usable(value):
         return MISSING
-    text = f"{abs(value):.{digits}f}"
+    size = abs(value)
+    text = f"{size:.{digits if size < 9.9995 else 1}f}"
     zero = float(text) == 0
     text = text.removeprefix("0") if abs(value) < 1 and not text.startswith("1") else text
     prefix = "" if zero else MINUS if value < 0 else "+" if sign else ""
@@ -110,6 +111,25 @@ def rising(name: str) -> bool:
     """False for a metric of which less is better, or neither."""
     metric = _metric(name)
     return metric is None or metric.higher_is_better
+
+
+def family(name: str) -> str | None:
+    """`spectrum`, `ranking`, `fingerprint`; None for a metric that this version does not know."""
+    metric = _metric(name)
+    return None if metric is None else metric.family
+
+
+def measure(name: str) -> str:
+    """A metric's label inside a sentence: no capital but a name's, no brackets."""
+    label = re.sub(r"\s*\(([^)]*)\)", r", \1", metric_label(name))
+    first = label.split(" ")[0]
+    named = first in ("Tanimoto", "Jensen", "Jensen–Shannon", "Morgan") or first.isupper()
+    return label if named else label[:1].lower() + label[1:]
+
+
+def reported_first(names: list[str], reported: str) -> list[str]:
+    """Metric names with the reported one in front."""
+    return sorted(names, key=lambda name: name != reported)
 
 
 def _metric(name: str) -> Metric | None:

@@ -15,6 +15,14 @@ from markupsafe import Markup
 from .numbers import score, tick_text, ticks, usable
 
 _CAP = 'transform="translate(-.8 -8)"'
+_INNER = '<svg aria-hidden="true" x="{at}" y="50%" overflow="visible">{path}</svg>'  # pixels around a place in per cent
+_CROSS = '<path class="answered" d="M-4,-4 L4,4 M-4,4 L4,-4"/>'
+_DIAMOND = '<path class="dot control" d="M0,-5.5 L5.5,0 L0,5.5 L-5.5,0 Z"/>'
+_MEAN = {
+    "trained": '<circle class="dot trained" cx="{at}" cy="50%" r="4"/>',
+    "control": '<rect class="dot control" x="{at}" y="50%" width="7" height="7" transform="translate(-3.5 -3.5)"/>',
+    "oracle": _INNER.replace("{path}", _DIAMOND),
+}
 INSET = 3.0  # per cent of the cell kept free on either side, so that no mark is cut off
 
 
@@ -59,16 +67,23 @@ def dot(
     high: float | None,
     *,
     label: str,
-    control: bool = False,
+    shape: str = "trained",
     marks: Sequence[Mark] = (),
     seeds: Sequence[float] = (),
 ) -> Markup:
-    """One row of a forest plot. Trained models are filled circles, controls open squares; seeds are small ticks."""
+    """One row of a forest plot; seeds are small ticks, a mark `answered` is a cross.
+
+    `shape`: a `trained` model is a filled circle, a `control` an open square, the `oracle` an open diamond.
+    """
     parts = [f'<line class="grid" x1="{axis.at(t)}" x2="{axis.at(t)}" y1="0" y2="100%"/>' for t in axis.ticks]
     for mark in marks:
         at = axis.at(mark.value)
-        parts.append(f'<line class="{mark.css}" x1="{at}" x2="{at}" y1="0" y2="100%"/>')
-    css = "control" if control else "trained"
+        parts.append(
+            _INNER.format(at=at, path=_CROSS)
+            if mark.css == "answered"
+            else f'<line class="{mark.css}" x1="{at}" x2="{at}" y1="0" y2="100%"/>'
+        )
+    css = "trained" if shape == "trained" else "control"
     if usable(low) and usable(high) and low is not None and high is not None:
         ends = (axis.at(low), axis.at(high))
         parts.append(f'<line class="whisker {css}" x1="{ends[0]}" x2="{ends[1]}" y1="50%" y2="50%"/>')
@@ -78,11 +93,7 @@ def dot(
         parts += [f'<circle class="seed" cx="{axis.at(s)}" cy="50%" r="2" transform="translate(0 13)"/>' for s in seeds]
     if usable(mean) and mean is not None:
         at = axis.at(mean)
-        parts.append(
-            f'<rect class="dot control" x="{at}" y="50%" width="7" height="7" transform="translate(-3.5 -3.5)"/>'
-            if control
-            else f'<circle class="dot trained" cx="{at}" cy="50%" r="4"/>'
-        )
+        parts.append(_MEAN[shape].format(at=at))
     text = escape(label)
     return Markup(f'<svg class="forest" role="img" aria-label="{text}"><title>{text}</title>{"".join(parts)}</svg>')
 

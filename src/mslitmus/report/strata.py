@@ -1,0 +1,131 @@
+"""Values of the section Strata: scores by kind of query, and in which kind a model is weakest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+from markupsafe import Markup
+
+from .board import board, chosen
+from .folder import RunFiles
+from .leaderboard import axis_for, shape
+from .numbers import count, directed, interval, metric_label, reported_first, rising, score, usable
+from .plot import Axis, Mark, axis_header, dot
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Levels × models, each cell a dot with its interval and its number."""
+
+    name: str
+    rows: tuple[tuple[str, str, tuple[tuple[Markup, str], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A model's worst level of one stratum."""
+
+    level: str
+    mean: str
+    interval: str
+    n: str
+    spread: str
+
+
+@dataclass(frozen=True)
+class StrataPanel:
+    metric: str
+    label: str
+    models: tuple[tuple[str, bool], ...]  # name, whether it is trained
+    axis: Markup
+    trivial: str | None
+    better: str  # on which side of the trivial model's mark a gain lies
+    strata: tuple[Stratum, ...]
+    worst_strata: tuple[str, ...]
+    worst: tuple[tuple[str, bool, tuple[Worst | None, ...]], ...]  # model, trained, one entry a stratum
+
+
+def strata(files: RunFiles, split: str) -> list[StrataPanel]:
+    """One panel a metric that was stratified."""
+    if files.strata is None:
+        return []
+    here = files.strata.filter(pl.col("split") == split)
+    metrics = reported_first(here["metric"].unique(maintain_order=True).to_list(), files.primary)
+    return [_panel(files, split, metric, here.filter(pl.col("metric") == metric)) for metric in metrics]
+
+
+def _panel(files: RunFiles, split: str, metric: str, table: pl.DataFrame) -> StrataPanel:
+    entries = {e.model: e for e in board(files, split, metric, "molecule")}
+    found = table["model"].unique(maintain_order=True).to_list()
+    models = [name for name in entries if name in found] + [name for name in found if name not in entries]
+    shapes = {name: shape(entries.get(name)) for name in models}
+    best = chosen(files, split, metric, "molecule", control=True) if directed(metric) else None
+    axis = axis_for([*table["mean"].to_list(), *table["high"].to_list(), *table["low"].to_list()])
+    blocks = [
+        _stratum(name, table.filter(pl.col("stratum") == name), shapes, axis, best.model if best else None)
+        for name in table["stratum"].unique(maintain_order=True).to_list()
+    ]
+    names, worst = _worst(files, split, metric, shapes)
+    return StrataPanel(
+        metric=metric,
+        label=metric_label(metric),
+        models=tuple((model, shapes[model] == "trained") for model in models),
+        axis=axis_header(axis),
+        trivial=best.model if best else None,
+        better="right" if rising(metric) else "left",
+        strata=tuple(blocks),
+        worst_strata=names,
+        worst=worst,
+    )
+
+
+def _stratum(name: str, table: pl.DataFrame, shapes: Mapping[str, str], axis: Axis, best: str | None) -> Stratum:
+    rows = []
+    for level in table.sort("order")["level"].unique(maintain_order=True).to_list():
+        by_model = {row["model"]: row for row in table.filter(pl.col("level") == level).iter_rows(named=True)}
+        n = next(iter(by_model.values()))
+        reference = by_model.get(best or "")
+        marks = []
+        if reference is not None and usable(reference["mean"]):
+            marks.append(Mark(reference["mean"], "trivial", f"{best} {score(reference['mean'])}"))
+        cells = []
+        for model, form in shapes.items():
+            row = by_model.get(model, {})
+            mean, low, high = row.get("mean"), row.get("low"), row.get("high")
+            label = f"{model}, {name} {level}: {score(mean)} {interval(low, high)}"
+            cells.append((dot(axis, mean, low, high, label=label, shape=form, marks=marks), score(mean)))
+        rows.append((str(level), f"{count(n['n_queries'])} / {count(n['n_molecules'])}", tuple(cells)))
+    return Stratum(name, tuple(rows))
+
+
+def _worst(
+    files: RunFiles, split: str, metric: str, shapes: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[tuple[str, bool, tuple[Worst | None, ...]], ...]]:
+    """Strata that have a worst group, and per model its worst level of each."""
+    if files.worst_groups is None:
+        return (), ()
+    here = files.worst_groups.filter((pl.col("split") == split) & (pl.col("metric") == metric))
+    named = {(row["model"], row["stratum"]): row for row in here.iter_rows(named=True) if row["n_groups"] > 1}
+    listed = files.strata["stratum"].unique(maintain_order=True).to_list() if files.strata is not None else []
+    names = tuple(name for name in listed if any(stratum == name for _, stratum in named))
+    found = {model for model, _ in named}
+    rows = [
+        (model, form == "trained", tuple(_group(named.get((model, name))) for name in names))
+        for model, form in shapes.items()
+        if model in found
+    ]
+    return names, tuple(rows)
+
+
+def _group(row: Mapping[str, object] | None) -> Worst | None:
+    if row is None:
+        return None
+    return Worst(
+        level=str(row["level"]),
+        mean=score(row["mean"]),
+        interval=interval(row["low"], row["high"]),
+        n=f"{count(row['n_queries'])} / {count(row['n_molecules'])}",
+        spread=score(row["spread"]),
+    )
