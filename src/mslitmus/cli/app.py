@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bench import bench_app
 from .candidates import candidates_app
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(candidates_app, name="candidates")
+app.add_typer(bench_app, name="bench")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)

@@ -11,7 +11,11 @@ from .terminal import console, errors
 
 TaskName = Annotated[str, typer.Option("--task", help="spectrum-prediction, retrieval or fingerprint.")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="A stored dataset, or `simulated`.")]
-SplitName = Annotated[str, typer.Option("--split", help="A split, or split:form.")]
+SplitName = Annotated[str, typer.Option("--split", help="A split, or split:form; of a benchmark, one of its splits.")]
+BenchName = Annotated[
+    str, typer.Option("--bench", help="A frozen benchmark, instead of --task and --dataset; see `mslitmus bench list`.")
+]
+TrackName = Annotated[str, typer.Option("--track", help="Of the benchmark.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
 SplitParameters = Annotated[str, typer.Option(help="The split's own parameters as YAML, e.g. '{path: folds.csv}'.")]
 TaskOptions = Annotated[
@@ -21,10 +25,13 @@ DataFilters = Annotated[str, typer.Option("--data", help="Filters of a study's `
 
 
 def score_predictions(
+    context: typer.Context,
     predictions: Annotated[list[Path], typer.Argument(help="Files of predictions: one row of the leaderboard each.")],
-    task: TaskName,
-    dataset: DatasetName,
     split: SplitName,
+    task: TaskName = "",
+    dataset: DatasetName = "",
+    bench: BenchName = "",
+    track: TrackName = "",
     seed: SplitSeed = 0,
     split_parameters: SplitParameters = "",
     task_options: TaskOptions = "",
@@ -45,31 +52,40 @@ def score_predictions(
     from ..studies.runner import run
     from .app import show_run
 
+    named, standing = _named(predictions), chosen_controls(controls)
+    _either(context, ("task", "dataset"), ("bench", "track"))
+    if bench:
+        from ..referee import bench as frozen
+        from ..referee.manifest import find
+
+        folder = out / (name or f"score-{next(iter(named)) if len(named) == 1 else 'submissions'}.{track}.{split}")
+        chosen = {"controls": standing, "allow_missing": allow_missing, "difficulty": difficulty, "fresh": fresh}
+        show_run(frozen.score(find(bench), track, split, named, folder, _say, **chosen))
+        return
     study = submission(
-        _named(predictions),
+        named,
         task,
         dataset,
         _split(split, seed, split_parameters),
         task_options=_yaml(task_options, "--task-options"),
         data=_yaml(data, "--data"),
         metrics=metric or (),
-        controls=_choice(controls),
+        controls=standing,
         allow_missing=allow_missing,
         resamples=resamples,
         difficulty=difficulty,
     )
-
-    def say(line: str) -> None:
-        errors.print(line, highlight=False, markup=False)
-
-    show_run(run(study, out / (name or f"score-{study.name}"), progress=say, fresh=fresh))
+    show_run(run(study, out / (name or f"score-{study.name}"), progress=_say, fresh=fresh))
 
 
 def write_template(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="File to write; its ending says the format: .parquet .jsonl .csv .mgf")],
-    task: TaskName,
-    dataset: DatasetName,
     split: SplitName,
+    task: TaskName = "",
+    dataset: DatasetName = "",
+    bench: BenchName = "",
+    track: TrackName = "",
     seed: SplitSeed = 0,
     split_parameters: SplitParameters = "",
     task_options: TaskOptions = "",
@@ -87,22 +103,22 @@ def write_template(
 
     if fold not in ("test", "val", "both"):
         raise ConfigError(f"fold {fold!r}", where="--fold", remedy="test, val or both")
-    study = submission(
-        {},
-        task,
-        dataset,
-        _split(split, seed, split_parameters),
-        task_options=_yaml(task_options, "--task-options"),
-        data=_yaml(data, "--data"),
-    )
-    made = write_blind(
-        study,
-        out,
-        lambda line: errors.print(line, highlight=False, markup=False),
-        fold=fold,
-        absent=absent,
-        training=training,
-    )
+    _either(context, ("task", "dataset"), ("bench", "track"))
+    if bench:
+        from ..referee.bench import ask
+        from ..referee.manifest import find
+
+        made = ask(find(bench), track, split, out, _say, fold=fold, absent=absent, training=training)
+    else:
+        study = submission(
+            {},
+            task,
+            dataset,
+            _split(split, seed, split_parameters),
+            task_options=_yaml(task_options, "--task-options"),
+            data=_yaml(data, "--data"),
+        )
+        made = write_blind(study, out, _say, fold=fold, absent=absent, training=training)
     console.print(f"{made.rows:,} queries: {made.queries}", highlight=False, soft_wrap=True)
     console.print(f"how to answer: {made.readme}", highlight=False, soft_wrap=True)
     for path in made.training:
@@ -127,7 +143,32 @@ def _split(text: str, seed: int, parameters: str) -> dict[str, Any]:
     return {"method": method, "form": form or None, "seed": seed, "parameters": _yaml(parameters, "--split-parameters")}
 
 
-def _choice(controls: str) -> Any:
+def _either(context: typer.Context, free: tuple[str, ...], frozen: tuple[str, ...]) -> None:
+    """Options of a free choice or of a benchmark, which has settled what is asked. Raises ConfigError for a mixture."""
+    from ..errors import ConfigError
+
+    settled = (*free, "seed", "split_parameters", "task_options", "data", "metric", "resamples")
+    given = {name for name in context.params if (source := context.get_parameter_source(name)) and _typed(source)}
+    wanted, unwanted = (frozen, settled) if given & set(frozen) else (free, frozen)
+    if both := [name for name in unwanted if name in given]:
+        option = f"--{both[0].replace('_', '-')}"
+        raise ConfigError(f"a benchmark settles {option}", where=option, remedy="leave it out, or leave out --bench")
+    if absent := [name for name in wanted if name not in given]:
+        remedy = "name --task and --dataset, or --bench and --track"
+        raise ConfigError(f"--{absent[0]} is missing", where=f"--{absent[0]}", remedy=remedy)
+
+
+def _typed(source: Any) -> bool:
+    """Whether an option was given by the user, and is no default."""
+    return source.name in ("COMMANDLINE", "ENVIRONMENT", "PROMPT")
+
+
+def _say(line: str) -> None:
+    errors.print(line, highlight=False, markup=False)
+
+
+def chosen_controls(controls: str) -> Any:
+    """`all`, `blind` or `none`. Raises ConfigError for anything else."""
     from ..errors import ConfigError
 
     if controls not in ("all", "blind", "none"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -33,6 +34,7 @@ def write_blind(
     fold: str = "test",
     absent: bool = False,
     training: Path | None = None,
+    bench: Mapping[str, str] | None = None,
 ) -> Blind:
     """Write the queries of one split of a study.
 
@@ -40,6 +42,7 @@ def write_blind(
         fold: `test`, `val`, or `both` in one file.
         absent: retrieval's other arm: the same pools without the truth, for models that may abstain.
         training: folder for the training and validation records, structures included.
+        bench: id and hash of the frozen benchmark that is asked, for the readme.
     """
     if len(study.splits) != 1:
         raise ConfigError(f"{len(study.splits)} splits", remedy="a query file is of one split")
@@ -52,7 +55,9 @@ def write_blind(
     parts = set_out.asked[split]
     rows = pl.concat([parts["val"], parts["test"]]) if fold == "both" else parts[fold]
     queries = task.queries(rows)
-    about = {"name": study.data.name, "hash": set_out.dataset.hash, "selected": set_out.data_hash}
+    about: dict[str, Any] = {"name": study.data.name, "hash": set_out.dataset.hash, "selected": set_out.data_hash}
+    if bench is not None:
+        about["bench"] = dict(bench)
     made = {**set_out.splits[split].record(), "fold": fold}
     readme = write_queries(queries, out, task, dataset=about, split=made)
     written = []

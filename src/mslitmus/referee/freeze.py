@@ -1,0 +1,198 @@
+"""Freeze a benchmark, and verify on another machine that it comes out the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ..data.store import Dataset
+from ..errors import ConfigError, DataError
+from ..metrics.names import parse_metric
+from ..provenance import environment, now, table_hash
+from ..studies.folder import digest
+from ..studies.stage import Stage, dataset_of, stage
+from ..tasks.retrieval import Retrieval
+from .manifest import FORMAT, Manifest, known, place_of
+from .recipe import Recipe, TrackConfig
+
+Progress = Callable[[str], None]
+#: Packages whose version can change molecules, folds or candidates.
+DECISIVE = ("mslitmus", "rdkit", "numpy", "polars", "scipy")
+#: Of a part, in the order in which one follows from another.
+PIECES = ("records", "folds", "queries of val", "queries of test", "candidates")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One piece of a benchmark: what it was when it was frozen, what it is here, and why the two may differ."""
+
+    piece: str
+    frozen: str
+    here: str
+    why: str = ""
+
+    @property
+    def same(self) -> bool:
+        return self.frozen == self.here
+
+
+def freeze(recipe: Recipe, progress: Progress, out: Path | None = None) -> Path:
+    """Compute and write the manifest. Raises ConfigError where the id is taken, or the file is there."""
+    place = out or place_of(recipe)
+    if (taken := known().get(recipe.id)) is not None or place.exists():
+        where, remedy = str(taken or place), "give the recipe a new version: what is frozen is superseded, never edited"
+        raise ConfigError(f"{recipe.id} is frozen already", where=where, remedy=remedy)
+    made = {**environment(), "date": now()}
+    return Manifest(identity(recipe, progress), made).save(place)
+
+
+def identity(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """All that decides a number: recipe, dataset, curation, metrics, and the contents of every track on every split."""
+    parts: dict[str, dict[str, Any]] = {}
+    for track, split in recipe.pairs():
+        parts.setdefault(track.name, {})[split.name] = part(recipe, track.name, split.name, progress)
+    return {
+        "format": FORMAT,
+        "recipe": recipe.model_dump(mode="json", exclude={"title"}),
+        **common(recipe),
+        "parts": parts,
+    }
+
+
+def common(recipe: Recipe) -> dict[str, Any]:
+    """What all parts share."""
+    track, split = recipe.pairs()[0]
+    dataset = dataset_of(recipe.study(track.name, split.name))
+    return {
+        "dataset": {"name": recipe.data.name, "hash": dataset.hash},
+        "curation": curation(dataset),
+        "metrics": {track.name: measures(track) for track in recipe.tracks},
+        "unit": "molecule",  # what the bootstrap draws
+    }
+
+
+def curation(dataset: Dataset) -> dict[str, Any]:
+    """The rules that ran, and a hash of what each did to how many rows."""
+    entries = [[e.rule, e.rows_in, e.dropped, e.changed, e.marked] for e in dataset.ledger]
+    return {"rules": [entry[0] for entry in entries], "ledger": digest(entries)}
+
+
+def measures(track: TrackConfig) -> dict[str, dict[str, Any]]:
+    """Metric → every parameter, those that its name leaves to a default included."""
+    return {name: _plain(asdict(cast(Any, parse_metric(name)))) for name in track.metrics}
+
+
+def part(recipe: Recipe, track: str, split: str, progress: Progress) -> dict[str, Any]:
+    """Hashes of records, folds, queries and candidates, with the sizes that a reader wants to see."""
+    progress(f"{track} · {split}")
+    return _describe(stage(recipe.study(track, split), progress), split)
+
+
+def _describe(set_out: Stage, split: str) -> dict[str, Any]:
+    folds, task, asked = set_out.splits[split].folds, set_out.task, set_out.asked[split]
+    frame = set_out.frame
+    sizes = {"spectra": frame.height, "molecules": frame["inchikey14"].n_unique()}
+    described: dict[str, Any] = {
+        "records": {"hash": set_out.data_hash, **sizes},
+        "folds": {"hash": table_hash(folds.sort("identifier"), ["identifier", "fold"]), "spectra": folds.height},
+    }
+    for fold in ("val", "test"):
+        keys = asked[fold].select("identifier", "inchikey14").sort("identifier")
+        described[f"queries of {fold}"] = {
+            "hash": table_hash(keys),
+            "spectra": keys.height,
+            "molecules": keys["inchikey14"].n_unique(),
+        }
+    if isinstance(task, Retrieval):  # of the contents: other code that makes the same pools asks the same question
+        pools = task.pools.pools
+        described["candidates"] = {
+            "hash": table_hash(pools),
+            "molecules": pools["molecule"].n_unique(),
+            "candidates": pools.height,
+        }
+    return described
+
+
+def verify(manifest: Manifest, progress: Progress, track: str | None = None, split: str | None = None) -> list[Finding]:
+    """Make everything again from this machine's store, and compare.
+
+    Args:
+        track, split: only this part (with what all parts share).
+
+    Raises DataError where the dataset, a molecule list or another ingredient is not here.
+    """
+    recipe = manifest.recipe
+    here = common(recipe)
+    frozen = manifest.identity
+    versions = other_versions(manifest.made)
+    findings = [
+        _compare("dataset", frozen["dataset"]["hash"], here["dataset"]["hash"], _other_dataset(manifest)),
+        _compare(
+            "curation", frozen["curation"], here["curation"], "it was imported by other rules, or from other files"
+        ),
+    ]
+    dataset_same = findings[0].same
+    for each in [recipe.track(track)] if track else recipe.tracks:
+        why = f"this version defines a metric otherwise{versions}"
+        findings.append(
+            _compare(f"{each.name} · metrics", frozen["metrics"][each.name], here["metrics"][each.name], why)
+        )
+        for name in [recipe.split(split).name] if split else [s.name for s in recipe.splits]:
+            made = part(recipe, each.name, name, progress)
+            why = "it follows from the dataset" if not dataset_same else f"other code makes it{versions}"
+            findings += _pieces(f"{each.name} · {name}", manifest.part(each.name, name), made, why)
+    return findings
+
+
+def check(manifest: Manifest, track: str, split: str, progress: Progress) -> None:
+    """Raise DataError, naming each piece, unless this machine holds what was frozen."""
+    if differ := [f for f in verify(manifest, progress, track, split) if not f.same]:
+        listed = "; ".join(f"{f.piece} ({f.why})" for f in differ)
+        remedy = (
+            f"import what it was frozen on, or score without --bench; `mslitmus bench verify {manifest.id}` says more"
+        )
+        raise DataError(f"this is not {manifest.id}: {listed} differ", where=str(manifest.place), remedy=remedy)
+
+
+def other_versions(made: Mapping[str, Any]) -> str:
+    """`: rdkit 2025.3 when it was frozen, 2026.9 here`, or nothing where the decisive versions agree."""
+    then, current = made.get("versions", {}), environment()["versions"]
+    pairs = [(name, then.get(name), current.get(name)) for name in DECISIVE]
+    told = [f"{name} {a or 'absent'} when it was frozen, {b or 'absent'} here" for name, a, b in pairs if a != b]
+    return f": {'; '.join(told)}" if told else ", though the versions are those of the freezing"
+
+
+def _pieces(name: str, frozen: Mapping[str, Any], here: Mapping[str, Any], why: str) -> Iterator[Finding]:
+    cause = why
+    for piece in PIECES:
+        if piece in frozen or piece in here:
+            found = _compare(f"{name} · {piece}", frozen.get(piece), here.get(piece), cause)
+            if not found.same and piece in ("records", "folds"):
+                cause = f"it follows from the {piece}"
+            yield found
+
+
+def _compare(piece: str, frozen: Any, here: Any, why: str) -> Finding:
+    a, b = _short(frozen), _short(here)
+    return Finding(piece, a, b, "" if a == b else why)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "hash" in value:
+        return str(value["hash"])
+    return value if isinstance(value, str) else digest(value)
+
+
+def _other_dataset(manifest: Manifest) -> str:
+    name = manifest.identity["dataset"]["name"]
+    return f"another release or revision of {name!r}, or imported by other code{other_versions(manifest.made)}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return "unlimited" if isinstance(value, float) and math.isinf(value) else value

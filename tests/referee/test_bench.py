@@ -1,0 +1,209 @@
+"""Frozen benchmarks: an id stands for contents, and what differs is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mslitmus.cli.app import app
+from mslitmus.data import store
+from mslitmus.data.ledger import Ledger
+from mslitmus.errors import ConfigError, DataError
+from mslitmus.referee import manifest as manifests
+from mslitmus.referee.freeze import check, freeze, identity, verify
+from mslitmus.referee.leaderboard import collect
+from mslitmus.referee.manifest import Manifest
+from mslitmus.referee.recipe import load
+
+RECIPE = """
+name: small
+version: v1
+data: {name: tiny, min_peaks: 2, max_queries_per_molecule: 2}
+splits: [molecule]
+tracks:
+  - {name: bits, task: fingerprint, metrics: [fp-tanimoto@0.5, fp-cosine], primary_metric: fp-tanimoto@0.5}
+  - name: ranks
+    task: retrieval
+    task_options: {size: 6, min_candidates: 1, fill: false, train_pools: 8}
+    metrics: [hit@1, mrr]
+    primary_metric: mrr
+statistics: {resamples: 200}
+"""
+
+
+@pytest.fixture
+def recipe(tiny: pl.DataFrame, tmp_path: Path) -> Path:
+    store.save("tiny", tiny, Ledger(()), {"title": "tiny", "simulated": True})
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def invoke(*arguments: str | Path, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def answers(sheet: Path, out: Path, seed: int) -> None:
+    """A filled query file: bits, or scores, that depend on the seed."""
+    queries = pl.read_parquet(sheet)
+    if "candidates" in queries.columns:
+        rows = queries.select("identifier", candidate="candidates").explode("candidate")
+        rows.with_columns(score=pl.col("candidate").hash(seed).cast(pl.Float64) / 2**64).write_parquet(out)
+    else:
+        queries.select("identifier").with_columns(bits=pl.lit([1 + seed, 80])).write_parquet(out)
+
+
+def test_frozen_once_listed_shown_and_verified(recipe):
+    place = freeze(load(recipe), quiet)
+    made = Manifest.load(place)
+    assert made.id == "small/v1"
+    assert made.part("ranks", "molecule")["candidates"]["candidates"] > 0
+    assert "candidates" not in made.part("bits", "molecule")
+    assert "small/v1" in manifests.known()
+    assert made.hash in invoke("bench", "list").replace("…", "")
+    assert "hit@1" in invoke("bench", "show", "small/v1")
+    assert "differs" not in invoke("bench", "verify", "small/v1")
+    with pytest.raises(ConfigError, match="frozen already"):
+        freeze(load(recipe), quiet)
+
+
+def test_the_hash_is_of_contents_alone(recipe):
+    first, again = (identity(load(recipe), quiet) for _ in range(2))
+    assert Manifest(first, {"date": "then"}).hash == Manifest(again, {"date": "now"}).hash
+    recipe.write_text(RECIPE.replace("resamples: 200", "resamples: 201"))
+    assert Manifest(identity(load(recipe), quiet), {}).hash != Manifest(first, {}).hash
+
+
+def test_what_differs_is_named_with_its_cause(recipe, tiny):
+    made = Manifest.load(freeze(load(recipe), quiet))
+    store.save("tiny", tiny.head(tiny.height - 1), Ledger(()), {"title": "tiny", "simulated": True})
+    differ = {f.piece: f.why for f in verify(made, quiet) if not f.same}
+    assert "another release" in differ["dataset"]
+    assert differ["bits · molecule · records"] == "it follows from the dataset"
+    assert "follows from" in differ["bits · molecule · folds"]
+    assert "bits · metrics" not in differ
+    assert "dataset differs" in invoke("bench", "verify", "small/v1", code=1)
+    with pytest.raises(DataError, match="this is not small/v1"):
+        check(made, "bits", "molecule", quiet)
+
+
+def test_other_metrics_and_versions_are_named(recipe):
+    place = freeze(load(recipe), quiet)
+    made = Manifest.load(place)
+    old = {**made.identity, "metrics": {**made.identity["metrics"], "bits": {"fp-cosine": {}}}}
+    versions = {"versions": {**made.made["versions"], "rdkit": "1.0"}}
+    differ = [f for f in verify(Manifest(old, versions), quiet, "bits", "molecule") if not f.same]
+    assert [f.piece for f in differ] == ["bits · metrics"]
+    assert "rdkit 1.0 when it was frozen" in differ[0].why
+
+
+def test_an_edited_manifest_is_refused(recipe):
+    place = freeze(load(recipe), quiet)
+    value = json.loads(place.read_text())
+    value["identity"]["unit"] = "spectrum"
+    place.write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match="do not fit the hash"):
+        manifests.find("small/v1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("version: v1", "version: one", "version"),
+        ("min_peaks: 2", "min_peakz: 2", "min_peakz"),
+        ("metrics: [hit@1, mrr]", "metrics: [fp-cosine]", "does not measure"),
+        ("name: ranks", "name: bits", "listed twice"),
+        ("size: 6", "sise: 6", "sise"),
+    ],
+)
+def test_a_recipe_is_checked_before_any_work(recipe, old, new, match):
+    recipe.write_text(RECIPE.replace(old, new))
+    with pytest.raises(ConfigError, match=match):
+        load(recipe)
+
+
+def test_ids_that_are_not_there(recipe):
+    with pytest.raises(ConfigError, match="small/v2"):
+        manifests.find("small/v2")
+    made = Manifest.load(freeze(load(recipe), quiet))
+    with pytest.raises(ConfigError, match="track"):
+        made.recipe.study("bitz", "molecule")
+
+
+def test_template_and_score_under_a_benchmark(recipe, tmp_path):
+    made = Manifest.load(freeze(load(recipe), quiet))
+    at = ("--bench", "small/v1", "--track", "ranks", "--split", "molecule")
+    sheet = tmp_path / "queries.parquet"
+    invoke("template", sheet, *at)
+    readme = json.loads(sheet.with_name(f"{sheet.name}.readme.json").read_text())
+    assert readme["dataset"]["bench"]["hash"] == made.hash
+    answers(sheet, tmp_path / "mine.parquet", 1)
+    arguments = ("score", tmp_path / "mine.parquet", *at, "--out", tmp_path / "runs", "--controls", "blind")
+    assert "small/v1" in invoke(*arguments)
+    folder = tmp_path / "runs" / "score-mine.ranks.molecule"
+    assert json.loads((folder / "provenance.json").read_text())["bench"] == made.stamp("ranks", "molecule")
+    study = yaml.safe_load((folder / "config.yaml").read_text())
+    assert study["statistics"]["resamples"] == 200
+    assert study["title"].startswith("small/v1 · ranks · molecule")
+    with pytest.raises(ConfigError, match="settles --metric"):
+        invoke(*arguments, "--metric", "hit@5")
+    with pytest.raises(ConfigError, match="--task is missing"):
+        invoke("score", tmp_path / "mine.parquet", "--split", "molecule")
+
+
+def test_the_page_of_a_folder_of_submissions(recipe, tmp_path):
+    freeze(load(recipe), quiet)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for track in ("bits", "ranks"):
+        sheet = tmp_path / f"{track}.parquet"
+        invoke("template", sheet, "--bench", "small/v1", "--track", track, "--split", "molecule")
+        for seed, name in ((1, "alpha"), (2, "beta")):
+            answers(sheet, folder / f"{name}.{track}.molecule.parquet", seed)
+    (folder / "alpha.toml").write_text(
+        'title = "A <b>bold</b> model"\nurl = "https://example.org/a"\ndate = 2026-01-02\n'
+    )
+    out = tmp_path / "board"
+    invoke("bench", "page", "small/v1", folder, "--out", out, "--controls", "blind")
+    page = (out / "index.html").read_text()
+    assert "small/v1" in page
+    assert Manifest.load(manifests.known()["small/v1"]).hash in page
+    assert "A &lt;b&gt;bold&lt;/b&gt; model" in page
+    assert "random-ranking" in page
+    assert page.index(">alpha<") < page.index("random-ranking")
+    assert "src=" not in page
+    assert "http-equiv" not in page
+
+
+def test_submissions_that_fit_nothing(recipe, tmp_path):
+    made = Manifest.load(freeze(load(recipe), quiet))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="no predictions"):
+        collect(made, folder)
+    (folder / "a.bits.scaffold.csv").touch()
+    with pytest.raises(ConfigError, match="no track and split"):
+        collect(made, folder)
+    (folder / "a.bits.scaffold.csv").rename(folder / "a.bits.molecule.csv")
+    (folder / "a.toml").write_text('code = "javascript:alert(1)"')
+    with pytest.raises(ConfigError, match="'code'"):
+        collect(made, folder)
+
+
+def test_packaged_recipes_are_read():
+    folder = Path(manifests.__file__).parent / "benches"
+    for path in folder.glob("*.yaml"):
+        assert path.stem == load(path).id.replace("/", "-")
+    for path in folder.glob("*.json"):
+        assert path.stem == Manifest.load(path).id.replace("/", "-")
