@@ -1,6 +1,6 @@
 """The likeness model of decoys: log odds of truth against raw decoy, learned on pools of the dataset's own molecules.
 
-Two models are fitted, each on the pools of half of the sampled molecules; a molecule is judged by the model that has not
+Two models are fitted, each on the pools of half of the sampled molecules; a molecule is judged by the one that has not
 seen its half, so no pool is made with knowledge of its own truth.
 """
 

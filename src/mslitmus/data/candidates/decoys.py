@@ -2,7 +2,7 @@
 
 Two shortcuts would give a truth away without a spectrum: that decoys look made up, and that the truth lies in the
 middle of its own edits. Against the second, half of the raw decoys are joined from halves of other molecules, and the
-rest are edits of any structure of the pool, made-up ones included, so that the truth is one root among many. Against
+rest are edits of these and of one another; only the first few are edits of real members, the truth among them. Against
 the first, `excess` times too many are made, and a draw weighted by a likeness model keeps those that look like truths:
 with w·x the log odds of truth against raw decoy, learned on other molecules' pools, keeping x with weight exp(w·x)
 gives decoys the distribution of truths, as far as the model can see (importance sampling; Gumbel-top-k, Kool 2019).
@@ -77,7 +77,8 @@ def grow(formula: str, members: Sequence[str], wanted: int, library: Library, ra
             keep(walked, ORIGIN_EDIT)
     misses = 0
     while len(made) < wanted and misses < wanted + 50:
-        changed = edit(nodes[int(random.random() * len(nodes))], random)
+        sources = nodes[len(roots) :] if len(made) >= _ROOTS else nodes  # real ones would be the centre of their edits
+        changed = edit(sources[int(random.random() * len(sources))], random)
         misses += changed is None or not keep(changed, ORIGIN_EDIT)
     return made
 

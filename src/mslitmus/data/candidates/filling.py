@@ -14,6 +14,7 @@ from .library import Library
 from .sets import draw
 
 _EXCESS = 3.0  # raw decoys made for one that is kept
+_SHARPNESS = 1.5  # of the draw; above 1 since a draw of one in three cannot follow the odds to their end
 
 
 def fill(key: str, members: pl.DataFrame, size: int, folder: Path) -> pl.DataFrame:
@@ -42,7 +43,7 @@ def fill(key: str, members: pl.DataFrame, size: int, folder: Path) -> pl.DataFra
         if not raw:
             continue
         seen = features([each.smiles for each in raw], [each.molecule for each in raw], 0, library)
-        for form, origin in choose(key, raw, likeness.score(key, seen), wanted, taken, tautomers):
+        for form, origin in choose(key, raw, _SHARPNESS * likeness.score(key, seen), wanted, taken, tautomers):
             rows.append((key, form.inchikey14, form.smiles, form.formula, origin))
     return pl.DataFrame(rows, schema=CANDIDATES, orient="row")
 

@@ -2,8 +2,8 @@
 
 Version 1 lists the truth first and in its own spelling, so that position and spelling tell it. `repaired` gives every
 candidate the uniform spelling, keeps one of each InChIKey-14, adds the truth where it is absent, and puts pools in hash
-order. `published` keeps the truth only where the file has it, duplicates as separate candidates (`KEY#2`), and the file's
-order in the spelling of the file: for reproducing published numbers, never for a comparison of models.
+order. `published` keeps the truth only where the file has it, duplicates as separate candidates (`KEY#2`), and order
+and spelling of the file: for reproducing published numbers, never for a comparison of models.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def from_json(
 ) -> CandidateSet:
     """The candidate set of a MassSpecGym file.
 
-    Structures are standardised once a distinct text (0.6 ms each and process) and remembered in the store, part by part,
-    so that a second call, and one after a kill, starts from there.
+    Structures are standardised once a distinct text (0.6 ms each and process) and remembered in the store, part by
+    part, so that a second call, and one after a kill, starts from there.
 
     Args:
         molecules: inchikey14, smiles of those wanted; default all of the file. A molecule is found by its InChIKey-14.
