@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -11,12 +11,12 @@ from ..errors import ConfigError
 from ..metrics.fingerprint import score
 from ..schemas import PREDICTED_FINGERPRINTS
 from .measured import FormulaKnown, visible, with_structure
-from .protocol import Bounds, Folds, conformed, refuse
+from .protocol import Plain, conformed, refuse
 
 BITS = 2048
 
 
-class Fingerprint:
+class Fingerprint(Plain):
     """Predict the probability of each fingerprint bit. `formula`: whether queries name the molecular formula."""
 
     name = "fingerprint"
@@ -35,17 +35,8 @@ class Fingerprint:
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_structure(frame)
 
-    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
-        return self
-
     def record(self) -> dict[str, Any]:
         return {"name": self.name, "formula": self.formula}
-
-    def artifacts(self) -> dict[str, Any]:
-        return {}
-
-    def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame
 
     def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select(self.visible)
@@ -74,6 +65,3 @@ class Fingerprint:
 
     def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         return predictions.select("identifier")
-
-    def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
-        return {}

@@ -69,6 +69,23 @@ class Task(Protocol):
         """What the best possible model reaches on the test fold, where that is not a metric's best value."""
 
 
+class Plain:
+    """What a task does that makes nothing before the first query, asks about every eligible row, and whose bound is the
+    metric's best value."""
+
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
+        return self
+
+    def artifacts(self) -> dict[str, Any]:
+        return {}
+
+    def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame
+
+    def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
+        return {}
+
+
 def conformed(predictions: pl.DataFrame, schema: Schema, queries: pl.DataFrame) -> pl.DataFrame:
     """Predictions in `schema`, of known queries. Raises PredictionError."""
     try:

@@ -23,7 +23,7 @@ from ..errors import ConfigError, DataError
 from ..metrics.ranking import score
 from ..schemas import PREDICTED_SCORES
 from .measured import FormulaKnown, visible, with_structure
-from .protocol import Bounds, Folds, conformed, refuse
+from .protocol import Folds, Plain, conformed, refuse
 
 BEST = 5  # candidates that a page draws
 SHOWN: tuple[str, ...] = ("candidates", "candidate_smiles")
@@ -44,7 +44,7 @@ class RetrievalOptions(BaseModel):
     train_pools: int = Field(default=500, ge=0, description="training molecules that get a pool to learn controls from")
 
 
-class Retrieval:
+class Retrieval(Plain):
     """Rank candidate molecules for a measured spectrum."""
 
     name = "retrieval"
@@ -163,9 +163,6 @@ class Retrieval:
         ranks = self.score(predictions, truth, ["rank"], missing="fail").select("identifier", truth_rank="rank")
         sizes = truth.select("identifier", pool_size=pl.col("candidates").list.len().cast(pl.Int64))
         return best.join(ranks, on="identifier").join(sizes, on="identifier")
-
-    def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
-        return {}
 
 
 def _options(values: Mapping[str, Any]) -> RetrievalOptions:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 
 from ..metrics.ceiling import replicate_ceiling
 from ..metrics.spectrum import score
 from ..schemas import PREDICTED_SPECTRA
-from .protocol import Bounds, Folds, conformed, refuse
+from .protocol import Bounds, Folds, Plain, conformed, refuse
 
 
-class SpectrumPrediction:
+class SpectrumPrediction(Plain):
     """Predict the MS/MS spectrum of a known structure under stated conditions."""
 
     name = "spectrum-prediction"
@@ -54,17 +54,8 @@ class SpectrumPrediction:
         has_all = pl.all_horizontal(pl.col(c).is_not_null() for c in ("smiles", "inchikey14", "adduct", "precursor_mz"))
         return frame.filter(has_all & (pl.col("mzs").list.len() > 0))
 
-    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
-        return self
-
     def record(self) -> dict[str, Any]:
         return {"name": self.name}
-
-    def artifacts(self) -> dict[str, Any]:
-        return {}
-
-    def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame
 
     def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select(self.visible)
