@@ -176,7 +176,7 @@ def test_holds_against_the_reference_distances(real_data):
 
 @pytest.mark.real
 def test_the_first_bound_is_that_of_myopic_mces(real_data):
-    """Above its threshold myopic-mces publishes its neighbourhood bound: ours before the first shift is the same number."""
+    """Above its threshold myopic-mces gives its neighbourhood bound: ours before the first shift is the same number."""
     for a, b, published in pl.read_csv(real_data("mces/reference-distances.csv")).iter_rows():
         pair = _Pair(graph(a), graph(b), -1.0)
         pair._tighten(1, 0)

@@ -16,8 +16,8 @@ from ._mapping import TINY, grow, improve, savings
 
 #: Entries of `state`: the shortest distance found, nodes visited, and the distance at which nothing shorter is wanted.
 BEST, NODES, ENOUGH = 0, 1, 2
-#: Sweeps of dual ascent before the subgradient takes over, and its rounds without gain before the step is shortened.
-_SWEEPS, _PATIENCE, _SHORTEN, _SHORTEST = 3, 20, 0.7, 0.03
+#: Rounds without gain before the subgradient step is shortened, by how much, and the length at which it gives up.
+_PATIENCE, _SHORTEN, _SHORTEST = 20, 0.7, 0.03
 #: Rounds between attempts at a better mapping.
 _PAUSE = 12
 

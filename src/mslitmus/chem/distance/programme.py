@@ -8,6 +8,7 @@ linear relaxation is nearly always the integer optimum.
 from __future__ import annotations
 
 from collections import defaultdict
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,15 @@ def solve_programme(
     The bound is None if no mapping saves `least` or more; the second is None if none was found. Both are equal where
     the optimum was found in time.
     """
+    start = perf_counter()
     pairs = {(int(i), int(j)): n for n, (i, j) in enumerate(np.argwhere(domain))}
     gains, rows = _edges(a, b, pairs)
     if not gains:
         return None, None
     matrix, ceiling = _constraints(pairs, gains, rows)
+    seconds -= perf_counter() - start
+    if seconds <= 0:
+        return float(sum(gains)), None
     objective = np.concatenate([np.zeros(len(pairs)), -np.asarray(gains)])
     whole = np.concatenate([np.ones(len(pairs)), np.zeros(len(gains))])  # edge pairs follow from node pairs
     found = milp(

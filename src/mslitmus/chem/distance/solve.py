@@ -22,6 +22,11 @@ from .programme import solve_programme
 
 #: Rounds at the root: a first look that most pairs need no more than, then with an eye on the clock; and at a node.
 _LOOK, _ROOT, _NODE = 40, 1500, 60
+#: Sweeps of dual ascent before the subgradient takes over.
+_SWEEPS = 3
+#: From this product of atom counts on the clock runs from the start, and the integer programme, which heeds no time limit
+#: while it is set up, is left out.
+_LARGE = 10_000
 #: Share of the time that branch and bound may take before the integer programme gets the rest.
 _SEARCH_SHARE = 0.5
 
@@ -118,14 +123,15 @@ class _Pair:
 
     def solve(self, time_limit: float) -> Bounds:
         start = perf_counter()
-        lower = self._tighten(_LOOK, 3)
+        large = self.domain.size > _LARGE
+        lower = -math.inf if large else self._tighten(_LOOK, _SWEEPS)
         if self._open(lower):
-            with _alarm(self.stop, _SEARCH_SHARE * time_limit):
-                lower = max(lower, self._tighten(_ROOT, 0))
+            with _alarm(self.stop, (1.0 if large else _SEARCH_SHARE) * time_limit):
+                lower = max(lower, self._tighten(_ROOT, _SWEEPS if large else 0))
                 if self._open(lower) and self._search():
                     lower = self._goal
         left = time_limit - (perf_counter() - start)
-        if self._open(lower) and left > 0:
+        if self._open(lower) and left > 0 and not large:
             lower = max(lower, self._programme(left))
         best = float(self.state[BEST])
         return Bounds(_tidy(min(lower, best)), _tidy(best))
