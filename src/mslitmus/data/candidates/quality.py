@@ -36,8 +36,8 @@ def structure_auc(
         size: pools are cut to this size by hash, the truth kept, to bound the time (0.4 ms a candidate).
 
     Returns auc (against all) with its interval low, high (95 %, bootstrap over molecules); auc_decoys and auc_real
-    (null where there are none); the judge's hit_1 beside chance; centrality_mean and centrality_max, the AUC of the mean and
-    the greatest similarity alone; n_train, n_test.
+    (null where there are none); the judge's hit_1 beside chance; centrality_mean and centrality_max, the AUC of the
+    mean and the greatest similarity alone; n_train, n_test.
     """
     chosen = [sorted(set(each)) for each in (train_molecules, test_molecules)]
     small = subsample(candidates.select(chosen[0] + chosen[1]), size)
