@@ -36,8 +36,8 @@ def parse_command(text: str, known: Sequence[str], *, where: str) -> list[str]:
             raise ConfigError(f"{argument!r} needs a shell, and none is used", where=where, remedy=remedy)
         for name in _PLACEHOLDER.findall(argument):
             if name not in known:
-                error = unknown_name("placeholder", name, known)
-                raise ConfigError(error.message, where=where, remedy=error.remedy)
+                unknown = unknown_name("placeholder", name, known)
+                raise ConfigError(unknown.message, where=where, remedy=unknown.remedy)
     return arguments
 
 
