@@ -24,11 +24,10 @@ from .programme import solve_programme
 _LOOK, _ROOT, _NODE = 40, 1500, 60
 #: Sweeps of dual ascent before the subgradient takes over.
 _SWEEPS = 3
-#: From this product of atom counts on the clock runs from the start, and the integer programme, which heeds no time limit
-#: while it is set up, is left out.
+#: From this product of atom counts on the clock runs from the start, and all of the time goes to branch and bound.
 _LARGE = 10_000
 #: Share of the time that branch and bound may take before the integer programme gets the rest.
-_SEARCH_SHARE = 0.5
+_SEARCH_SHARE = 0.7
 
 
 @dataclass(frozen=True)
