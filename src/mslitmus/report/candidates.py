@@ -15,7 +15,13 @@ from .leaderboard import shape
 from .lines import Line, size_chart
 from .numbers import MISSING, count, interval, metric_label, percent, score, usable
 
-_QUANTILES = (("0.05", "5 %"), ("0.25", "25 %"), ("0.5", "median"), ("0.75", "75 %"), ("0.95", "95 %"))
+_QUANTILES = (
+    ("0.05", "5\u00a0%"),
+    ("0.25", "25\u00a0%"),
+    ("0.5", "median"),
+    ("0.75", "75\u00a0%"),
+    ("0.95", "95\u00a0%"),
+)
 
 
 @dataclass(frozen=True)

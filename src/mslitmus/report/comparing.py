@@ -29,7 +29,7 @@ MOST = 7
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell of the comparison matrix: row model minus column model."""
+    """One cell of the comparison matrix: the better ranked model minus the other."""
 
     difference: str
     interval: str
@@ -46,7 +46,8 @@ class Matrix:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Pair | None, ...]], ...]
     n: str | None  # molecules, where the same in every pair
-    left_out: int  # pairs of two controls that have no cell
+    turned: bool  # cells are column minus row
+    left_out: int  # pairs of two models that do not matter: they have no cell
 
 
 def matrices(files: RunFiles, split: str) -> list[Matrix]:
@@ -69,26 +70,32 @@ def matrices(files: RunFiles, split: str) -> list[Matrix]:
 
 
 def _matrix(files: RunFiles, split: str, metric: str, models: Sequence[str], entries: Sequence[Entry]) -> Matrix:
-    """Every pair once, above the diagonal; of many models only the pairs with one that matters."""
+    """Every pair once, above the diagonal; of many models the pairs with one that matters, turned to fit a page."""
     leading = list(models)
     if len(models) > MOST:
         best = chosen(files, split, metric, "molecule", control=True)
         mattering = {e.model for e in entries if e.trained} | ({best.model} if best else set())
         leading = [model for model in models if model in mattering] or [models[0]]
     others = [model for model in models if model not in leading]
-    columns = [*leading[1:], *others]
+    opponents = [model for model in models if model in others or model != leading[0]]
+    above = {a: set(leading[: i + 1]) for i, a in enumerate(leading)}
+    cells = {(a, b): None if b in above[a] else _pair(files, split, metric, a, b) for a in leading for b in opponents}
+    counts = {pair.n for pair in cells.values() if pair}
+    turned = bool(others)
+    columns = leading if turned else opponents
     rows = tuple(
-        (
-            a,
-            tuple(None if b in leading[: i + 1] else _pair(files, split, metric, a, b) for b in columns),
-        )
-        for i, a in enumerate(leading)
-        if i < len(leading) - 1 or others
+        (row, tuple(cells[(column, row) if turned else (row, column)] for column in columns))
+        for row in (opponents if turned else leading[:-1])
     )
-    counts = {pair.n for _, pairs in rows for pair in pairs if pair}
-    n = counts.pop() if len(counts) == 1 else None
-    left_out = len(others) * (len(others) - 1) // 2
-    return Matrix(metric, metric_label(metric), tuple(columns), rows, n, left_out)
+    return Matrix(
+        metric=metric,
+        label=metric_label(metric),
+        columns=tuple(columns),
+        rows=rows,
+        n=counts.pop() if len(counts) == 1 else None,
+        turned=turned,
+        left_out=len(others) * (len(others) - 1) // 2,
+    )
 
 
 def _pair(files: RunFiles, split: str, metric: str, a: str, b: str) -> Pair | None:

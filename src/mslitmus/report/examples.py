@@ -124,7 +124,7 @@ def _guesses(row: Mapping[str, Any], name: str) -> tuple[Guess, ...]:
     smiles, scores = row.get("candidates") or [], row.get("candidate_scores") or []
     out = []
     for place, (text, value) in enumerate(zip(smiles, scores, strict=False), 1):
-        drawing = structure(text, f"Candidate {place} for {name}", 150, 110)
+        drawing = structure(text, f"Candidate {place} for {name}", 132, 100)
         out.append(Guess(place, _figures(value), drawing, text or "", same_molecule(text, row["smiles"])))
     return tuple(out)
 

@@ -14,6 +14,9 @@ from .leaderboard import axis_for, shape
 from .numbers import count, directed, interval, metric_label, reported_first, rising, score, usable
 from .plot import Axis, Mark, axis_header, dot
 
+#: Columns of models that a screen holds beside each other.
+MOST = 6
+
 
 @dataclass(frozen=True)
 class Stratum:
@@ -38,7 +41,8 @@ class Worst:
 class StrataPanel:
     metric: str
     label: str
-    models: tuple[tuple[str, bool], ...]  # name, whether it is trained
+    models: tuple[tuple[str, str], ...]  # name, and trained, control or oracle
+    left_out: int  # models that have no column, for want of room
     axis: Markup
     trivial: str | None
     better: str  # on which side of the trivial model's mark a gain lies
@@ -62,16 +66,18 @@ def _panel(files: RunFiles, split: str, metric: str, table: pl.DataFrame) -> Str
     models = [name for name in entries if name in found] + [name for name in found if name not in entries]
     shapes = {name: shape(entries.get(name)) for name in models}
     best = chosen(files, split, metric, "molecule", control=True) if directed(metric) else None
+    shown = _shown(shapes, best.model if best else None)
     axis = axis_for([*table["mean"].to_list(), *table["high"].to_list(), *table["low"].to_list()])
     blocks = [
-        _stratum(name, table.filter(pl.col("stratum") == name), shapes, axis, best.model if best else None)
+        _stratum(name, table.filter(pl.col("stratum") == name), shown, axis, best.model if best else None)
         for name in table["stratum"].unique(maintain_order=True).to_list()
     ]
     names, worst = _worst(files, split, metric, shapes)
     return StrataPanel(
         metric=metric,
         label=metric_label(metric),
-        models=tuple((model, shapes[model] == "trained") for model in models),
+        models=tuple((model, form) for model, form in shown.items()),
+        left_out=len(models) - len(shown),
         axis=axis_header(axis),
         trivial=best.model if best else None,
         better="right" if rising(metric) else "left",
@@ -79,6 +85,15 @@ def _panel(files: RunFiles, split: str, metric: str, table: pl.DataFrame) -> Str
         worst_strata=names,
         worst=worst,
     )
+
+
+def _shown(shapes: Mapping[str, str], best: str | None) -> dict[str, str]:
+    """Of many models those that matter: the trained ones, the best trivial one and the oracle; else the first few."""
+    if len(shapes) <= MOST:
+        return dict(shapes)
+    mattering = {name: form for name, form in shapes.items() if form != "control" or name == best}
+    first = dict(list(shapes.items())[:MOST])
+    return mattering if "trained" in mattering.values() else first
 
 
 def _stratum(name: str, table: pl.DataFrame, shapes: Mapping[str, str], axis: Axis, best: str | None) -> Stratum:

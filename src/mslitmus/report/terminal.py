@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +17,7 @@ from .board import Entry, board
 from .folder import REMEDY, RunFiles, read_run
 from .numbers import count, interval, metric_label, percent, score
 
-NAME = 24  # columns of a model's name, the mark of a control's kind included
+INDENT = "  "  # of the models under their split
 
 
 def leaderboard_table(run: Path) -> Table:
@@ -38,7 +41,7 @@ def leaderboard_table(run: Path) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("split, model", min_width=14, max_width=NAME + 2)
+    table.add_column("split, model", min_width=14, max_width=30)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     headings = ["skill vs\nblind", "skill vs\nneighb.", *([] if covered else ["cover-\nage"]), "spectra/\nmolecules"]
@@ -51,11 +54,11 @@ def leaderboard_table(run: Path) -> Table:
     return table
 
 
-def _cells(entry: Entry, covered: bool) -> list[Text]:
+def _cells(entry: Entry, covered: bool) -> list[Text | _Name]:
     style = "" if entry.trained else "dim"
     coverage = [] if covered else [Text(percent(entry.coverage), style="bold" if entry.partial else style)]
     return [
-        Text(_name(entry), style=style),
+        _Name(f"{entry.model} (oracle)" if entry.oracle else entry.model, style),
         Text(score(entry.mean), style=style or "bold"),
         Text(interval(entry.low, entry.high), style=style),
         Text(score(entry.skill_blind, sign=True), style=style),
@@ -65,11 +68,21 @@ def _cells(entry: Entry, covered: bool) -> list[Text]:
     ]
 
 
-def _name(entry: Entry) -> str:
-    """Indented under its split; a long name breaks at its hyphens."""
-    name = f"{entry.model} (oracle)" if entry.oracle else entry.model
-    lines = wrap(name, NAME, subsequent_indent="  ", break_on_hyphens=True) or [name]
-    return "\n".join(f"  {line}" for line in lines)
+@dataclass(frozen=True)
+class _Name:
+    """A model's name, indented under its split; where the column is narrow it breaks at its hyphens."""
+
+    text: str
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = wrap(self.text, max(options.max_width - len(INDENT), 1), subsequent_indent="  ") or [self.text]
+        yield Text("\n".join(f"{INDENT}{line}" for line in lines), style=self.style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max((len(line) for line in wrap(self.text, 1, break_long_words=False)), default=0)
+        least = min(len(INDENT) + 2 + longest, options.max_width)
+        return Measurement(least, max(least, min(len(INDENT) + len(self.text), options.max_width)))
 
 
 def _caption(files: RunFiles, boards: list[tuple[str, list[Entry]]]) -> str:
