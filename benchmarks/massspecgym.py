@@ -191,7 +191,11 @@ def bare(folder: Path) -> None:
     table = truth.select("identifier", "inchikey14").join(values, on="identifier").select(*keys, pl.all(), seed=0)
     with timed(f"intervals of {len(METRICS)} metrics, {RESAMPLES:,} resamples"):
         summary = summarise(table, METRICS, resamples=RESAMPLES)
-    rows = summary.filter(pl.col("average") == "spectrum").select("metric", "mean", "low", "high").rows()
+    rows = (
+        summary.filter((pl.col("average") == "spectrum") & pl.col("seed").is_null())
+        .select("metric", "mean", "low", "high")
+        .rows()
+    )
     print("  " + "; ".join(f"{m} {v:.4f} [{a:.4f}, {b:.4f}]" for m, v, a, b in rows))
 
 

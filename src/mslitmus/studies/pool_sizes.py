@@ -27,22 +27,20 @@ def pool_sizes(
     """Hit rate at 1 on test of every model (its first seed) at every size up to the largest pool, and chance."""
     if not isinstance(task, Retrieval):
         return pl.DataFrame(schema=POOL_SIZES)
-    largest = max(task.pools.sizes()["candidates"].to_list(), default=0)
-    sizes = [size for size in SIZES if size < largest] + [largest]
-    smaller = {size: task.with_pools(subsample(task.pools, size)) for size in sizes}
     rows: list[dict[str, object]] = []
     for split in study.splits:
         test = folds[split.name]["test"]
-        truths = {size: view.truth(test) for size, view in smaller.items()}
+        truths = _smaller(task, test)
         for model in study.models:
             seed = (model.seeds or study.seeds)[0]
             made = read_table(run.cell(split.name, model.name, seed) / "predictions.parquet")
-            for size, truth in truths.items():
+            curve = []
+            for size, truth in truths.items():  # from large to small: what a pool lost, no smaller one has
                 pairs = truth.select("identifier", pl.col("candidates").alias("candidate")).explode("candidate")
-                mine = made.join(pairs, on=["identifier", "candidate"], how="semi")
-                scores = task.score(mine, truth, [METRIC], missing="fail")
+                made = made.join(pairs, on=["identifier", "candidate"], how="semi")
+                scores = task.score(made, truth, [METRIC], missing="fail")
                 chance = truth.with_columns(chance=1 / pl.col("candidates").list.len())
-                rows.append(
+                curve.append(
                     {
                         "split": split.name,
                         "model": model.name,
@@ -53,4 +51,19 @@ def pool_sizes(
                         "n_queries": truth.height,
                     }
                 )
+            rows += reversed(curve)
     return pl.DataFrame(rows, schema=POOL_SIZES)
+
+
+def _smaller(task: Retrieval, test: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    """Size → truth of the test queries, from the largest pool to the smallest.
+
+    Pools are nested, so each is drawn from the one before it: a draw costs a hash a candidate.
+    """
+    pools = task.pools.select(test["inchikey14"])
+    largest = max(task.pools.sizes()["candidates"].to_list(), default=0)
+    truths = {}
+    for size in [largest, *(size for size in reversed(SIZES) if size < largest)]:
+        pools = pools if size == largest else subsample(pools, size)
+        truths[size] = task.with_pools(pools).truth(test).select("identifier", "inchikey14", "candidates")
+    return truths
