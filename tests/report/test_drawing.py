@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 
+from mslitmus.chem.molecule import draw_svg
 from mslitmus.report import numbers
-from mslitmus.report.mirror import MOST, matched, mirror
-from mslitmus.report.plot import Axis, curve, dot, histogram
+from mslitmus.report.describing import readable
+from mslitmus.report.lines import APART, BOTTOM, RIGHT, Line, size_chart
+from mslitmus.report.mirror import MOST, matched, measured_spectrum, mirror
+from mslitmus.report.plot import Axis, Mark, curve, dot, histogram
+from mslitmus.report.structure import same_molecule, structure
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.4123, ".412"), (-0.034, "−.034"), (1.0, "1.000"), (0.9999, "1.000"), (0, ".000"), (-0.0001, ".000"),
-     (12.5, "12.500"), (None, "–"), (float("nan"), "–"), (float("inf"), "–")],
+     (12.5, "12.5"), (128, "128.0"), (None, "–"), (float("nan"), "–"), (float("inf"), "–")],
 )  # fmt: skip
 def test_score(value: float | None, text: str) -> None:
     assert numbers.score(value) == text
@@ -101,6 +107,94 @@ def test_labels_of_crowded_peaks_do_not_cover_each_other() -> None:
         assert 35 <= x <= 480 - 35
         assert 10 <= y <= 372
         assert all(abs(x - u) >= 70 or abs(y - v) >= 13.9 for u, v in placed[:i])
+
+
+def test_a_measured_spectrum_alone() -> None:
+    svg = str(measured_spectrum(([80.0, 120.5], [0.2, 1.0]), 150.1, "caffeine & co"))
+    ElementTree.fromstring(svg)
+    assert "predicted" not in svg
+    assert "partner" not in svg
+    assert "precursor m/z 150.1000" in svg
+    assert len(_labels(svg)) == 2
+    empty = str(measured_spectrum(([], []), None, "x"))
+    ElementTree.fromstring(empty)
+    assert "no peak" in empty
+
+
+def _lines(count: int) -> list[Line]:
+    sizes = (2, 4, 8, 16, 18)
+    return [
+        Line(f"model <{k}>", tuple((n, min(1.0, (1 + 0.01 * k) / n)) for n in sizes), "trained", True)
+        for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3, 14])
+def test_names_beside_lines_do_not_cover_each_other(count: int) -> None:
+    svg = str(size_chart(_lines(count), label="hit rate", title="Hit rate at 1"))
+    ElementTree.fromstring(svg)
+    places = [float(y) for x, y in re.findall(r'class="strong" x="([\d.]+)" y="([\d.]+)"', svg) if float(x) > RIGHT]
+    assert len(places) == count
+    assert all(b - a >= APART - 0.1 for a, b in pairwise(sorted(places)))
+    assert all(0 <= y <= BOTTOM + 10 for y in places)
+
+
+def test_size_axis_is_logarithmic_and_its_labels_apart() -> None:
+    svg = str(size_chart(_lines(1), label="hit rate", title="Hit rate at 1"))
+    ticks = [float(x) for x in re.findall(r'class="tick" x1="([\d.]+)"', svg)]
+    steps = [b - a for a, b in pairwise(ticks)]
+    assert steps[:3] == pytest.approx([steps[0]] * 3, abs=0.2)
+    assert steps[3] < steps[0]
+    assert ">18</text>" in svg  # the largest pool is named, its crowded neighbour is not
+    assert ">16</text>" not in svg
+
+
+def test_size_chart_of_nothing_and_of_one_size() -> None:
+    assert not str(size_chart([], label="none", title="t"))
+    ElementTree.fromstring(str(size_chart([Line("a", ((5, 0.2),), "control", True)], label="one", title="t")))
+
+
+def test_structures_are_drawn_smaller_and_named() -> None:
+    drawn = structure("CN1C=NC2=C1C(=O)N(C(=O)N2C)C", 'Structure of "caffeine"')
+    assert drawn is not None
+    ElementTree.fromstring(str(drawn))
+    assert len(drawn) < 0.7 * len(draw_svg("CN1C=NC2=C1C(=O)N(C(=O)N2C)C", 220, 150))
+    assert structure("not a SMILES", "x") is None
+    assert structure(None, "x") is None
+    assert same_molecule("C[C@H](N)C(=O)O", "CC(N)C(O)=O")
+    assert not same_molecule("C[C@H](N)C(=O)O", None)
+    assert not same_molecule("not a SMILES", "C")
+
+
+def test_a_mark_a_kind() -> None:
+    axis = Axis(0.0, 1.0)
+    drawn = [str(dot(axis, 0.5, 0.4, 0.6, label="m", shape=shape)) for shape in ("trained", "control", "oracle")]
+    assert len({re.sub("<title>.*</title>", "", svg) for svg in drawn}) == 3
+    crossed = str(dot(axis, 0.5, 0.4, 0.6, label="m", marks=[Mark(0.7, "answered", "x")]))
+    ElementTree.fromstring(crossed)
+    assert 'class="answered"' in crossed
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hit@1", "hit rate at 1"),
+        ("normalised-rank", "normalised rank, lower is better"),
+        ("mces@1", "MCES distance of the top candidate, at most 15; lower is better"),
+        ("tanimoto@1", "Tanimoto similarity of the top candidate"),
+        ("fp-cosine", "fingerprint cosine"),
+    ],
+)
+def test_a_metric_inside_a_sentence(name: str, words: str) -> None:
+    assert numbers.measure(name) == words
+
+
+def test_options_read_as_they_are_written() -> None:
+    text = readable({"of": "nearest-spectrum", "options": {"tiers": ["formula", "all"], "skip": True}})
+    assert yaml.safe_load(text) == {"of": "nearest-spectrum", "options": {"tiers": ["formula", "all"], "skip": True}}
+    assert readable({"bins": [1, 2], "to": None, "at": 3}) == "bins: [1, 2]\nto: null\nat: 3"
+    assert readable({"rate": 0.5}) == "rate: 0.5"
+    assert readable({}) == ""
 
 
 def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:
