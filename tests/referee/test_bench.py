@@ -108,6 +108,16 @@ def test_other_metrics_and_versions_are_named(recipe):
     assert "rdkit 1.0 when it was frozen" in differ[0].why
 
 
+def test_all_tracks_must_share_their_folds(recipe, tiny):
+    adducts = pl.when(pl.int_range(pl.len()) > 2).then("adduct").alias("adduct")
+    store.save("tiny", tiny.with_columns(adducts), Ledger(()), {"title": "tiny", "simulated": True})
+    track = "  - {name: peaks, task: spectrum-prediction, metrics: [cosine@1Da], primary_metric: cosine@1Da}\n"
+    recipe.write_text(RECIPE.replace("tracks:\n", f"tracks:\n{track}"))
+    with pytest.raises(DataError, match="different folds"):
+        freeze(load(recipe), quiet)
+    assert "small/v1" not in manifests.known()
+
+
 def test_an_edited_manifest_is_refused(recipe):
     place = freeze(load(recipe), quiet)
     value = json.loads(place.read_text())

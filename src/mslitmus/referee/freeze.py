@@ -54,6 +54,8 @@ def identity(recipe: Recipe, progress: Progress) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {}
     for track, split in recipe.pairs():
         parts.setdefault(track.name, {})[split.name] = part(recipe, track.name, split.name, progress)
+    for split in recipe.splits:
+        _require_one_assignment(split.name, {name: own[split.name] for name, own in parts.items()})
     return {
         "format": FORMAT,
         "recipe": recipe.model_dump(mode="json", exclude={"title"}),
@@ -89,6 +91,14 @@ def part(recipe: Recipe, track: str, split: str, progress: Progress) -> dict[str
     """Hashes of records, folds, queries and candidates, with the sizes that a reader wants to see."""
     progress(f"{track} · {split}")
     return _describe(stage(recipe.study(track, split), progress), split)
+
+
+def _require_one_assignment(split: str, parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise DataError unless all tracks have the same folds: else what one track trains on, another may ask about."""
+    if len({part["folds"]["hash"] for part in parts.values()}) > 1:
+        sizes = ", ".join(f"{name} {part['records']['spectra']:,} records" for name, part in parts.items())
+        remedy = "narrow `data` until every track takes the same records: `adducts` drops those without an adduct"
+        raise DataError(f"the tracks have different folds ({sizes})", where=f"split {split}", remedy=remedy)
 
 
 def _describe(set_out: Stage, split: str) -> dict[str, Any]:
