@@ -16,7 +16,7 @@ from .finding import headline
 from .folder import RunFiles, read_run
 from .hardness import hardness
 from .leaderboard import leaderboard
-from .numbers import metric_label, rising
+from .numbers import directed, metric_label, rising
 
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
@@ -73,6 +73,7 @@ def render(files: RunFiles) -> str:
     # Only a split under a protocol has a sheet; without one the section is left out.
     sheets = [(s, cards) for s in splits if (cards := examples(files.disagreements, files, s))]
     boards = [(split, leaderboard(files, split)) for split in splits]
+    matrices = [(split, comparing.matrices(files, split)) for split in splits]
     rows = [row for _, panels in boards for panel in panels for row in (*panel.trained, *panel.controls)]
     return environment.get_template("report.html.j2").render(
         files=files,
@@ -83,12 +84,14 @@ def render(files: RunFiles) -> str:
         has_oracle=any(row.entry.oracle for row in rows),
         has_skips=any(row.answered for row in rows),
         has_letters=any(row.letters for row in rows),
-        lower=any(not rising(metric) for metric in files.metrics),
+        has_effective=any(row.independent for row in rows),
+        lower=any(directed(metric) and not rising(metric) for metric in files.metrics),
         headline=headline(files),
         boards=boards,
         pools=candidates.pools(files),
         curves=candidates.curves(files),
-        matrices=[(split, comparing.matrices(files, split)) for split in splits],
+        matrices=matrices,
+        has_turned=any(matrix.turned for _, found in matrices for matrix in found),
         repeats=[(split, comparing.repeats(files, split)) for split in splits],
         strata=[(split, strata.strata(files, split)) for split in splits],
         hardness=hardness(files),

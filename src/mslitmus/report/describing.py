@@ -37,11 +37,13 @@ def training(files: RunFiles) -> list[Training]:
         title = f"{cell.get('model')}, {cell.get('split')} split, seed {cell.get('seed')}"
         best = fit.get("best_epoch")
         losses, scores = _points(history, "loss"), _points(history, "score")
-        measure = metric_label(files.primary) if files.primary else "score"
+        notes = fit.get("notes")  # of a model behind a bridge: its epochs are chosen by a metric of its own task
+        inner = notes.get("inner_metric") if isinstance(notes, Mapping) else None
+        measure = metric_label(str(inner or files.primary)) if inner or files.primary else "score"
         out.append(
             Training(
                 title=title,
-                stopped=_stopped(fit, len(history)),
+                stopped=_stopped(fit, len(history), measure if inner else None),
                 loss=curve(losses, label=f"{title}: training loss", title="Training loss", best=best, css="loss")
                 if len(losses) > 1
                 else None,
@@ -58,10 +60,11 @@ def _points(history: Sequence[Any], key: str) -> list[tuple[float, float]]:
     return [(float(x or 0), float(y or 0)) for x, y in rows if usable(x) and usable(y)]
 
 
-def _stopped(fit: Mapping[str, Any], epochs: int) -> str:
+def _stopped(fit: Mapping[str, Any], epochs: int, inner: str | None) -> str:
     parts = [f"{epochs} epoch{'s' if epochs > 1 else ''} in {duration(fit.get('seconds'))}"]
+    by = f" by {inner}, its own task’s metric" if inner else ""
     if usable(fit.get("best_epoch")):
-        parts.append(f"best: epoch {fit['best_epoch']} ({score(fit.get('best_score'))} on validation)")
+        parts.append(f"best: epoch {fit['best_epoch']} ({score(fit.get('best_score'))} on validation{by})")
     if fit.get("stopped"):
         parts.append(f"ended: {fit['stopped']}")
     return "; ".join(parts)
