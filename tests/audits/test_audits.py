@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from mslitmus.audits import AUDITS, examine
+from mslitmus.audits.denominators import answered_only
 from mslitmus.audits.finding import SEVERITIES, RunTables
 from mslitmus.schemas import COMPARISONS, SUMMARY
 
@@ -54,6 +57,33 @@ def test_an_honest_run_passes_all():
 def test_skipped_queries_are_counted():
     assert worst("denominators", coverage=0.4) == "warning"
     assert AUDITS["denominators"](tables(coverage=0.4))[0].affected == 120
+
+
+def scores() -> pl.DataFrame:
+    """Two seeds of a model that answers one spectrum of two, the easier one; molecules of one and of three spectra."""
+    rows = [("a", 0.9, True), ("b", 0.6, True), ("b", 0.4, True), ("b", 0.0, False), ("c", 0.0, False)]
+    return pl.DataFrame(
+        [
+            {"split": "molecule", "model": "net", "seed": seed, "fold": fold, "identifier": f"{fold}{k}",
+             "inchikey14": key, "predicted": answered, METRIC: value + 0.02 * seed * answered}
+            for seed in (0, 1) for fold in ("val", "test") for k, (key, value, answered) in enumerate(rows)
+        ]
+    )  # fmt: skip
+
+
+def test_the_mean_of_a_shrunken_denominator():
+    found = answered_only(scores().filter(pl.col("fold") == "test"), [METRIC]).rows_by_key("average", named=True)
+    assert found["spectrum"][0]["mean"] == pytest.approx((0.9 + 0.6 + 0.4) / 3 + 0.01)
+    assert found["molecule"][0]["mean"] == pytest.approx((0.9 + 0.5) / 2 + 0.01)
+    assert (found["molecule"][0]["n_queries"], found["molecule"][0]["n_molecules"]) == (3, 2)
+
+
+def test_a_skipping_models_headline_would_move():
+    told = replace(tables(coverage=0.6), scores=scores())
+    said = next(f for f in AUDITS["denominators"](told) if f.severity == "warning").evidence
+    assert (
+        "over all queries 0.500, place 1 of 3; over the answered alone 0.710 (+0.210), which would be place 1" in said
+    )
 
 
 def test_the_trivial_model_is_the_better_one():
