@@ -77,6 +77,41 @@ def build_set(
     console.print(f"stored: {place}", highlight=False, soft_wrap=True)
 
 
+@candidates_app.command("massspecgym")
+def import_massspecgym(
+    path: Annotated[Path, typer.Argument(help="A candidate file of MassSpecGym: JSON, SMILES → list of SMILES.")],
+    kind: Annotated[str, typer.Option(help="mass or formula, as the name of the file says.")] = "mass",
+    mode: Annotated[str, typer.Option(help="repaired, or published: their order, spelling and repeats.")] = "repaired",
+    dataset: Annotated[
+        str | None, typer.Option(help="Keep only pools of molecules that this dataset has outside train.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the store; default: of the file, and the mode.")] = None,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Import a candidate set as MassSpecGym publishes it. Every structure is standardised once, and remembered."""
+    from ..data import store
+    from ..data.candidates import from_json
+
+    molecules = None
+    if dataset is not None:
+        frame = store.load(dataset).frame()
+        held_out = frame.filter(frame["fold"].fill_null("") != "train")
+        molecules = held_out.select("inchikey14", "smiles").drop_nulls().unique("inchikey14")
+    with errors.status("reading") as status:
+        made = from_json(
+            path,
+            molecules,
+            mode,  # type: ignore[arg-type]
+            kind=kind,
+            name=name,
+            processes=processes,
+            progress=lambda done, total: status.update(f"{done:,} of {total:,} structures"),
+        )
+    place = made.save()
+    _show(made.name)
+    console.print(f"stored: {place}", highlight=False, soft_wrap=True)
+
+
 @candidates_app.command("list")
 def list_sets() -> None:
     """Molecule lists and candidate sets that are stored here."""

@@ -44,6 +44,7 @@ class DataConfig(Strict):
     energy_kinds: list[str | None] | None = None
     max_precursor_mz: float | None = Field(default=None, gt=0)
     min_peaks: int = Field(default=1, ge=1)
+    simulation_challenge: bool | None = None  # MassSpecGym's own mark of the records of its simulation task
     max_queries_per_molecule: int | None = Field(default=None, ge=1)
     exclude_flags: list[str] = []
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)

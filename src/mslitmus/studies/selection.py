@@ -31,6 +31,8 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
             steps.append((f"keep_{column}", pl.col(column).is_in(values, nulls_equal=True)))
     if data.max_precursor_mz is not None:
         steps.append(("keep_precursor_mz_below", pl.col("precursor_mz") <= data.max_precursor_mz))
+    if data.simulation_challenge is not None:
+        steps.append(("keep_simulation_challenge", pl.col("simulation_challenge") == data.simulation_challenge))
     steps.append(("keep_min_peaks", pl.col("mzs").list.len() >= data.min_peaks))
     flagged = pl.col("flags").list
     steps += [(f"exclude_{flag}", ~flagged.contains(flag).fill_null(False)) for flag in data.exclude_flags]
