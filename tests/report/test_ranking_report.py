@@ -219,6 +219,18 @@ def test_examples_of_a_ranking(run: Path) -> None:
     assert "truth at rank 12.5 of 32" in page
 
 
+def test_a_truth_that_its_pool_spells_otherwise_is_found_by_its_rank(run: Path) -> None:
+    table = pl.read_parquet(run / "examples.parquet").with_columns(smiles=pl.lit("[Na+].CC(=O)[O-]"))
+    table.with_columns(truth_rank=pl.lit(4.0)).write_parquet(run / "examples.parquet")
+    files = read_run(run)
+    ((_, cards),) = examples(files.examples, files, "molecule")
+    assert [guess.place for guess in cards[0].guesses if guess.truth] == [4]
+    table.with_columns(truth_rank=pl.lit(2.5)).write_parquet(run / "examples.parquet")  # shared: nobody knows which
+    files = read_run(run)
+    ((_, cards),) = examples(files.examples, files, "molecule")
+    assert cards[0].truth_below
+
+
 def test_examples_of_fingerprints_and_of_controls_alone(tmp_path: Path) -> None:
     run = make_ranking_run(tmp_path / "run", trained=False)
     files = read_run(run)

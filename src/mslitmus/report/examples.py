@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,11 +122,26 @@ def _place(row: Mapping[str, Any]) -> str:
 
 def _guesses(row: Mapping[str, Any], name: str) -> tuple[Guess, ...]:
     smiles, scores = row.get("candidates") or [], row.get("candidate_scores") or []
+    truths = _truths(smiles, scores, row)
     out = []
     for place, (text, value) in enumerate(zip(smiles, scores, strict=False), 1):
         drawing = structure(text, f"Candidate {place} for {name}", 132, 100)
-        out.append(Guess(place, _figures(value), drawing, text or "", same_molecule(text, row["smiles"])))
+        out.append(Guess(place, _figures(value), drawing, text or "", place in truths))
     return tuple(out)
+
+
+def _truths(smiles: Sequence[str], scores: Sequence[float], row: Mapping[str, Any]) -> set[int]:
+    """Places of the candidates that are the truth, by InChIKey-14.
+
+    A pool spells a charged truth or a salt as its neutral parent, which may have another key: then an unshared rank
+    tells which candidate it is.
+    """
+    found = {place for place, text in enumerate(smiles, 1) if same_molecule(text, row["smiles"])}
+    rank = row.get("truth_rank")
+    if found or rank is None or rank not in range(1, len(scores) + 1):
+        return found
+    place = int(rank)
+    return {place} if list(scores).count(scores[place - 1]) == 1 else found
 
 
 def _figures(value: Any) -> str:
