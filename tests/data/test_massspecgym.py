@@ -121,6 +121,26 @@ def test_from_the_files_to_the_leaderboard(gym, made):
     assert means["constant", "hit@1:optimistic"] == 1  # a scorer that knows nothing, by the rule that favours the truth
 
 
+def test_scores_of_candidates_as_published(gym, made):
+    """Repeats are candidates of their own there, so scores in the shown order are read as they stand."""
+    pools(gym, made)
+    arguments = ("--mode", "published", "--name", "published")
+    invoke("candidates", "massspecgym", gym / "candidates_mass.json", *arguments)
+    at = ("--task", "retrieval", "--dataset", "gym", "--split", "massspecgym")
+    options = ("--task-options", "{candidates: published, min_candidates: 1}")
+    invoke("template", gym / "queries.parquet", *at, *options)
+    asked = pl.read_parquet(gym / "queries.parquet")
+    assert asked["candidates"].list.last().str.ends_with("#2").all()
+    answer = asked.select(
+        "identifier", scores=pl.col("candidates").list.eval(-pl.element().cum_count().cast(pl.Float64))
+    )
+    answer.write_parquet(gym / "first.parquet")
+    metrics = ("--metric", "hit@1", "--metric", "mrr", "--controls", "none", "--no-difficulty", "--resamples", "100")
+    invoke("score", gym / "first.parquet", *at, *options, *metrics, "--out", gym / "runs")
+    summary = pl.read_parquet(gym / "runs" / "score-first" / "summary.parquet")
+    assert summary.filter(pl.col("metric") == "hit@1")["mean"].unique().to_list() == [1.0]  # the truth stands first
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("massspecgym*.yaml")), ids=lambda p: p.stem)
 def test_its_studies_are_read(path):
     study = load(path)

@@ -12,7 +12,8 @@ from ..chem.molecule import identify
 from ..errors import ChemistryError, PredictionError
 from .tables import ROW, Table, refuse
 
-_KEY = r"^[A-Z]{14}(-[A-Z]{10}(-[A-Z])?)?$"
+_REPEAT = r"#[0-9]+"  # a pool as published may list a molecule again, as `KEY#2`
+_KEY = rf"^[A-Z]{{14}}(-[A-Z]{{10}}(-[A-Z])?)?({_REPEAT})?$"
 
 
 def read_scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
@@ -81,7 +82,10 @@ def _by_key(table: Table) -> Table:
     strange = frame.filter(~pl.col("candidate").str.contains(_KEY).fill_null(False))
     remedy = "an InChIKey or its first 14 letters; SMILES go into the column smiles"
     refuse(table, strange, "have a candidate that is no InChIKey", remedy, "candidate")
-    return Table(table.path, table.format, frame.with_columns(pl.col("candidate").str.slice(0, 14)))
+    short = pl.col("candidate").str.slice(0, 14)
+    if frame["candidate"].str.contains("#", literal=True).any():
+        short = short + pl.col("candidate").str.extract(f"({_REPEAT})$").fill_null("")
+    return Table(table.path, table.format, frame.with_columns(short.alias("candidate")))
 
 
 def _by_smiles(table: Table, queries: pl.DataFrame | None) -> Table:
