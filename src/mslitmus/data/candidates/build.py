@@ -22,7 +22,7 @@ from .lists import MoleculeList, own_forms
 from .reference import Reference
 from .sets import KINDS, CandidateSet, draw, first, home, in_hash_order
 
-_VERSION = 2  # of the way pools are made; part of their hash
+_VERSION = 3  # of the way pools are made; part of their hash
 _PART = 16  # molecules
 
 

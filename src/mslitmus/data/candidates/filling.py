@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from ...chem.molecule import morgan_packed
 from ...schemas import CANDIDATES
 from .calibrate import Likeness
-from .decoys import choose, features, grow
+from .decoys import Raw, choose, features, grow
 from .library import Library
+from .likeness import centrality
 from .sets import draw
 
-_EXCESS = 3.0  # raw decoys made for one that is kept
-_SHARPNESS = 1.5  # of the draw; above 1 since a draw of one in three cannot follow the odds to their end
+_EXCESS = 6.0  # raw decoys made for one that is kept
+_SHARPNESS = 4.0  # of the draw; above 1 since a draw of one in three cannot follow the odds to their end
+
+#: Raw decoys lie further out than truths: from the middle of the chemistry that people make, a truth resembles more.
+#: The draw is tilted by so much a standard deviation of their mean similarity to one another (docs/candidates.md).
+_CENTRAL = 0.8
 
 
 def fill(key: str, members: pl.DataFrame, size: int, folder: Path) -> pl.DataFrame:
@@ -43,9 +52,18 @@ def fill(key: str, members: pl.DataFrame, size: int, folder: Path) -> pl.DataFra
         if not raw:
             continue
         seen = features([each.smiles for each in raw], [each.molecule for each in raw], 0, library)
-        for form, origin in choose(key, raw, _SHARPNESS * likeness.score(key, seen), wanted, taken, tautomers):
+        odds = _SHARPNESS * likeness.score(key, seen) + _CENTRAL * _centrality(raw, own)
+        for form, origin in choose(key, raw, odds, wanted, taken, tautomers):
             rows.append((key, form.inchikey14, form.smiles, form.formula, origin))
     return pl.DataFrame(rows, schema=CANDIDATES, orient="row")
+
+
+def _centrality(raw: Sequence[Raw], members: Sequence[str]) -> NDArray[np.float64]:
+    """Mean Tanimoto similarity (Morgan) of each raw decoy to all others and the members, as a z-score among the raw."""
+    smiles = [each.smiles for each in raw] + list(members)
+    mean = centrality(morgan_packed(smiles), np.array([0, len(smiles)]))[: len(raw), 0]
+    scores: NDArray[np.float64] = (mean - mean.mean()) / max(float(mean.std()), 1e-9)
+    return scores
 
 
 def _quotas(members: pl.DataFrame, formulas: list[str], missing: int, random: Random) -> list[tuple[str, int]]:
