@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .terminal import console, errors
 
@@ -88,7 +88,8 @@ def show_bench(bench: Reference) -> None:
     data = manifest.identity["dataset"]
     console.print(f"{manifest.id}  {recipe.title}".rstrip(), highlight=False, markup=False)
     console.print(f"hash {manifest.hash}; dataset {data['name']}, hash {data['hash']}", highlight=False, markup=False)
-    table = Table("track", "split", "records", "queries (val)", "queries (test)", "molecules (test)", "candidates")
+    whole = [Column(name, no_wrap=True) for name in ("track", "split")]
+    table = Table(*whole, "records", "val", "test", "molecules", "candidates")
     for track, split in recipe.pairs():
         part = manifest.part(track.name, split.name)
         table.add_row(
@@ -101,6 +102,7 @@ def show_bench(bench: Reference) -> None:
             f"{part['candidates']['candidates']:,}" if "candidates" in part else "",
         )
     console.print(table)
+    console.print("val, test: queries; molecules: of test", highlight=False)
     for track in recipe.tracks:
         others = [name for name in track.metrics if name != track.primary_metric]
         line = f"{track.name}: {track.primary_metric}; {', '.join(others)}"
