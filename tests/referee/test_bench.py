@@ -71,7 +71,7 @@ def test_frozen_once_listed_shown_and_verified(recipe):
     assert made.part("ranks", "molecule")["candidates"]["candidates"] > 0
     assert "candidates" not in made.part("bits", "molecule")
     assert "small/v1" in manifests.known()
-    assert made.hash in invoke("bench", "list").replace("…", "")
+    assert made.hash in invoke("bench", "list")
     assert "hit@1" in invoke("bench", "show", "small/v1")
     assert "differs" not in invoke("bench", "verify", "small/v1")
     with pytest.raises(ConfigError, match="frozen already"):

@@ -63,7 +63,8 @@ def list_benches() -> None:
     """Benchmarks of the package, and those frozen here."""
     from ..referee.manifest import Manifest, known
 
-    table = Table("id", "hash", "dataset", "tracks", "splits", "frozen")
+    whole = [Column(name, no_wrap=True) for name in ("id", "hash")]
+    table = Table(*whole, "dataset", "tracks", "splits", "frozen")
     for path in known().values():
         each = Manifest.load(path)
         recipe = each.recipe
