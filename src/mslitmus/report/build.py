@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from ..errors import RunError
 from . import candidates, comparing, describing, strata
 from .examples import SPECTRUM, examples
 from .finding import headline
@@ -17,6 +11,7 @@ from .folder import RunFiles, read_run
 from .hardness import hardness
 from .leaderboard import leaderboard
 from .numbers import directed, metric_label, rising
+from .page import environment, static, write
 
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
@@ -46,39 +41,23 @@ def build(run: Path) -> Path:
     An absent optional file leaves a note in its section that says which command makes it. Raises RunError for a
     folder that is no run, a damaged file, or a folder that cannot be written to.
     """
-    page = render(read_run(run))
-    path = run / "report.html"
-    temporary = run / f".report.html.tmp{os.getpid()}"
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(
-            f"the report cannot be written: {error}", where=str(path), remedy="free some space or mend the permissions"
-        ) from error
-    return path
+    return write(render(read_run(run)), run / "report.html")
 
 
 def render(files: RunFiles) -> str:
     """The page as text. Everything that comes from files is escaped by the templates or by the chart functions."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["metric_label"] = metric_label
+    templates = environment()
+    templates.filters["metric_label"] = metric_label
     splits = files.split_names
     # Only a split under a protocol has a sheet; without one the section is left out.
     sheets = [(s, cards) for s in splits if (cards := examples(files.disagreements, files, s))]
     boards = [(split, leaderboard(files, split)) for split in splits]
     matrices = [(split, comparing.matrices(files, split)) for split in splits]
     rows = [row for _, panels in boards for panel in panels for row in (*panel.trained, *panel.controls)]
-    return environment.get_template("report.html.j2").render(
+    return templates.get_template("report.html.j2").render(
         files=files,
-        style=_static("style.css"),
-        script=_static("script.js"),
+        style=static("style.css"),
+        script=static("script.js"),
         sections=_sections(files, sheets=bool(sheets)),
         purpose=PURPOSES.get(files.task, "How well each model does on the test fold."),
         has_oracle=any(row.entry.oracle for row in rows),
@@ -113,8 +92,3 @@ def _sections(files: RunFiles, *, sheets: bool) -> list[tuple[str, str]]:
     left_out = {name for name, there in (("disagreements", sheets), ("candidates", ranking)) if not there}
     titles = {"examples": "Mirror plots"} if files.task == SPECTRUM else {}
     return [(name, titles.get(name, title)) for name, title in SECTIONS if name not in left_out]
-
-
-def _static(name: str) -> Markup:
-    """A style sheet or script of this package: ours, hence not escaped."""
-    return Markup(resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8"))

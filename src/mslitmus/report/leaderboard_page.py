@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from ..errors import RunError
 from ..metrics.letters import compact_letters
 from ..referee.leaderboard import About, Judged
 from .board import Entry, board
 from .folder import RunFiles, read_run
 from .numbers import count, interval, metric_label, percent, score
+from .page import environment, static, write
 
 TRAINED = "trained"
 AVERAGE = "molecule"
@@ -55,35 +52,26 @@ class Table:
 
 def write_page(judged: Judged, out: Path) -> Path:
     """Write `index.html` into `out`. Raises RunError where it cannot be written."""
-    path = out / "index.html"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(judged), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot be written: {error}", where=str(path), remedy="choose another folder") from error
-    return path
+    return write(render(judged), out / "index.html")
 
 
 def render(judged: Judged) -> str:
     """The page as text; everything that comes from files is escaped by the template."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     runs = {key: read_run(folder) for key, folder in judged.runs.items()}
     manifest = judged.manifest
-    return environment.get_template("leaderboard_page.html.j2").render(
-        manifest=manifest,
-        recipe=manifest.recipe,
-        dataset=manifest.identity["dataset"],
-        made=manifest.made,
-        simulated=any(files.simulated for files in runs.values()),
-        style=Markup(resources.files(__package__).joinpath("templates", "style.css").read_text(encoding="utf-8")),
-        tables=[_table(judged, key, files) for key, files in runs.items()],
-        submissions=judged.submissions,
+    return (
+        environment()
+        .get_template("leaderboard_page.html.j2")
+        .render(
+            manifest=manifest,
+            recipe=manifest.recipe,
+            dataset=manifest.identity["dataset"],
+            made=manifest.made,
+            simulated=any(files.simulated for files in runs.values()),
+            style=static("style.css"),
+            tables=[_table(judged, key, files) for key, files in runs.items()],
+            submissions=judged.submissions,
+        )
     )
 
 
