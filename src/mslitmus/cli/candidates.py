@@ -47,7 +47,7 @@ def import_molecules(
 def build_set(
     dataset: Annotated[str, typer.Argument(help="A stored dataset, or `simulated`: pools for all its molecules.")],
     kind: Annotated[str, typer.Option(help="mass (±10 ppm) or formula.")] = "mass",
-    size: Annotated[int, typer.Option(min=2, help="Most candidates of a pool.")] = 256,
+    size: Annotated[int, typer.Option(min=2, help="Most candidates of a pool.")] = 64,
     molecules: Annotated[list[str] | None, typer.Option("--list", help="An imported list; repeatable.")] = None,
     fill: Annotated[bool, typer.Option(help="Fill up with edited decoys of the same formula.")] = True,
     name: Annotated[str | None, typer.Option(help="Name in the store; default: dataset-kind-size.")] = None,

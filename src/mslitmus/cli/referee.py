@@ -19,7 +19,7 @@ TrackName = Annotated[str, typer.Option("--track", help="Of the benchmark.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split.")]
 SplitParameters = Annotated[str, typer.Option(help="The split's own parameters as YAML, e.g. '{path: folds.csv}'.")]
 TaskOptions = Annotated[
-    str, typer.Option(help="The task's options as YAML, e.g. '{kind: formula, size: 256}'; see docs/tasks.md.")
+    str, typer.Option(help="The task's options as YAML, e.g. '{kind: formula, size: 64}'; see docs/tasks.md.")
 ]
 DataFilters = Annotated[str, typer.Option("--data", help="Filters of a study's `data` as YAML, e.g. '{min_peaks: 3}'.")]
 

@@ -35,7 +35,7 @@ class RetrievalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["mass", "formula"] = "mass"
-    size: int = Field(default=256, ge=2, le=100_000)
+    size: int = Field(default=64, ge=2, le=100_000)
     lists: tuple[str, ...] = Field(default=(), description="stored molecule lists; none: only the dataset's own")
     fill: bool = Field(default=True, description="fill up with formula-preserving edited decoys")
     candidates: str | None = Field(default=None, description="a stored set or its folder, instead of building")

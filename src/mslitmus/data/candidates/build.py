@@ -39,7 +39,7 @@ class PoolSettings:
     """
 
     kind: Literal["mass", "formula"] = "mass"
-    size: int = 256
+    size: int = 64
     ppm: float = 10.0
     fill: bool = True
     min_real: int = 1
