@@ -65,6 +65,19 @@ def test_a_study_leaves_every_file(few, tmp_path):
     assert report.build(tmp_path / "run").stat().st_size > 10_000
 
 
+def test_what_follows_a_changed_stage_is_made_again(few, tmp_path):
+    run(tmp_path / "run", splits=["molecule"])
+    cell = tmp_path / "run" / "cells" / "molecule" / "nearest-molecule" / "seed0"
+    scores = (cell / "scores.parquet").read_bytes()
+    spoilt = pl.read_parquet(cell / "predictions.parquet").with_columns(mzs=pl.col("mzs").list.eval(pl.element() + 7))
+    spoilt.write_parquet(cell / "predictions.parquet")
+    run(tmp_path / "run", splits=["molecule"])
+    assert (cell / "scores.parquet").read_bytes() != scores  # of the predictions that are there now
+    (cell / "fit.json").unlink()
+    run(tmp_path / "run", splits=["molecule"])
+    assert (cell / "scores.parquet").read_bytes() == scores  # fitted, predicted and scored again
+
+
 def test_clusters_of_molecules_can_be_resampled(few, tmp_path):
     run(tmp_path / "run", splits=["molecule"], statistics={"resamples": 100, "unit": "mces"})
     summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")

@@ -28,6 +28,7 @@ MODELS = Registry(
         "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",
         "first-candidate": f"{_CONTROLS}.first_candidate:FirstCandidate",
         "candidate-popularity": f"{_CONTROLS}.candidate_popularity:CandidatePopularity",
+        "candidate-recurrence": f"{_CONTROLS}.candidate_recurrence:CandidateRecurrence",
         "smiles-style": f"{_CONTROLS}.smiles_style:SmilesStyle",
         "formula-only": f"{_CONTROLS}.formula_only:FormulaOnly",
         "structure-only": f"{_CONTROLS}.structure_only:StructureOnly",

@@ -13,9 +13,9 @@ import polars as pl
 
 from .. import train
 from ..data import store
-from ..errors import PredictionError
+from ..errors import ModelError, PredictionError
 from ..models.protocol import FitContext
-from ..provenance import environment, now, write_json, write_parquet
+from ..provenance import code_hash, environment, file_hash, now, write_json, write_parquet
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
 from .config import ModelConfig, StudyConfig, build_model
 from .folder import claim, read_json, read_table
@@ -43,7 +43,7 @@ def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
     """Do what is not yet done of this cell. Finished stages are kept."""
     claim(cell.folder, identity(study, cell.task, cell.split_identity, cell.model, cell.seed))
     fitted = _fit(cell, study, progress)
-    predicted = _predict(cell, study, progress)
+    predicted = _predict(cell, study, fitted, progress)
     scored = _score(cell, study)
     record = {
         "split": cell.split,
@@ -123,17 +123,22 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     return record
 
 
-def _predict(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
-    """Predictions of val and test. The model is loaded from its folder and sees the visible columns only."""
+def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Predictions of val and test, made again where the model was. It sees the visible columns only."""
     path, record_path = cell.folder / "predictions.parquet", cell.folder / "predict.json"
     if record_path.exists() and path.exists():
-        return dict(read_json(record_path))
+        record = dict(read_json(record_path))
+        if record.get("fitted") == fitted["finished"]:
+            return record
     from ..models import MODELS
 
     held_out = pl.concat([cell.folds["val"], cell.folds["test"]])
     queries = cell.task.queries(held_out)
     progress(f"predicting {queries.height:,} spectra")
     model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    if model.kind != fitted["kind"]:
+        what = f"model {cell.model.name!r} was fitted as {fitted['kind']!r} and loaded as {model.kind!r}"
+        raise ModelError(what, where=str(cell.folder), remedy="a model's kind must not change")
     if model.kind == "oracle":  # the one kind that may know the answer: it is a bound, and marked as such everywhere
         answers = cell.task.truth(held_out).select("identifier", truth_smiles="smiles", truth_inchikey14="inchikey14")
         queries = queries.join(answers, on="identifier", how="left", maintain_order="left")
@@ -148,7 +153,7 @@ def _predict(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, An
             refuse_missing(predictions, pl.concat([_answered(predictions, cell.folds["val"]), cell.folds["test"]]))
     except PredictionError as error:  # which of the study's models it was
         raise PredictionError(error.message, where=str(cell.folder), remedy=error.remedy) from error
-    record = {"seconds": time.perf_counter() - started, "rows": predictions.height}
+    record = {"seconds": time.perf_counter() - started, "rows": predictions.height, "fitted": fitted["finished"]}
     write_parquet(path, predictions)
     write_json(record_path, record)
     return record
@@ -160,13 +165,20 @@ def _answered(predictions: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
 
 
 def _score(cell: Cell, study: StudyConfig) -> dict[str, Any]:
+    """Scores of the predictions there are, made again where what decides them changed, our own code included."""
     path, record_path = cell.folder / "scores.parquet", cell.folder / "score.json"
+    answers = cell.folder / "predictions.parquet"
+    made_of = {
+        "metrics": study.metrics,
+        "predictions": file_hash(answers),
+        "code": code_hash("metrics", "tasks", "chem"),
+    }
     if record_path.exists() and path.exists():
         record = dict(read_json(record_path))
-        if record["metrics"] == study.metrics:
+        if all(record.get(key) == value for key, value in made_of.items()):
             return record
     started = time.perf_counter()
-    predictions = read_table(cell.folder / "predictions.parquet")
+    predictions = read_table(answers)
     parts = []
     for fold, rows in (("val", _answered(predictions, cell.folds["val"])), ("test", cell.folds["test"])):
         truth = cell.task.truth(rows)
@@ -180,6 +192,6 @@ def _score(cell: Cell, study: StudyConfig) -> dict[str, Any]:
         path,
         pl.concat(parts).select("fold", "identifier", "inchikey14", pl.exclude("fold", "identifier", "inchikey14")),
     )
-    record = {"seconds": time.perf_counter() - started, "metrics": study.metrics}
+    record = {"seconds": time.perf_counter() - started, **made_of}
     write_json(record_path, record)
     return record

@@ -13,7 +13,7 @@ import polars as pl
 from ..data.difficulty import MoleculeTable, difficulty, nearest_train_similarity
 from ..data.splits import Split
 from ..data.store import Dataset
-from ..provenance import environment, now, table_hash, write_json, write_parquet
+from ..provenance import environment, file_hash, now, table_hash, write_json, write_parquet
 from ..tasks.protocol import Task
 from ..train import require_device
 from .aggregate import aggregate
@@ -143,8 +143,10 @@ def _split(
 
 
 def _split_identity(config: SplitConfig, data_hash: str) -> dict[str, Any]:
-    """Everything that decides the folds."""
-    return {"data": data_hash, **config.model_dump(mode="json")}
+    """Everything that decides the folds; a file of folds by its contents."""
+    path = config.parameters.get("path")
+    file = {"file": file_hash(Path(path))} if path and Path(path).is_file() else {}
+    return {"data": data_hash, **file, **config.model_dump(mode="json")}
 
 
 def _sessions(folder: RunFolder) -> list[dict[str, Any]]:

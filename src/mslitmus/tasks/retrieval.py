@@ -56,6 +56,7 @@ class Retrieval(Plain):
         "constant-ranking",
         "first-candidate",
         "candidate-popularity",
+        "candidate-recurrence",
         "smiles-style",
         "formula-only",
         "structure-only",
@@ -88,7 +89,11 @@ class Retrieval(Plain):
     def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
         """With pools for every held-out molecule, and for a sample of the training molecules of each split."""
         if self.options.candidates is not None:
-            return self.with_pools(candidate_set(self.options.candidates))
+            found = candidate_set(self.options.candidates)
+            if found.kind != self.options.kind:
+                remedy = f"say kind: {found.kind}, or name another set"
+                raise ConfigError(f"a set of {found.kind} candidates", where=self.options.candidates, remedy=remedy)
+            return self.with_pools(found)
         wanted: set[str] = set()
         for parts in folds.values():
             wanted.update(parts["val"]["inchikey14"], parts["test"]["inchikey14"])

@@ -6,6 +6,7 @@ seen its half, so no pool is made with knowledge of its own truth.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -44,7 +45,9 @@ class Likeness:
         return scores
 
     def save(self, folder: Path) -> None:
-        np.savez(folder / "likeness.npz", weights=self.weights)
+        temporary = folder / f".likeness.{os.getpid()}.npz"  # whole before it gets its name: a kill must not leave half
+        np.savez(temporary, weights=self.weights)
+        os.replace(temporary, folder / "likeness.npz")
 
     @staticmethod
     def load(folder: Path) -> Likeness:

@@ -56,6 +56,13 @@ class Bridge:
         kind: Kind = self.inner.kind
         return kind
 
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Hashes of the files that the inner model answers from, where it says so."""
+        chosen: Any = parse_options(cls.Options, options, where=f"model {cls.name!r}")
+        read = getattr(MODELS[chosen.of], "inputs", None)
+        return dict(read(chosen.options)) if read else {}
+
     def inner_records(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The records that the inner model learns from, as its own task shows them."""
         task = TASKS[self.inner_task]()

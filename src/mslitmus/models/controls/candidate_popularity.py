@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
 
@@ -37,7 +37,7 @@ class CandidatePopularity(Control):
     """Counts candidates; see the module for what counts."""
 
     name = "candidate-popularity"
-    Options = CandidatePopularityOptions
+    Options: ClassVar[type[Options]] = CandidatePopularityOptions
     _counts: pl.DataFrame | None = None
     _sign = 1
 
@@ -63,19 +63,23 @@ class CandidatePopularity(Control):
         return self._scored(queries, self._sign)
 
     def _scored(self, queries: pl.DataFrame, sign: int) -> pl.DataFrame:
-        if self._counts is None:
-            raise self.not_fitted()
-        rows = candidate_rows(queries)
-        counts = self._counts if self.options.count != "asked-pools" else _asked(queries)
-        rows = rows.join(counts, on="candidate", how="left", maintain_order="left")
+        counts = self.counted(queries)
+        rows = candidate_rows(queries).join(counts, on="candidate", how="left", maintain_order="left")
         return as_scores(rows.with_columns(score=(sign * pl.col("count").fill_null(0)).cast(pl.Float64)))
 
-    def save(self, folder: Path) -> None:
+    def counted(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """`candidate`, `count`."""
+        return _asked(queries) if self.options.count == "asked-pools" else self._known()
+
+    def _known(self) -> pl.DataFrame:
         if self._counts is None:
             raise self.not_fitted()
+        return self._counts
+
+    def save(self, folder: Path) -> None:
         super().save(folder)
         write_json(folder / "direction.json", {"sign": self._sign})
-        write_parquet(folder / "counts.parquet", self._counts)
+        write_parquet(folder / "counts.parquet", self._known())
 
     @classmethod
     def load(cls, folder: Path) -> Self:

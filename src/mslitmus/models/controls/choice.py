@@ -6,10 +6,12 @@ validation and scores. Ties between penalties go to the better validation likeli
 
 from __future__ import annotations
 
+import json
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,6 +23,7 @@ from scipy import sparse
 
 from ...data.candidates.likeness import Csr, Pools, fit_choice, log_likelihood, truth_auc
 from ...errors import ModelError
+from ...provenance import write_json
 from ...schemas import PREDICTED_SCORES, conform
 from ..options import Options
 from ..protocol import FitContext, FitReport
@@ -34,7 +37,8 @@ class ChoiceOptions(Options):
     """Options of a classifier of pools."""
 
     max_pools: int = Field(1000, ge=1, description="training pools, drawn by the seed where there are more")
-    val_pools: int = Field(300, ge=0, description="validation pools that choose the penalty")
+    val_pools: int = Field(1000, ge=0, description="validation pools that choose the penalty")
+    refit: bool = Field(True, description="fit again on training and validation pools once the penalty is chosen")
     penalties: tuple[float, ...] = Field(
         (1.0, 0.1, 0.01, 0.001, 0.0001), min_length=1, description="λ, strongest first"
     )
@@ -50,10 +54,16 @@ class _Described:
 
 
 class PoolClassifier(Control):
-    """Scores candidates by w·x, w fitted to tell the truth from the rest of its pool."""
+    """Scores candidates by w·x, w fitted to tell the truth from the rest of its pool.
+
+    Anybody may learn from the validation pools too, and more pools tell more, so the control does (`refit`). A
+    validation pool itself is then still scored by the weights that have not seen it.
+    """
 
     Options: ClassVar[type[Options]] = ChoiceOptions
     weights: Floats | None = None
+    before: Floats | None = None  # weights without the validation pools
+    learned: frozenset[str] = frozenset()  # marks of the validation pools
 
     @abstractmethod
     def describe(self, pools: Pools, progress: Callable[[str], None] | None = None) -> Csr:
@@ -93,6 +103,12 @@ class PoolClassifier(Control):
                 best, self.weights = value, weights * scale
                 auc = truth_auc(scores, asked.offsets, asked.truth)
                 notes = {"penalty": penalty, "validation_auc": auc, "validation_likelihood": value[1]}
+        self.before = self.weights
+        if asked is not None and self.options.refit:
+            both = _together(known, asked, scale)
+            self.weights = scale * fit_choice(both.rows, both.offsets, both.truth, notes["penalty"], start=weights)
+            self.learned = frozenset(_marks(held["candidates"]))
+            notes["refitted_on"] = chosen.height + held.height
         notes = {"training_pools": chosen.height, "validation_pools": held.height, **notes}
         score = None if best is None else best[0]
         return FitReport(time.perf_counter() - started, self.parameters(), "fitted", best_score=score, notes=notes)
@@ -104,10 +120,13 @@ class PoolClassifier(Control):
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SCORES of all candidates, in the order asked."""
-        if self.weights is None:
+        if self.weights is None or self.before is None:
             raise self.not_fitted()
-        weights = self.weights
+        seen = pl.Series([mark in self.learned for mark in _marks(queries["candidates"])], dtype=pl.Boolean)
+        sides = ((self.weights, queries.filter(~seen)), (self.before, queries.filter(seen)))
+        return pl.concat([self._scored(asked, weights) for weights, asked in sides])
 
+    def _scored(self, queries: pl.DataFrame, weights: Floats) -> pl.DataFrame:
         def scores(lists: pl.Series) -> Floats:
             found: Floats = self.describe(Pools.of(lists)) @ weights
             return found
@@ -118,16 +137,33 @@ class PoolClassifier(Control):
         return 0 if self.weights is None else int(np.count_nonzero(self.weights))
 
     def save(self, folder: Path) -> None:
-        if self.weights is None:
+        if self.weights is None or self.before is None:
             raise self.not_fitted()
         super().save(folder)
-        np.save(folder / "weights.npy", self.weights)
+        np.save(folder / "weights.npy", np.stack([self.weights, self.before]))
+        write_json(folder / "learned.json", sorted(self.learned))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         model = super().load(folder)
-        model.weights = np.load(folder / "weights.npy")
+        model.weights, model.before = np.load(folder / "weights.npy")
+        model.learned = frozenset(json.loads((folder / "learned.json").read_text(encoding="utf-8")))
         return model
+
+
+def _together(train: _Described, val: _Described, scale: Floats) -> _Described:
+    """Training pools (scaled already) and validation pools end to end."""
+    rows = sparse.vstack([train.rows, (val.rows @ sparse.diags(scale)).tocsr()], format="csr")
+    size = train.offsets[-1]
+    offsets = np.concatenate([train.offsets, val.offsets[1:] + size])
+    return _Described(rows, offsets, np.concatenate([train.truth, val.truth + size]))
+
+
+def _marks(pools: pl.Series) -> list[str]:
+    """What a pool is known by: a hash of its candidates in their order."""
+    texts = pools.list.join("\n").fill_null("").to_list()
+    known = {text: blake2b(text.encode(), digest_size=12).hexdigest() for text in set(texts)}
+    return [known[text] for text in texts]
 
 
 def _table(molecules: pl.DataFrame, scores: Any) -> pl.DataFrame:
