@@ -66,10 +66,10 @@ def test_filled_pools_are_isomers_and_the_same_however_they_are_built(
 def test_a_set_is_found_again_and_an_edited_one_is_refused(own: c.MoleculeList, asked: pl.DataFrame) -> None:
     made = c.build(asked, [own], c.PoolSettings(fill=False), processes=1)
     folder = made.save()
-    assert c.candidate_set("mass-256").hash == made.hash == c.candidate_set(folder).hash
+    assert c.candidate_set("mass-64").hash == made.hash == c.candidate_set(folder).hash
     pl.read_parquet(folder / "pools.parquet").head(3).write_parquet(folder / "pools.parquet")
     with pytest.raises(DataError, match="hash"):
-        c.candidate_set("mass-256")
+        c.candidate_set("mass-64")
     with pytest.raises(DataError, match="no candidate set"):
         c.candidate_set("mass-257")
 

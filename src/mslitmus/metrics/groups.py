@@ -7,7 +7,7 @@ from scipy.special import stdtrit
 
 from ..errors import ConfigError
 from ..schemas import Schema, conform
-from .tables import direction
+from .tables import direction, unit_range
 
 #: Levels of fewer molecules are not picked from: their means are worst by chance.
 LEAST_MOLECULES = 20
@@ -39,9 +39,9 @@ def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float
     The worst of k noisy means lies too low by selection. The interval is therefore wide enough to hold for all k levels
     at once, so also for the one picked (Bonferroni): each half of the BCa interval is multiplied by
     t(1 − α/2k) / t(1 − α/2), Student's t with one degree of freedom less than the level has molecules, which keeps its
-    asymmetry. The mean itself is not corrected. Worst is lowest where more is better, highest where less is; metrics
-    without a best value have no worst group. Strata with no level that is large enough have no row; with one, `spread`
-    is 0 and the interval unchanged. Raises ConfigError for a bad option.
+    asymmetry, and cut at 0 and 1 for metrics that lie between. The mean itself is not corrected. Worst is lowest
+    where more is better, highest where less is; metrics without a best value have no worst group. Strata with no level that is large
+    enough have no row; with one, `spread` is 0 and the interval unchanged. Raises ConfigError for a bad option.
     """
     if not 0 < level < 1 or least < 1:
         raise ConfigError("level must lie between 0 and 1, least must be 1 or more")
@@ -68,7 +68,9 @@ def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float
         [_widening(k, n, level) for k, n in ranked.select("n_groups", "n_molecules").iter_rows()],
         dtype=pl.Float64,
     )
-    ends = [(pl.col("mean") + factor * (pl.col(end) - pl.col("mean"))).alias(end) for end in ("low", "high")]
+    wide = {end: pl.col("mean") + factor * (pl.col(end) - pl.col("mean")) for end in ("low", "high")}
+    bounded = pl.col("metric").is_in([name for name in ways if unit_range([name])[0]])
+    ends = [pl.when(bounded).then(value.clip(0, 1)).otherwise(value).alias(end) for end, value in wide.items()]
     return conform(ranked.with_columns(ends), WORST_GROUPS)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ..errors import ConfigError, DataError
+from .rare import widen
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -65,6 +66,7 @@ def cluster_bootstrap(
     average: str = "spectrum",
     level: float = 0.95,
     molecules: NDArray[Any] | None = None,
+    unit_range: NDArray[np.bool_] | None = None,
 ) -> Intervals:
     """Mean and bias-corrected accelerated (BCa) interval of each column.
 
@@ -74,13 +76,16 @@ def cluster_bootstrap(
         average: `"spectrum"` (every query counts once) or `"molecule"` (every molecule counts once).
         level: coverage, 0.95 for a 95 % interval.
         molecules: (n,) any labels, each inside one cluster; by default every cluster is a molecule.
+        unit_range: (m,) true where the column's values can only lie in [0, 1]. Where fewer than ten clusters then
+            differ from all others at 0 or 1, the interval is widened to the exact binomial one (`rare.exact_interval`).
 
     The acceleration is the jackknife over clusters in closed form (Efron 1987; Davison & Hinkley 1997, eq. 5.26). A
     column whose bootstrap distribution lies wholly on one side of the estimate falls back to the percentile interval;
-    one without spread gets low = high = mean. Fewer than two clusters: mean only, the interval is undefined (NaN).
+    one without spread gets low = high = mean (but see `unit_range`). Fewer than two clusters: mean only, the interval
+    is undefined (NaN).
     Raises ConfigError for a bad option, DataError for values that are not finite or a molecule in two clusters.
     """
-    return both_averages(values, clusters, resamples, seed, level, (average,), molecules)[average]
+    return both_averages(values, clusters, resamples, seed, level, (average,), molecules, unit_range)[average]
 
 
 def both_averages(
@@ -91,6 +96,7 @@ def both_averages(
     level: float = 0.95,
     averages: tuple[str, ...] = AVERAGES,
     molecules: NDArray[Any] | None = None,
+    unit_range: NDArray[np.bool_] | None = None,
 ) -> dict[str, Intervals]:
     """`cluster_bootstrap` of several averages from the same resamples, for the price of one."""
     if unknown := [a for a in averages if a not in AVERAGES]:
@@ -115,6 +121,8 @@ def both_averages(
         part = drawn[:, k * (m + 1) : (k + 1) * (m + 1)]
         ratio = ratios[average]
         low, high = bca(ratio, part[:, :m] / part[:, m:], level)
+        if unit_range is not None:
+            low, high = widen((low, high), ratio.mean, ratio.numerators, ratio.denominators, level, unit_range)
         size = c if molecules is None else int(ratios["molecule"].denominators.sum())
         result[average] = Intervals(ratio.mean, low, high, n, c, size, effective_n(ratio))
     return result

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from ..errors import ConfigError
 from ..schemas import STRATA, conform
 from .intervals import AVERAGES, both_averages
-from .tables import Queries, average_seeds, by_queries, metric_columns, null_for_nan
+from .tables import Queries, average_seeds, by_queries, metric_columns, null_for_nan, unit_range
 
 UNKNOWN = "unknown"
 OTHER = "other"
@@ -83,9 +84,11 @@ def _level_rows(
     for queries in groups:
         n, columns, m = queries.values.shape
         values = queries.values.reshape(n, columns * m)
-        estimate = both_averages(values, queries.clusters, resamples, seed, level, (average,), queries.molecules)[
-            average
-        ]
+        bounded = np.tile(unit_range(metrics), columns)
+        estimates = both_averages(
+            values, queries.clusters, resamples, seed, level, (average,), queries.molecules, bounded
+        )
+        estimate = estimates[average]
         for k, (model, _) in enumerate(queries.labels):
             for j, metric in enumerate(metrics):
                 numbers = {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}

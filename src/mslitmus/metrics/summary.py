@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from ..errors import ConfigError
 from ..schemas import SUMMARY, conform
 from .intervals import AVERAGES, both_averages
 from .names import parse_metric
-from .tables import Queries, average_seeds, by_queries, direction, metric_columns, null_for_nan
+from .tables import Queries, average_seeds, by_queries, direction, metric_columns, null_for_nan, unit_range
 
 #: Skill is undefined where the bound lies less than this above the control.
 LEAST_ROOM = 0.02
@@ -59,7 +60,10 @@ def _rows(
 ) -> list[dict[str, object]]:
     n, columns, m = queries.values.shape
     values = queries.values.reshape(n, columns * m)
-    estimates = both_averages(values, queries.clusters, resamples, seed, level, molecules=queries.molecules)
+    bounded = np.tile(unit_range(metrics), columns)
+    estimates = both_averages(
+        values, queries.clusters, resamples, seed, level, molecules=queries.molecules, unit_range=bounded
+    )
     coverage = queries.predicted.mean(axis=0)
     return [
         {

@@ -57,6 +57,12 @@ def direction(name: str) -> int:
     return 0 if metric.best is None else -1
 
 
+def unit_range(names: Sequence[str]) -> NDArray[np.bool_]:
+    """For each name whether the metric lies in [0, 1]: its best and its worst value are 0 and 1."""
+    found = [parse_metric(name) if _is_metric(name) else None for name in names]
+    return np.array([m is not None and {m.best, m.worst} == {0.0, 1.0} for m in found], bool)
+
+
 def average_seeds(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     """One row a (split, model, fold, identifier): the mean over seeds of every metric; `seed` becomes null.
 

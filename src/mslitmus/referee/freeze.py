@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import polars as pl
+
+from ..data.splits.mces import molecule_clusters
 from ..data.store import Dataset
 from ..errors import ConfigError, DataError
 from ..metrics.names import parse_metric
@@ -15,6 +18,7 @@ from ..provenance import environment, now, table_hash
 from ..studies.folder import digest
 from ..studies.stage import Stage, dataset_of, stage
 from ..tasks.retrieval import Retrieval
+from .golden import golden
 from .manifest import FORMAT, Manifest, known, place_of
 from .recipe import Recipe, TrackConfig
 
@@ -22,7 +26,7 @@ Progress = Callable[[str], None]
 #: Packages whose version can change molecules, folds or candidates.
 DECISIVE = ("mslitmus", "rdkit", "numpy", "polars", "scipy")
 #: Of a part, in the order in which one follows from another.
-PIECES = ("records", "folds", "queries of val", "queries of test", "candidates")
+PIECES = ("records", "folds", "queries of val", "queries of test", "candidates", "clusters")
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,16 @@ def identity(recipe: Recipe, progress: Progress) -> dict[str, Any]:
 
 def common(recipe: Recipe) -> dict[str, Any]:
     """What all parts share."""
+    unit = recipe.statistics.unit
+    metrics = {track.name: measures(track, unit) for track in recipe.tracks}
     track, split = recipe.pairs()[0]
     dataset = dataset_of(recipe.study(track.name, split.name))
     return {
         "dataset": {"name": recipe.data.name, "hash": dataset.hash},
         "curation": curation(dataset),
-        "metrics": {track.name: measures(track) for track in recipe.tracks},
-        "unit": "molecule",  # what the bootstrap draws
+        "metrics": {name: parts[0] for name, parts in metrics.items()},
+        "statistics": {name: parts[1] for name, parts in metrics.items()},
+        "unit": unit,  # what the bootstrap draws
     }
 
 
@@ -82,15 +89,28 @@ def curation(dataset: Dataset) -> dict[str, Any]:
     return {"rules": [entry[0] for entry in entries], "ledger": digest(entries)}
 
 
-def measures(track: TrackConfig) -> dict[str, dict[str, Any]]:
-    """Metric → every parameter, those that its name leaves to a default included."""
-    return {name: _plain(asdict(cast(Any, parse_metric(name)))) for name in track.metrics}
+def measures(track: TrackConfig, unit: str) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Metric → every parameter (those that its name leaves to a default included) and a hash of its golden values;
+    metric → hash of the statistics of these values, with `unit` as what is resampled."""
+    values, statistics = golden(track.metrics, unit)
+    named = {name: _plain(asdict(cast(Any, parse_metric(name)))) for name in track.metrics}
+    return {name: {"parameters": named[name], "values": values[name]} for name in named}, statistics
 
 
 def part(recipe: Recipe, track: str, split: str, progress: Progress) -> dict[str, Any]:
     """Hashes of records, folds, queries and candidates, with the sizes that a reader wants to see."""
     progress(f"{track} · {split}")
-    return _describe(stage(recipe.study(track, split), progress), split)
+    set_out = stage(recipe.study(track, split), progress)
+    described = _describe(set_out, split)
+    if recipe.statistics.unit == "mces":
+        described["clusters"] = _clusters(set_out.asked[split])
+    return described
+
+
+def _clusters(asked: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """What a run of this part resamples: the clusters of all molecules that are asked about."""
+    table = molecule_clusters(pl.concat(asked[fold].select("inchikey14", "smiles") for fold in ("val", "test"))).table
+    return {"hash": table_hash(table), "molecules": table.height, "clusters": table["cluster"].n_unique()}
 
 
 def _require_one_assignment(split: str, parts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -146,10 +166,7 @@ def verify(manifest: Manifest, progress: Progress, track: str | None = None, spl
     ]
     dataset_same = findings[0].same
     for each in [recipe.track(track)] if track else recipe.tracks:
-        why = f"this version defines a metric otherwise{versions}"
-        findings.append(
-            _compare(f"{each.name} · metrics", frozen["metrics"][each.name], here["metrics"][each.name], why)
-        )
+        findings += _definitions(each.name, frozen, here, versions)
         for name in [recipe.split(split).name] if split else [s.name for s in recipe.splits]:
             made = part(recipe, each.name, name, progress)
             why = "it follows from the dataset" if not dataset_same else f"other code makes it{versions}"
@@ -183,6 +200,17 @@ def _pieces(name: str, frozen: Mapping[str, Any], here: Mapping[str, Any], why: 
             if not found.same and piece in ("records", "folds"):
                 cause = f"it follows from the {piece}"
             yield found
+
+
+def _definitions(track: str, frozen: Mapping[str, Any], here: Mapping[str, Any], versions: str) -> Iterator[Finding]:
+    """Metrics, and the statistics of their values: where only these differ, it is they that are made otherwise."""
+    why = f"this version makes % otherwise{versions}"
+    for piece in ("metrics", "statistics"):
+        then, now_ = frozen[piece][track], here[piece][track]
+        changed = ", ".join(name for name in {**then, **now_} if then.get(name) != now_.get(name))
+        found = _compare(f"{track} · {piece}", then, now_, why.replace("%", f"the {piece} of {changed}"))
+        why = why if found.same else "it follows from the metrics"
+        yield found
 
 
 def _compare(piece: str, frozen: Any, here: Any, why: str) -> Finding:

@@ -7,6 +7,7 @@ which code, machine and day made it; other code that makes the same contents mea
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -19,7 +20,8 @@ from ..provenance import write_json
 from ..studies.folder import digest
 from .recipe import Recipe, checked
 
-FORMAT = 1
+FORMAT = 2
+_ID = re.compile(r"[^./\\][^/\\]*/v[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Manifest:
 
     @staticmethod
     def load(path: Path) -> Manifest:
-        """What `save` wrote. Raises ConfigError for a file that is none, or whose contents do not fit its hash."""
+        """What `save` wrote. Raises ConfigError for a file that is none, whose contents do not fit its hash, or that
+        bears the id of a packaged benchmark and is another."""
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
             found = Manifest(value["identity"], value["made"], path)
@@ -73,10 +76,15 @@ class Manifest:
             remedy = "give an id of `mslitmus bench list`, or a file that `mslitmus bench freeze` wrote"
             raise ConfigError(f"no manifest of a benchmark: {error}", where=str(path), remedy=remedy) from error
         if kind != FORMAT:
-            raise ConfigError(f"a manifest of format {kind}", where=str(path), remedy="use a newer mslitmus")
+            remedy = "freeze the recipe again" if kind in range(FORMAT) else "use a newer mslitmus"
+            raise ConfigError(f"a manifest of format {kind}", where=str(path), remedy=remedy)
         if found.hash != stated or found.id != named:
             remedy = "fetch the file again: a benchmark is superseded by a new version, never edited"
             raise ConfigError("contents do not fit the hash beside them", where=str(path), remedy=remedy)
+        own = packaged().get(found.id)
+        if own is not None and stated != (known_hash := json.loads(own.read_text(encoding="utf-8"))["hash"]):
+            remedy = f"ask for {found.id} by its id; another benchmark needs another name or version"
+            raise ConfigError(f"{found.id} has the hash {known_hash}, this is {stated}", where=str(path), remedy=remedy)
         return found
 
 
@@ -90,30 +98,41 @@ def place_of(recipe: Recipe) -> Path:
     return home() / _file(recipe.id)
 
 
+def packaged() -> dict[str, Path]:
+    """Id → file of the benchmarks that mslitmus ships. Nothing else is ever found under these ids."""
+    return _listed(Path(str(resources.files(__package__).joinpath("benches"))))
+
+
 def known() -> dict[str, Path]:
     """Id → file: those of the package, then one's own. A file's name says its id."""
-    packaged = Path(str(resources.files(__package__).joinpath("benches")))
-    found: dict[str, Path] = {}
-    for folder in (home(), packaged):  # the package wins: nobody can put another thing under its ids
-        for path in sorted(folder.glob("*.json")):
-            name, _, version = path.stem.rpartition("-")
-            found[f"{name}/{version}"] = path
-    return dict(sorted(found.items()))
+    return dict(sorted({**_listed(home()), **packaged()}.items()))
 
 
 def find(reference: str) -> Manifest:
-    """A benchmark by id, or by the path of its file. Raises ConfigError with the ids there are."""
-    path = Path(reference)
-    if path.is_file():
+    """A benchmark by id (the package's, then one's own), or else by the path of its file.
+
+    What reads as an id, `name/v1`, is never taken for a path, whatever lies in the working directory. Raises
+    ConfigError with the ids there are, and as `Manifest.load`.
+    """
+    ids, path = known(), Path(reference)
+    if reference in ids:
+        found = Manifest.load(ids[reference])
+        if found.id != reference:
+            where, remedy = str(ids[reference]), "name the file as it was frozen"
+            raise ConfigError(f"it holds {found.id}", where=where, remedy=remedy)
+        return found
+    if path.is_file() and not _ID.fullmatch(reference):
         return Manifest.load(path)
-    ids = known()
-    if reference not in ids:
-        if path.suffix == ".json":
-            raise ConfigError("no such file", where=reference, remedy=f"ids: {', '.join(ids) or 'none'}")
-        raise unknown_name("benchmark", reference, ids)
-    found = Manifest.load(ids[reference])
-    if found.id != reference:
-        raise ConfigError(f"it holds {found.id}", where=str(ids[reference]), remedy="name the file as it was frozen")
+    if path.suffix == ".json":
+        raise ConfigError("no such file", where=reference, remedy=f"ids: {', '.join(ids) or 'none'}")
+    raise unknown_name("benchmark", reference, ids)
+
+
+def _listed(folder: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        name, _, version = path.stem.rpartition("-")
+        found[f"{name}/{version}"] = path
     return found
 
 

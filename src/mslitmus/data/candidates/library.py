@@ -24,6 +24,7 @@ from ...chem.edits import halves
 from ...chem.formula import parse_formula
 from ...chem.molecule import Mol, parse
 from ...chem.naturalness import environments
+from ...errors import ChemistryError
 from ...provenance import write_parquet
 from . import workers
 from .reference import Reference
@@ -90,7 +91,10 @@ class Library:
 
     def pairs(self, formula: str, random: Random) -> Iterator[tuple[str, str]]:
         """Halves whose formulae add up to `formula`, drawn for ever (with repeats); nothing where none fit."""
-        counts = dict(parse_formula(formula).counts)
+        try:
+            counts = dict(parse_formula(formula).counts)
+        except ChemistryError:  # a real neighbour in mass may hold uranium
+            return
         target = code(counts) if set(counts) <= set(_BITS) else None
         if target is None or not self._texts:
             return
