@@ -40,8 +40,9 @@ def worst_group(strata: pl.DataFrame, least: int = LEAST_MOLECULES, level: float
     at once, so also for the one picked (Bonferroni): each half of the BCa interval is multiplied by
     t(1 − α/2k) / t(1 − α/2), Student's t with one degree of freedom less than the level has molecules, which keeps its
     asymmetry, and cut at 0 and 1 for metrics that lie between. The mean itself is not corrected. Worst is lowest
-    where more is better, highest where less is; metrics without a best value have no worst group. Strata with no level that is large
-    enough have no row; with one, `spread` is 0 and the interval unchanged. Raises ConfigError for a bad option.
+    where more is better, highest where less is; metrics without a best value have no worst group. Strata with no level
+    that is large enough have no row; with one, `spread` is 0 and the interval unchanged. Raises ConfigError for a bad
+    option.
     """
     if not 0 < level < 1 or least < 1:
         raise ConfigError("level must lie between 0 and 1, least must be 1 or more")
