@@ -81,7 +81,7 @@ def test_every_model_ignores_order_and_company(name, world, tmp_path):
 
 def test_each_molecule_is_encoded_once_with_equal_results(world, tmp_path):
     model, _ = fit(neural("gin"), world, tmp_path)
-    table = SpectrumTable.of(world["queries"], model.store, model.conditions, None)
+    table = SpectrumTable.of(world["queries"], model.store, model.conditions)
     batch = table.batch(np.arange(len(table)))
     assert int(batch.molecules["molecules"]) == world["queries"]["smiles"].n_unique() < len(table)
     singles = dataclasses.replace(table, molecule=np.arange(len(table)), features=table.features.take(table.molecule))

@@ -6,7 +6,7 @@ Everything is a flat array prepared once; a batch is gathered by index, without 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,15 @@ from torch import Tensor
 
 from .conditioning import ConditionVocabulary
 from .features import FeatureStore, Featuriser, Ragged, gather_rows
+from .ions import describe
 from .parts import Batch, FlatPeaks, TargetTable
+
+
+def training_peaks(frame: pl.DataFrame, heads: FeatureStore | None = None) -> FlatPeaks:
+    """`flat_peaks` with molecules and ions; `heads` holds what the head wants to see of the molecules."""
+    distinct, molecule = number_molecules(frame["smiles"].to_list())
+    features = None if heads is None else heads.get(distinct)
+    return replace(flat_peaks(frame, molecule), smiles=tuple(distinct), ions=describe(frame), features=features)
 
 
 def flat_peaks(frame: pl.DataFrame, molecule: NDArray[np.int64]) -> FlatPeaks:
@@ -49,6 +57,8 @@ class SpectrumTable:
         molecule: (n,) each spectrum's molecule.
         conditions: named arrays (n, …).
         precursor_mz: (n,) Da.
+        ions: what the adducts say, (n,) each.
+        parts: the head's featuriser and its features of the distinct molecules, or None.
         targets: None for queries.
     """
 
@@ -57,16 +67,25 @@ class SpectrumTable:
     molecule: NDArray[np.int64]
     conditions: Mapping[str, NDArray[Any]]
     precursor_mz: NDArray[np.float64]
+    ions: Mapping[str, NDArray[Any]]
+    parts: tuple[Featuriser, Ragged] | None = None
     targets: TargetTable | None = None
 
     @classmethod
     def of(
-        cls, frame: pl.DataFrame, store: FeatureStore, vocabulary: ConditionVocabulary, targets: TargetTable | None
+        cls,
+        frame: pl.DataFrame,
+        store: FeatureStore,
+        vocabulary: ConditionVocabulary,
+        targets: TargetTable | None = None,
+        heads: FeatureStore | None = None,
     ) -> SpectrumTable:
+        """`heads` is the store of what the head wants to see of molecules."""
         distinct, molecule = number_molecules(frame["smiles"].to_list())
-        conditions = vocabulary.encode(frame)
         precursor = frame["precursor_mz"].to_numpy().astype(np.float64)
-        return cls(store.featuriser, store.get(distinct), molecule, conditions, precursor, targets)
+        parts = None if heads is None else (heads.featuriser, heads.get(distinct))
+        conditions, ions = vocabulary.encode(frame), describe(frame)
+        return cls(store.featuriser, store.get(distinct), molecule, conditions, precursor, ions, parts, targets)
 
     def __len__(self) -> int:
         return len(self.molecule)
@@ -75,11 +94,14 @@ class SpectrumTable:
         """These spectra, their molecules once each."""
         distinct, index = np.unique(self.molecule[rows], return_inverse=True)
         molecules = self.featuriser.collate(self.features.take(distinct))
+        parts = {} if self.parts is None else self.parts[0].collate(self.parts[1].take(distinct))
         return Batch(
             tensors(molecules, device),
             tensor(index.astype(np.int64), device),
             tensors({name: values[rows] for name, values in self.conditions.items()}, device),
             tensor(self.precursor_mz[rows], device),
+            tensors({name: values[rows] for name, values in self.ions.items()}, device),
+            tensors(parts, device),
             tensors(self._targets(rows), device),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from .. import ENCODERS, HEADS
-from .features import Featuriser
+from .features import Featuriser, Ragged
 
 #: `graph`: one vector a molecule; `atoms`: one state an atom.
 Provides = Literal["graph", "atoms"]
@@ -43,6 +43,9 @@ class FlatPeaks:
         offsets: (n + 1,) spectrum i owns peaks offsets[i] … offsets[i + 1].
         precursor_mz: (n,) Da.
         molecule: (n,) number of each spectrum's molecule.
+        smiles: of the distinct molecules, by number.
+        ions: what the adducts say, as `ions.describe` gives it.
+        features: the head's own features of the distinct molecules; None for a head that looks at no molecule.
     """
 
     mzs: NDArray[np.float64]
@@ -50,6 +53,9 @@ class FlatPeaks:
     offsets: NDArray[np.int64]
     precursor_mz: NDArray[np.float64]
     molecule: NDArray[np.int64]
+    smiles: tuple[str, ...] = ()
+    ions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    features: Ragged | None = None
 
     @property
     def owner(self) -> NDArray[np.int64]:
@@ -66,6 +72,8 @@ class Batch:
         index: (spectra,) the molecule of each spectrum.
         conditions: named condition arrays, (spectra, …).
         precursor_mz: (spectra,) Da, float64.
+        ions: what the adducts say, as `ions.describe` gives it, (spectra,) each.
+        parts: the head's own features of the distinct molecules; empty for a head that looks at no molecule.
         targets: the head's own target tensors; empty in prediction.
     """
 
@@ -73,6 +81,8 @@ class Batch:
     index: Tensor
     conditions: Mapping[str, Tensor]
     precursor_mz: Tensor
+    ions: Mapping[str, Tensor]
+    parts: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
 
     @property
@@ -98,6 +108,11 @@ class Head(Protocol):
 
     needs: ClassVar[frozenset[Provides]]
     Options: ClassVar[type[Any]]
+
+    @classmethod
+    def featuriser(cls, options: Any) -> Featuriser | None:
+        """What the head itself wants to see of a molecule (its fragments, its formula), or nothing."""
+        ...
 
     @classmethod
     def vocabulary(cls, options: Any, peaks: FlatPeaks) -> dict[str, NDArray[Any]]:

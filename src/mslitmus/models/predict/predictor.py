@@ -27,7 +27,7 @@ from .. import ENCODERS, HEADS
 from ..options import Options, TrainingOptions, parse_options
 from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading
-from .batching import EpochBatches, SpectrumTable, epoch_rows, flat_peaks, number_molecules
+from .batching import EpochBatches, SpectrumTable, epoch_rows, training_peaks
 from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from .features import FeatureStore
 from .layers import ResidualBlock
@@ -103,21 +103,30 @@ class NeuralPredictor(TrainedModel):
             raise ModelError(
                 "no training spectrum has a structure and peaks", remedy="check the split and the dataset's SMILES"
             )
-        _, molecule = number_molecules(train["smiles"].to_list())
-        peaks = flat_peaks(train, molecule)
+        stores = self._stores(context)
+        peaks = training_peaks(train, stores[1])
         conditions = ConditionVocabulary.of(train)
-        self._build(conditions, HEADS[self._head].vocabulary(self.head_options, peaks), self._store(context))
+        self._build(conditions, HEADS[self._head].vocabulary(self.head_options, peaks), stores)
         targets = self.network.head.targets(peaks)
-        self._table = SpectrumTable.of(train, self.store, conditions, targets)
-        self.store.flush()
+        self._table = SpectrumTable.of(train, self.store, conditions, targets, self.head_store)
+        for store in filter(None, stores):
+            store.flush()
         self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
 
-    def _store(self, context: FitContext | None) -> FeatureStore:
+    def _stores(self, context: FitContext | None) -> tuple[FeatureStore, FeatureStore | None]:
+        """What the encoder and what the head want to see of molecules."""
         folder = None if context is None else context.cache or context.folder / "features"
-        return FeatureStore(ENCODERS[self._encoder].featuriser(self.encoder_options), folder)
+        own = HEADS[self._head].featuriser(self.head_options)
+        encoder = FeatureStore(ENCODERS[self._encoder].featuriser(self.encoder_options), folder)
+        return encoder, None if own is None else FeatureStore(own, folder)
 
-    def _build(self, conditions: ConditionVocabulary, bins: dict[str, NDArray[Any]], store: FeatureStore) -> None:
-        self.conditions, self.bins, self.store = conditions, bins, store
+    def _build(
+        self,
+        conditions: ConditionVocabulary,
+        bins: dict[str, NDArray[Any]],
+        stores: tuple[FeatureStore, FeatureStore | None],
+    ) -> None:
+        self.conditions, self.bins, (self.store, self.head_store) = conditions, bins, stores
         encoder = ENCODERS[self._encoder](self.encoder_options)
         conditioning = Conditioning(self._conditioning, self.condition_options, conditions)
         head = HEADS[self._head](self.head_options, self.trunk.width, bins)
@@ -158,7 +167,7 @@ class NeuralPredictor(TrainedModel):
         return conform(pl.concat(parts).sort("asked"), PREDICTED_SPECTRA)
 
     def _predict_chunk(self, queries: pl.DataFrame) -> pl.DataFrame:
-        table = SpectrumTable.of(queries, self.store, self.conditions, None)
+        table = SpectrumTable.of(queries, self.store, self.conditions, heads=self.head_store)
         batch = table.batch(np.arange(queries.height), self._device)
         row, mz, intensity = (t.cpu().numpy() for t in self.network.head.peaks(self.network(batch), batch))
         order = np.lexsort((mz, row))
@@ -184,7 +193,7 @@ class NeuralPredictor(TrainedModel):
             adducts = tuple(read_json(folder / "vocabulary.json")["adducts"])
             with np.load(folder / "bins.npz", allow_pickle=False) as stored:
                 bins = {name: stored[name] for name in stored.files}
-            model._build(ConditionVocabulary(adducts), bins, model._store(None))
+            model._build(ConditionVocabulary(adducts), bins, model._stores(None))
             model._read_weights(folder)
         return model
 

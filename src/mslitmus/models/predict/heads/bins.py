@@ -10,6 +10,7 @@ precursor m/z), so that a metric narrower than the bin is not lost beforehand.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -122,6 +123,10 @@ class BinHead(nn.Module):
         with torch.no_grad():  # starting from the mean training spectrum saves the first epochs
             self.linear.bias.copy_(torch.from_numpy(vocabulary["prior"]))
             self.linear.weight.mul_(0.5)
+
+    @classmethod
+    def featuriser(cls, options: Any) -> None:
+        """Bins look at no molecule."""
 
     @classmethod
     def reverse(cls, loss: NDArray[np.float64], peaks: FlatPeaks, options: Any) -> tuple[Any, Any, Any]:
@@ -239,4 +244,4 @@ def _usable(peaks: FlatPeaks, options: BinOptions) -> FlatPeaks:
     kept = (peaks.mzs >= _LOWEST) & (peaks.mzs <= top) & (peaks.intensities > 0)
     counts = np.bincount(owner[kept], minlength=len(peaks.precursor_mz))
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    return FlatPeaks(peaks.mzs[kept], peaks.intensities[kept], offsets, peaks.precursor_mz, peaks.molecule)
+    return replace(peaks, mzs=peaks.mzs[kept], intensities=peaks.intensities[kept], offsets=offsets)
