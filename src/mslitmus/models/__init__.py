@@ -44,6 +44,7 @@ ENCODERS = Registry(
     {
         "fingerprint": f"{_PREDICT}.encoders.fingerprint:FingerprintEncoder",
         "gin": f"{_PREDICT}.encoders.gin:GINEncoder",
+        "molebert": f"{_PREDICT}.encoders.molebert:MoleBERTEncoder",
     },
 )
 #: Parts of `neural`: encoded molecule + conditions → intensities on bins (or formulae, or fragments).
@@ -52,6 +53,7 @@ HEADS = Registry(
     {
         "binned": f"{_PREDICT}.heads.binned:BinnedHead",
         "bidirectional": f"{_PREDICT}.heads.bidirectional:BidirectionalHead",
+        "fragment": f"{_PREDICT}.heads.fragment:FragmentHead",
     },
 )
 #: Training loops, which lie above the models in the import order: a model's `fit` finds its loop here by name.

@@ -29,6 +29,7 @@ from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading
 from .batching import EpochBatches, SpectrumTable, epoch_rows, training_peaks
 from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
+from .encoders.pretrained import load_pretrained, weights_hash
 from .features import FeatureStore
 from .layers import ResidualBlock
 from .parts import Batch, check_pair
@@ -107,11 +108,20 @@ class NeuralPredictor(TrainedModel):
         peaks = training_peaks(train, stores[1])
         conditions = ConditionVocabulary.of(train)
         self._build(conditions, HEADS[self._head].vocabulary(self.head_options, peaks), stores)
+        load_pretrained(self.network.encoder, self._encoder, self.encoder_options)
         targets = self.network.head.targets(peaks)
         self._table = SpectrumTable.of(train, self.store, conditions, targets, self.head_store)
         for store in filter(None, stores):
             store.flush()
         self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
+        self._data_hash += weights_hash(self.encoder_options)
+
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Hash of pretrained weights, which decide the predictions as options do: part of a cell's identity."""
+        encoder = options.get("encoder")
+        found = weights_hash(encoder) if isinstance(encoder, Mapping) else ""
+        return {"encoder.weights": found} if found else {}
 
     def _stores(self, context: FitContext | None) -> tuple[FeatureStore, FeatureStore | None]:
         """What the encoder and what the head want to see of molecules."""

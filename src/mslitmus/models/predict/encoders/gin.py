@@ -14,13 +14,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ....chem.graph import ATOM_FIELDS, BOND_FIELDS
-from ...options import Options
 from ..layers import CodeEmbedding
 from ..parts import Encoded, Provides
 from .graphs import GINEConv, GraphFeaturiser
+from .pretrained import PretrainedOptions
 
 
-class GINOptions(Options):
+class GINOptions(PretrainedOptions):
     """Options of the gin encoder."""
 
     layers: int = Field(4, ge=1, le=20)
