@@ -44,6 +44,7 @@ ENCODERS = Registry(
     {
         "fingerprint": f"{_PREDICT}.encoders.fingerprint:FingerprintEncoder",
         "gin": f"{_PREDICT}.encoders.gin:GINEncoder",
+        "molconv": f"{_PREDICT}.encoders.molconv:MolConvEncoder",
         "molebert": f"{_PREDICT}.encoders.molebert:MoleBERTEncoder",
     },
 )
