@@ -12,6 +12,7 @@ from .bench import bench_app
 from .candidates import candidates_app
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
+from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
 from .terminal import console, errors
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(candidates_app, name="candidates")
 app.add_typer(bench_app, name="bench")
+app.add_typer(pretrain_app, name="pretrain")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)
