@@ -44,7 +44,7 @@ class ConformerSettings:
     seed: int = 0
     hydrogens: bool = True
     optimise: int = 0
-    attempts: int = 10
+    attempts: int = 30
     seconds: float = 10.0
     max_atoms: int = 400
 

@@ -10,8 +10,11 @@ Five conditions, each of which can be left out (`conditioning: [adduct, energy]`
 - `precursor_mz`: m/z/500 and log(m/z)/6;
 - `ion_mode`: an embedding for each, or "unknown": says the least where the adduct is known, so not among the defaults.
 
-In training each condition of a spectrum is hidden with probability `mask`, so that "unknown" is learned even where the
-training fold knows everything.
+In training each condition of a spectrum is hidden with probability `mask`, each by its own throw, so that "unknown" is
+learned even where the training fold knows everything. What is hidden looks exactly as what is missing.
+
+The vector joins the molecule in one of two ways: `concat` puts it beside the graph vector, `film` (Perez et al.,
+"FiLM: visual reasoning with a general conditioning layer", AAAI 2018) lets it scale and shift the trunk.
 """
 
 from __future__ import annotations
@@ -43,6 +46,12 @@ class ConditioningOptions(Options):
 
     width: int = Field(32, ge=1, le=1024, description="of each condition's vector")
     mask: float = Field(0.05, ge=0, lt=1, description="probability of hiding a condition in training")
+
+
+class JoinedOptions(ConditioningOptions):
+    """Options of a conditioning that joins a molecule."""
+
+    how: Literal["concat", "film"] = Field("concat", description="beside the graph vector, or as scale and shift")
 
 
 def check_conditions(names: Sequence[str]) -> tuple[Condition, ...]:
@@ -149,3 +158,42 @@ class Conditioning(nn.Module):
             return torch.where(shown.unsqueeze(1).bool(), known, hidden)
         embedded: Tensor = self.parts[name](conditions[name] * shown)
         return embedded
+
+
+class FiLM(nn.Module):
+    """x · (1 + γ(c)) + β(c), γ and β linear in the condition vector c and 0 at first (Perez et al. 2018, eq. 2)."""
+
+    def __init__(self, width: int, conditions: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(conditions, 2 * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """x: (spectra, width), conditions: (spectra, conditions) → (spectra, width)."""
+        scale, shift = self.linear(conditions).chunk(2, dim=1)
+        out: Tensor = x * (1 + scale) + shift
+        return out
+
+
+class FiLMTrunk(nn.Module):
+    """Residual blocks whose every normalisation is followed by a FiLM of its own, the last one's included.
+
+    The counterpart of `layers.ResidualBlock` stacked: each block is x + W₂ dropout(relu(W₁ film(norm(x), c))).
+    """
+
+    def __init__(self, width: int, layers: int, dropout: float, conditions: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers + 1))
+        self.films = nn.ModuleList(FiLM(width, conditions) for _ in range(layers + 1))
+        self.inner = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
+            for _ in range(layers)
+        )
+
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """x: (spectra, width), conditions: (spectra, conditions) → (spectra, width)."""
+        for norm, film, inner in zip(self.norms, self.films, self.inner, strict=False):
+            x = x + inner(film(norm(x), conditions))
+        out: Tensor = self.films[-1](self.norms[-1](x), conditions)
+        return out

@@ -27,8 +27,8 @@ from .. import ENCODERS, HEADS
 from ..options import Options, TrainingOptions, parse_options
 from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading
-from .batching import EpochBatches, SpectrumTable, epoch_rows, training_peaks
-from .conditioning import CONDITIONS, Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
+from .batching import EpochBatches, SpectrumTable, epoch_rows, tensors, training_peaks
+from .conditioning import CONDITIONS, Conditioning, ConditionVocabulary, FiLMTrunk, JoinedOptions, check_conditions
 from .encoders.pretrained import load_pretrained, weights_hash
 from .features import FeatureStore
 from .layers import ResidualBlock
@@ -59,19 +59,25 @@ class NeuralOptions(Options):
 class Network(nn.Module):
     """Batch → the head's output."""
 
-    def __init__(self, encoder: Any, conditioning: Conditioning, trunk: TrunkOptions, head: Any) -> None:
+    def __init__(self, encoder: Any, conditioning: Conditioning, trunk: TrunkOptions, head: Any, how: str) -> None:
         super().__init__()
         self.encoder, self.conditioning, self.head = encoder, conditioning, head
-        self.enter = nn.Linear(encoder.width + conditioning.width, trunk.width)
-        self.trunk = nn.Sequential(
-            *(ResidualBlock(trunk.width, trunk.dropout) for _ in range(trunk.layers)), nn.LayerNorm(trunk.width)
+        self.film = how == "film" and conditioning.width > 0  # nothing to condition on: the plain trunk
+        self.enter = nn.Linear(encoder.width + (0 if self.film else conditioning.width), trunk.width)
+        blocks = (ResidualBlock(trunk.width, trunk.dropout) for _ in range(0 if self.film else trunk.layers))
+        self.trunk = (
+            FiLMTrunk(trunk.width, trunk.layers, trunk.dropout, conditioning.width)
+            if self.film
+            else nn.Sequential(*blocks, nn.LayerNorm(trunk.width))
         )
 
     def forward(self, batch: Batch) -> Tensor:
         encoded = self.encoder(batch.molecules)
         conditions = self.conditioning(batch.conditions, batch.size)
-        known = [conditions] if encoded.graph is None else [encoded.graph[batch.index], conditions]
-        hidden = self.trunk(torch.relu(self.enter(torch.cat(known, dim=1))))
+        known = [] if encoded.graph is None else [encoded.graph[batch.index]]
+        known += [conditions[:, :0]] if self.film else [conditions]
+        entered = torch.relu(self.enter(torch.cat(known, dim=1)))
+        hidden = self.trunk(entered, conditions) if self.film else self.trunk(entered)
         output: Tensor = self.head(hidden, encoded, batch)
         return output
 
@@ -89,7 +95,7 @@ class NeuralPredictor(TrainedModel):
         self._head, self.head_options = _part("head", HEADS, self.options.head)
         check_pair(self._encoder, self._head)
         self._conditioning = check_conditions(self.options.conditioning)
-        self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
+        self.condition_options = parse_options(JoinedOptions, self.options.conditions, where="conditions")
         self.trunk = parse_options(TrunkOptions, self.options.trunk, where="trunk")
         self.training = parse_options(TrainingOptions, self.options.training, where="training")
         self.network: Network
@@ -139,8 +145,9 @@ class NeuralPredictor(TrainedModel):
         self.conditions, self.bins, (self.store, self.head_store) = conditions, bins, stores
         encoder = ENCODERS[self._encoder](self.encoder_options)
         conditioning = Conditioning(self._conditioning, self.condition_options, conditions)
-        head = HEADS[self._head](self.head_options, self.trunk.width, bins)
-        self.network = Network(encoder, conditioning, self.trunk, head)
+        atoms = {"atom_width": _atom_width(encoder, self.store)} if "atoms" in HEADS[self._head].needs else {}
+        head = HEADS[self._head](self.head_options, self.trunk.width, bins, **atoms)
+        self.network = Network(encoder, conditioning, self.trunk, head, self.condition_options.how)
 
     def train_batches(self, order_seed: int) -> EpochBatches:
         """One epoch, shuffled by this seed."""
@@ -206,6 +213,16 @@ class NeuralPredictor(TrainedModel):
             model._build(ConditionVocabulary(adducts), bins, model._stores(None))
             model._read_weights(folder)
         return model
+
+
+def _atom_width(encoder: Any, store: FeatureStore) -> int:
+    """Width of the encoder's atom states, seen on ethane."""
+    features = store.featuriser.collate(store.featuriser.compute(["CC"]))
+    encoder.eval()
+    with torch.no_grad():
+        width = int(encoder(tensors(features, "cpu")).atoms.shape[1])
+    encoder.train()
+    return width
 
 
 def _part(kind: str, registry: Any, value: str | Mapping[str, Any]) -> tuple[str, Any]:
