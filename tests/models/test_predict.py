@@ -64,8 +64,8 @@ def test_every_model_ignores_order_and_company(name, world, tmp_path):
         if name in ("precursor-only", "nearest-molecule")
         else SMALL | {"head": {"name": "binned", "min_molecules": 1}}
     )
-    if name == "neims":
-        options["encoder"] = {"width": 24, "layers": 1}
+    if name in ("neims", "massformer"):
+        options["encoder"] = {"neims": {"width": 24, "layers": 1}, "massformer": {"size": "slim", "layers": 1}}[name]
     model, _ = fit(MODELS[name](**options), world, tmp_path)
     together = model.predict(world["queries"])
     shuffled = model.predict(world["queries"].sample(fraction=1.0, shuffle=True, seed=1))

@@ -22,6 +22,7 @@ MODELS = Registry(
         "best-molecule": "mslitmus.models.baselines.best_molecule:BestMolecule",
         "neural": f"{_PREDICT}.predictor:NeuralPredictor",
         "neims": "mslitmus.models.presets.neims:NEIMS",
+        "massformer": "mslitmus.models.presets.massformer:MassFormer",
         "external": "mslitmus.models.external:External",
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
@@ -43,7 +44,10 @@ ENCODERS = Registry(
     "encoder",
     {
         "fingerprint": f"{_PREDICT}.encoders.fingerprint:FingerprintEncoder",
+        "gcn": f"{_PREDICT}.encoders.gcn:GCNEncoder",
+        "gat": f"{_PREDICT}.encoders.gat:GATEncoder",
         "gin": f"{_PREDICT}.encoders.gin:GINEncoder",
+        "graphormer": f"{_PREDICT}.encoders.graphormer:GraphormerEncoder",
         "molconv": f"{_PREDICT}.encoders.molconv:MolConvEncoder",
         "molebert": f"{_PREDICT}.encoders.molebert:MoleBERTEncoder",
     },
@@ -54,6 +58,7 @@ HEADS = Registry(
     {
         "binned": f"{_PREDICT}.heads.binned:BinnedHead",
         "bidirectional": f"{_PREDICT}.heads.bidirectional:BidirectionalHead",
+        "formula": f"{_PREDICT}.heads.formula:FormulaHead",
         "fragment": f"{_PREDICT}.heads.fragment:FragmentHead",
     },
 )

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .parallel import compute_many
 
 Array = NDArray[Any]
 
@@ -87,10 +89,19 @@ class FeatureStore:
         featuriser: computes what is not there yet.
         folder: cached on disk here, a file of new molecules at each `flush`; None keeps to memory.
         limit: beyond so many molecules new ones are computed but not kept, so that prediction streams.
+        processes, progress: of `parallel.compute_many`, which computes what is new.
     """
 
-    def __init__(self, featuriser: Featuriser, folder: Path | None = None, limit: int = 200_000) -> None:
+    def __init__(
+        self,
+        featuriser: Featuriser,
+        folder: Path | None = None,
+        limit: int = 200_000,
+        processes: int | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
         self.featuriser, self.folder, self.limit = featuriser, folder, limit
+        self._processes, self._progress = processes, progress
         self._number: dict[str, int] = {}
         self._table: Ragged | None = None
         self._flushed = 0
@@ -106,8 +117,8 @@ class FeatureStore:
         extra: dict[str, int] = {}
         table = self._table
         if missing:
-            new = self.featuriser.compute(missing)
-            table = new if table is None else Ragged.join([table, new])
+            new = compute_many(self.featuriser, missing, self._processes, self._progress)
+            table = Ragged.join([*([] if table is None else [table]), *new])
             numbers = {s: len(self._number) + i for i, s in enumerate(missing)}
             if len(self._number) + len(missing) <= self.limit:
                 self._number.update(numbers)
