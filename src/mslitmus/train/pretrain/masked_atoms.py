@@ -56,18 +56,16 @@ class Tokenised:
         return f"{self.encoder.key}-{self.tokeniser.fingerprint()}"
 
     def compute(self, smiles: Sequence[str]) -> Ragged:
-        """The encoder's arrays and `tokens` (atoms,)."""
+        """The graph's and the encoder's own arrays, and `tokens` (atoms,)."""
         graphs = self.tokeniser.store
         known = graphs.get(smiles)
         own = known if self.encoder.key == graphs.featuriser.key else self.encoder.compute(smiles)
-        arrays = {**own.arrays, "tokens": self.tokeniser.tokens(known)}
-        return Ragged(arrays, {**own.offsets, "tokens": known.offsets["atoms"]})
+        arrays = {**known.arrays, **own.arrays, "tokens": self.tokeniser.tokens(known)}
+        return Ragged(arrays, {**known.offsets, **own.offsets, "tokens": known.offsets["atoms"]})
 
     def collate(self, features: Ragged) -> dict[str, Array]:
-        """As the encoder's, without tokens."""
-        arrays = {name: values for name, values in features.arrays.items() if name != "tokens"}
-        offsets = {name: values for name, values in features.offsets.items() if name != "tokens"}
-        return self.encoder.collate(Ragged(arrays, offsets))
+        """As the encoder's."""
+        return self.encoder.collate(features)
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class MaskedAtoms(Stage):
             options,
             parse_options(MaskingOptions, masking, where="masking"),
             parse_options(PretrainTraining, training, where="training"),
-            FeatureStore(featuriser, limit=limit),
+            FeatureStore(featuriser, limit=limit, processes=1),
         )
 
     def described(self) -> dict[str, Any]:
@@ -151,9 +149,9 @@ class MaskedAtoms(Stage):
         loss = torch.zeros((), device=batch.owner.device)
         for view, seen, tokens, bonds in zip(batch.views, encoded, network.tokens, network.bonds, strict=True):
             states = _atoms(seen)
-            loss = loss + functional.cross_entropy(tokens(states[view.atoms]), view.tokens)
+            loss = loss + functional.cross_entropy(tokens(states.index_select(0, view.atoms)), view.tokens)
             if len(view.orders):
-                ends = states[view.ends[:, 0]] + states[view.ends[:, 1]]
+                ends = states.index_select(0, view.ends[:, 0]) + states.index_select(0, view.ends[:, 1])
                 loss = loss + functional.cross_entropy(bonds(ends), view.orders)
         if not (options.contrast or options.triplet):
             return loss

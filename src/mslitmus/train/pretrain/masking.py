@@ -1,24 +1,28 @@
 """Masking: atoms whose codes a model must guess, drawn anew for every batch.
 
 A masked atom has code 0 in every field, and so has a bond that touches it. No real atom looks like that (element
-"other" with charge −3), so the encoder's own tables learn what a mask means: every encoder that reads `atoms` and
-`bonds` of `chem.graph` can be masked, without knowing of it. What it knows of the skeleton stays.
+"other" with charge −3), so the encoder's own tables learn what a mask means: every encoder that reads the codes of
+`chem.graph` can be masked without knowing of it. Of the paths between atoms (`chem.paths`) those that run through or
+end at a masked atom lose what they tell of bonds. What remains is the skeleton.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...chem.graph import ATOM_FIELDS, BOND_FIELDS
+from ...chem.graph import ATOM_FIELDS
 from ...errors import ConfigError
 from ...models import ENCODERS
 from ...models.predict.features import Featuriser, Ragged
+
+#: Arrays of featurisers that are masked, or tell of the skeleton alone.
+_MASKED = {"atoms", "edges", "bonds", "distances", "shares"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,11 @@ class View:
 
 
 def mask(features: Ragged, rate: float, rng: np.random.Generator, bonds: bool = True) -> Masked:
-    """Mask int(n · rate + 1) atoms of each molecule of n atoms, and, with `bonds`, all bonds that touch them."""
+    """Mask int(n · rate + 1) atoms of each molecule of n atoms, and, with `bonds`, all bonds that touch them.
+
+    `features` holds `atoms`, `edges` and `bonds` as `GraphFeaturiser` computes them; `distances` and `shares` as
+    `PathFeaturiser` does are masked where they are there.
+    """
     offsets = features.offsets["atoms"]
     sizes = np.diff(offsets)
     owner = np.repeat(np.arange(len(sizes)), sizes)
@@ -69,18 +77,37 @@ def mask(features: Ragged, rate: float, rng: np.random.Generator, bonds: bool = 
         once = touched & (joined[:, 0] < joined[:, 1])
         ends, orders = joined[once], codes[once, 0].astype(np.int64)
         arrays["bonds"] = np.where(touched[:, None], 0, codes)
+        if "shares" in arrays:
+            seen = np.ones(len(arrays["shares"]), np.bool_)
+            _blank(seen, arrays["distances"], features.offsets["distances"], hidden, offsets)
+            arrays["shares"] = np.where(seen[:, None], arrays["shares"], 0)
     return Masked(Ragged(arrays, features.offsets), chosen, ends, orders)
 
 
+@numba.njit(cache=True)
+def _blank(seen, distances, pair_offsets, hidden, atom_offsets):  # type: ignore[no-untyped-def]
+    """Mark pairs (i ≥ j, row after row) with a hidden atom on a shortest path: d(i, m) + d(m, j) = d(i, j)."""
+    for k in range(len(atom_offsets) - 1):
+        first, start = atom_offsets[k], pair_offsets[k]
+        n = atom_offsets[k + 1] - first
+        for m in range(n):
+            if not hidden[first + m]:
+                continue
+            for i in range(n):
+                to_m = distances[start + max(i, m) * (max(i, m) + 1) // 2 + min(i, m)]
+                for j in range(i + 1):
+                    from_m = distances[start + max(j, m) * (max(j, m) + 1) // 2 + min(j, m)]
+                    pair = start + i * (i + 1) // 2 + j
+                    if np.int64(to_m) + np.int64(from_m) == np.int64(distances[pair]):
+                        seen[pair] = False
+
+
 def check_maskable(name: str, featuriser: Featuriser) -> None:
-    """Raises ConfigError for an encoder whose atoms cannot be masked, or that gives no graph vector and atom states."""
-    arrays: Mapping[str, Any] = {}
-    provides = ENCODERS[name].provides
-    if {"graph", "atoms"} <= provides:
+    """Raises ConfigError for an encoder that cannot be masked: it gives no graph vector and atom states, reads no atom
+    codes, or something beside them that would give a masked atom away."""
+    if {"graph", "atoms"} <= ENCODERS[name].provides:
         arrays = featuriser.compute(["CO"]).arrays
-        fields = {"atoms": len(ATOM_FIELDS), "bonds": len(BOND_FIELDS), "edges": 2}
-        if all(key in arrays and arrays[key].shape[1:] == (size,) for key, size in fields.items()):
+        if set(arrays) <= _MASKED and arrays.get("atoms", np.zeros(0)).shape[1:] == (len(ATOM_FIELDS),):
             return
-    able = [other for other in ENCODERS if {"graph", "atoms"} <= ENCODERS[other].provides]
-    what = f"encoder {name!r} does not read atom and bond codes that could be masked"
-    raise ConfigError(what, where="--encoder", remedy=f"graph encoders are {', '.join(able)}")
+    what = f"encoder {name!r} does not see molecules as atom and bond codes alone, so atoms cannot be masked"
+    raise ConfigError(what, where="--encoder", remedy="take molebert, gin, gcn, gat or graphormer")

@@ -42,6 +42,7 @@ from .tokeniser import Tokeniser, TokeniserOptions
 Progress = Callable[[str], None]
 _RECORD, _USED = "pretraining.json", "molecules.parquet"
 _STAGES = ("tokeniser", "encoder")
+_ALL = 2**62  # molecules held in memory: all of them
 
 
 class PretrainOptions(Options):
@@ -93,9 +94,10 @@ def pretrain(
     encoder, encoder_options = _encoder(chosen.encoder)
     tokeniser_options = parse_options(TokeniserOptions, chosen.tokeniser, where="tokeniser")
     features = setting.folder / "features"
-    tokeniser = Tokeniser(tokeniser_options, FeatureStore(GraphFeaturiser(), features, limit=2**62))
-    masked = MaskedAtoms.of(encoder, encoder_options, chosen.masking, chosen.training, tokeniser, limit=2**62)
-    asked = {
+    graphs = FeatureStore(GraphFeaturiser(), features, _ALL, setting.processes, progress)
+    tokeniser = Tokeniser(tokeniser_options, graphs)
+    masked = MaskedAtoms.of(encoder, encoder_options, chosen.masking, chosen.training, tokeniser, _ALL)
+    wanted = {
         "method": "molebert",
         "options": {**masked.described(), "tokeniser": tokeniser.described(), "validation": chosen.validation},
         "lists": [list_record(each) for each in lists],
@@ -104,6 +106,7 @@ def pretrain(
         "held_out": held_out.record,
         "seed": setting.seed,
     }
+    asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
     _claim(setting.folder, asked)
     train, val, molecules = _molecules(lists, held_out, setting, chosen.validation, progress)
     record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
@@ -164,8 +167,7 @@ def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
         earlier = json.loads(path.read_text(encoding="utf-8"))["asked"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError("not the record of a pretraining", where=str(path), remedy=remedy) from error
-    plain = json.loads(json.dumps(asked))
-    if other := [key for key in plain if plain[key] != earlier.get(key)]:
+    if other := [key for key in asked if asked[key] != earlier.get(key)]:
         raise RunError(f"holds a pretraining with other {other[0]}", where=str(folder), remedy=remedy)
 
 

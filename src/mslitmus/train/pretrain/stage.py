@@ -7,7 +7,7 @@ right, per molecule, and `accuracy` is its score: it chooses the epoch that is k
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,7 +26,6 @@ from ...models.trained import TrainedModel
 from ...provenance import table_hash
 
 _CHUNK = 512  # molecules judged at a time
-_READ = 20_000  # molecules featurised at a time
 
 
 class PretrainTraining(TrainingOptions):
@@ -68,7 +67,8 @@ class Stage(TrainedModel):
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
         """Build the network and hold the molecules as flat arrays."""
         self._build()
-        self._table = read(self.store, train["smiles"].to_list(), context.progress)
+        self._table = self.store.get(train["smiles"].to_list())
+        self.store.flush()
         self._data_hash = table_hash(train, ["identifier", "smiles"])
 
     def train_batches(self, order_seed: int) -> Epoch:
@@ -118,16 +118,6 @@ class Epoch:
     def __iter__(self) -> Iterator[Any]:
         for rows in self.rows:
             yield self.stage.batch(self.table.take(rows), self.rng)
-
-
-def read(store: FeatureStore, smiles: Sequence[str], progress: Callable[[str], None]) -> Ragged:
-    """Features of many molecules, computed block by block with a word on how far it is, and kept on disk."""
-    for start in range(0, len(smiles), _READ):
-        if len(smiles) > _READ and len(store) < len(smiles):
-            progress(f"features: {start:,} of {len(smiles):,} molecules")
-        store.get(smiles[start : start + _READ])
-    store.flush()
-    return store.get(smiles)
 
 
 def accuracy(predictions: pl.DataFrame, truth: pl.DataFrame) -> float:

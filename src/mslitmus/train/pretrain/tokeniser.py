@@ -31,7 +31,7 @@ from ...models.options import Options, parse_options
 from ...models.predict.batching import tensors
 from ...models.predict.encoders.molebert import MoleBERTEncoder, MoleBERTLayer, MoleBERTOptions, bond_counts
 from ...models.predict.features import FeatureStore, Ragged
-from .stage import PretrainTraining, Stage, per_molecule, read
+from .stage import PretrainTraining, Stage, per_molecule
 
 #: First code of each group and the end, of 512 codes: C, N, O, others.
 GROUPS = (0, 378, 434, 489, 512)
@@ -131,7 +131,9 @@ class TokeniserNetwork(nn.Module):
         edges = molecules["edges"]
         bonds = bond_counts(edges, molecules["bonds"], len(codes)).to(codes.dtype)
         hidden = torch.relu(self.decoder(self.enter(codes), edges, bonds))
-        return list(self.atoms(hidden).split(_ATOM_SIZES, dim=1)), self.bonds(codes[edges[0]] + codes[edges[1]])
+        return list(self.atoms(hidden).split(_ATOM_SIZES, dim=1)), self.bonds(
+            codes.index_select(0, edges[0]) + codes.index_select(0, edges[1])
+        )
 
 
 @dataclass(frozen=True)
@@ -203,4 +205,4 @@ class Tokeniser(Stage):
 
     def code_use(self, smiles: list[str]) -> CodeUse:
         """How the codebook is used over these molecules."""
-        return CodeUse.of(self.tokens(read(self.store, smiles, lambda line: None)), self.options.codes)
+        return CodeUse.of(self.tokens(self.store.get(smiles)), self.options.codes)

@@ -64,7 +64,9 @@ class MoleBERTLayer(nn.Module):
 
     def forward(self, state: Tensor, edges: Tensor, bonds: Tensor) -> Tensor:
         vectors = self.bonds(combinations(state.device))
-        around = torch.index_add(state, 0, edges[1], state[edges[0]]) + bonds @ vectors + self.loop.weight
+        around = (
+            torch.index_add(state, 0, edges[1], state.index_select(0, edges[0])) + bonds @ vectors + self.loop.weight
+        )
         out: Tensor = self.norm(self.mlp(around))
         return out
 
