@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 # Where the extra `models` is not installed, what trains or runs networks is left out, and the header says so.
-NEURAL = ["models/test_fingerprint_mlp.py", "models/test_predict.py", "train/test_loop.py"]
+NEURAL = ["models/test_fingerprint_mlp.py", "models/test_predict.py", "train/test_loop.py", "train/test_pretrain.py",
+          "train/test_pretrained_weights.py"]  # fmt: skip
 collect_ignore = NEURAL if find_spec("torch") is None else []
 
 REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"

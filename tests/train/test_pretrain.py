@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
+import yaml
 
 from mslitmus.chem import molecule
 from mslitmus.chem.graph import ATOM_FIELDS, ELEMENTS, molecule_graph
+from mslitmus.cli import main
+from mslitmus.data import store
 from mslitmus.data.candidates.lists import make_list
+from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.data.molecules import MOLECULES
+from mslitmus.data.splits import make_split
 from mslitmus.errors import ConfigError, DataError, RunError
 from mslitmus.models import ENCODERS
 from mslitmus.models.options import parse_options
 from mslitmus.models.predict.encoders.graphs import GraphFeaturiser
 from mslitmus.models.predict.encoders.molebert import MoleBERTEncoder, MoleBERTOptions
 from mslitmus.models.predict.features import FeatureStore
+from mslitmus.provenance import table_hash
 from mslitmus.train.pretrain import contrast as tmcl
 from mslitmus.train.pretrain.masked_atoms import MaskedAtoms
 from mslitmus.train.pretrain.masking import check_maskable, mask
@@ -189,7 +195,7 @@ def test_masks_hide_a_share_of_every_molecule_with_its_bonds(features):
 
 def test_no_real_atom_looks_masked(features):
     assert (features.arrays["atoms"].sum(axis=1) > 0).all()
-    assert list(ATOM_FIELDS)[0] == "element"
+    assert next(iter(ATOM_FIELDS)) == "element"
     assert molecule_graph("[U]").atoms.sum() > 0
 
 
@@ -245,7 +251,7 @@ def test_a_pretraining_leaves_weights_its_molecules_and_how_it_came_about(molecu
     assert again["weights_sha256"] == record["weights_sha256"]
     assert not any(line.startswith("epoch") for line in lines)
     for options, near in (({**SMALL, "validation": 0.2}, 0.8), (SMALL, 0.7)):
-        with pytest.raises(RunError, match="another pretraining|with other") as caught:
+        with pytest.raises(RunError, match="holds a pretraining with other") as caught:
             pretrain([molecules], unseen, options, setting(tmp_path, near=near), lines.append)
         assert "--fresh" in caught.value.remedy
     (tmp_path / "mine.txt").write_text("stays")
@@ -314,3 +320,67 @@ def test_options_that_would_leak_or_do_not_exist_are_refused(molecules, tmp_path
         with pytest.raises(ConfigError, match=message):
             pretrain([molecules], held("CCO"), options, setting(tmp_path), lambda line: None)
     assert not list(tmp_path.iterdir())
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mslitmus", "pretrain", "molebert", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        out, err = capsys.readouterr()
+        return int(done.value.code or 0), out, err
+
+    return run
+
+
+def test_the_command_leaves_out_what_the_study_holds_out(call, tiny, tmp_path):
+    store.save("few", tiny, Ledger((LedgerEntry("made", tiny.height),)), {"title": "few"})
+    (tmp_path / "list.smi").write_text("\n".join([*SMILES[:60], *tiny["smiles"].unique(), "C1CC"]))
+    (tmp_path / "options.yaml").write_text(yaml.safe_dump(SMALL))
+    (tmp_path / "study.yaml").write_text(
+        "{name: t, data: {name: few}, splits: [molecule], models: [precursor-only], metrics: ['cosine@0.1Da'], "
+        "primary_metric: 'cosine@0.1Da'}"
+    )
+    common = ("--molecules", tmp_path / "list.smi", "--config", tmp_path / "options.yaml", "--device", "cpu",
+              "--threads", 1, "--processes", 1)  # fmt: skip
+    code, out, err = call(*common, "--study", tmp_path / "study.yaml", "--out", tmp_path / "a")
+    assert code == 0, err
+    assert "1 lines unreadable" in err
+    assert "tokeniser:" in out
+    assert "encoder:" in out
+    record = json.loads((tmp_path / "a" / "pretraining.json").read_text())
+    folds = make_split(tiny, "molecule", seed=0).apply(tiny)
+    unseen = pl.concat([folds["val"], folds["test"]])["inchikey14"].unique()
+    assert record["excluded"]["held_out_molecules"] == len(unseen)
+    assert record["excluded"]["exact"] == len(unseen)
+    assert not pl.read_parquet(tmp_path / "a" / "molecules.parquet")["inchikey14"].is_in(unseen.implode()).any()
+    [split] = record["asked"]["held_out"]["splits"]
+    assert split["method"] == "molecule"
+    assert record["asked"]["held_out"]["data_hash"] == table_hash(tiny)
+    code, out, err = call(
+        *common, "--dataset", "few", "--split", "molecule", "--encoder", "gin", "--limit", 50, "--out", tmp_path / "b"
+    )
+    assert code == 0, err
+    other = json.loads((tmp_path / "b" / "pretraining.json").read_text())
+    assert other["asked"]["held_out"]["splits"][0]["hash"] == split["hash"]
+    assert other["asked"]["options"]["encoder"]["name"] == "gin"
+    assert other["molecules"]["available"] == 50
+
+
+def test_the_command_says_what_is_missing(call, tmp_path):
+    (tmp_path / "list.smi").write_text("CCO\n")
+    for arguments, message in [
+        ((), "no molecules to pretrain on"),
+        (("--molecules", tmp_path / "list.smi"), "nothing is held out"),
+        (("--molecules", tmp_path / "list.smi", "--study", "quickstart", "--dataset", "x"), "names its own dataset"),
+        (("--molecules", tmp_path / "list.smi", "--config", tmp_path / "absent.yaml"), "cannot be read"),
+    ]:
+        code, _, err = call(*arguments, "--out", tmp_path / "out")
+        assert code == 1
+        assert message in err
+        assert "→" in err
+    assert not (tmp_path / "out").exists()

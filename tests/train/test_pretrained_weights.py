@@ -8,8 +8,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 from mslitmus.chem import molecule
 from mslitmus.data.candidates.lists import make_list
