@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mslitmus.chem import conformer
-from mslitmus.chem.conformer import ConformerSettings, point_cloud, point_clouds
+from mslitmus.chem.conformer import ConformerSettings, point_cloud
 from mslitmus.chem.graph import molecule_graph
 from mslitmus.errors import ChemistryError
 
@@ -85,7 +85,7 @@ def test_random_coordinates_are_tried_before_the_drawing(monkeypatch):
 @pytest.mark.parametrize("smiles", ["", "C1CC", "N(C)(C)(C)(C)C"])
 def test_what_does_not_parse_is_named(smiles):
     with pytest.raises(ChemistryError, match="does not parse"):
-        point_clouds(["C", smiles])
+        point_cloud(smiles)
 
 
 def test_one_atom_is_a_cloud():

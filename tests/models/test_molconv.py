@@ -13,7 +13,8 @@ from mslitmus.models import ENCODERS
 from mslitmus.models.options import parse_options
 from mslitmus.models.predict.encoders import molconv
 from mslitmus.models.predict.encoders.molconv import CloudFeaturiser, MolConvOptions, neighbourhood
-from mslitmus.models.predict.features import FeatureStore
+from mslitmus.models.predict.features import FeatureStore, Ragged
+from mslitmus.models.predict.parallel import compute_many
 
 SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "CCO", "[Na+]", "CC(=O)[O-].[Na+]", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "O"]
 
@@ -134,17 +135,15 @@ def test_gradients_reach_every_weight():
 
 
 def test_processes_give_the_same_and_clouds_come_from_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(molconv, "_CHUNK", 2)
-    settings = ConformerSettings()
-    one, two = (CloudFeaturiser(settings, processes) for processes in (1, 2))
-    here, there = one.compute(SMILES), two.compute(SMILES)
+    monkeypatch.setattr(CloudFeaturiser, "portion", 2)
+    featuriser = CloudFeaturiser(ConformerSettings())
+    here, there = featuriser.compute(SMILES), Ragged.join(compute_many(featuriser, SMILES, processes=2))
     assert all(np.array_equal(here.arrays[name], there.arrays[name]) for name in here.arrays)
-    assert one.key == two.key
-    store = FeatureStore(one, tmp_path)
+    store = FeatureStore(featuriser, tmp_path)
     store.get(SMILES)
     store.flush()
-    monkeypatch.setattr("mslitmus.chem.conformer.point_cloud", lambda *_: pytest.fail("computed again"))
-    again = FeatureStore(two, tmp_path).get(SMILES)
+    monkeypatch.setattr(molconv, "point_cloud", lambda *_: pytest.fail("computed again"))
+    again = FeatureStore(CloudFeaturiser(ConformerSettings()), tmp_path).get(SMILES)
     assert np.array_equal(again.arrays["coordinates"], here.arrays["coordinates"])
     assert set(again.arrays["method"].tolist()) == {0}
 

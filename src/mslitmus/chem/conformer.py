@@ -10,7 +10,6 @@ meant to be met, seconds are the one that keeps a run from hanging.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,16 +69,6 @@ class PointCloud:
     coordinates: NDArray[np.float32]
     added: NDArray[np.bool_]
     method: Method
-
-
-def point_clouds(smiles: Sequence[str], settings: ConformerSettings | None = None) -> list[PointCloud]:
-    """`point_cloud` of each."""
-    return [point_cloud(text, settings) for text in smiles]
-
-
-def clouds_of_chunk(chunk: tuple[list[str], ConformerSettings]) -> list[PointCloud]:
-    """`point_clouds` as a worker process calls it, with one argument."""
-    return point_clouds(*chunk)
 
 
 def point_cloud(smiles: str, settings: ConformerSettings | None = None) -> PointCloud:

@@ -18,7 +18,7 @@ Progress = Callable[[str], None]
 
 #: So many molecules or fewer are computed here.
 FEW = 2000
-_PORTION = 500  # molecules handed to a process at a time
+_PORTION = 500  # molecules handed to a process at a time, unless the featuriser has a `portion` of its own
 _START = (
     10.0  # seconds of work below which starting processes, which import their modules anew, costs more than it gains
 )
@@ -31,15 +31,17 @@ def compute_many(
     """What `featuriser.compute(smiles)` gives, of any number of molecules, in parts to be joined in this order.
 
     Args:
+        featuriser: one that takes long for a molecule says so by a small `portion`, which lowers `FEW` accordingly.
         processes: None takes all cores where more than `FEW` molecules are left and the first portion shows that they
             take long enough; a number is taken at its word. Processes are spawned: a script needs the usual
             `if __name__ == "__main__"`, without which (or where a process dies) this one does all the work.
         progress: takes a line of text now and then.
     Raises ChemistryError for a SMILES that does not parse.
     """
-    if len(smiles) <= FEW and processes is None:
+    portion: int = getattr(featuriser, "portion", _PORTION)
+    if len(smiles) <= FEW * portion / _PORTION and processes is None:
         return [featuriser.compute(smiles)]
-    portions = [smiles[at : at + _PORTION] for at in range(0, len(smiles), _PORTION)]
+    portions = [smiles[at : at + portion] for at in range(0, len(smiles), portion)]
     started = time.perf_counter()
     done = [featuriser.compute(portions[0])]
     left = (time.perf_counter() - started) * (len(portions) - 1)

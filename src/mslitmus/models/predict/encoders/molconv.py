@@ -15,9 +15,8 @@ before it leaves the neighbourhood, so equal distances cannot tip; layer normali
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,30 +24,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ....chem.conformer import METHODS, ConformerSettings, PointCloud
+from ....chem.conformer import METHODS, ConformerSettings, PointCloud, point_cloud
 from ....chem.graph import ATOM_FIELDS, molecule_graph
-from ....data.candidates import workers
 from ...options import Options
 from ..features import Array, Ragged
 from ..layers import CodeEmbedding
 from ..parts import Encoded, Provides
 
-_CHUNK, _FEW = 32, 256  # molecules a process gets at a time; below so many, processes cost more than they save
 _HYDROGEN = {"element": 2, "degree": 1, "charge": 3, "hybridisation": 1}  # the codes of `chem.graph` of an added one
 _PAIRS = 1 << 22  # atom pairs whose distances are held at once
 
 
 @dataclass(frozen=True)
 class CloudFeaturiser:
-    """Conformers and atom codes, many molecules in parallel.
-
-    Attributes:
-        settings: of the conformers; named in `key`.
-        processes: None takes all cores for 256 molecules or more, else none but this one.
-    """
+    """Conformers and atom codes. `settings` are of the conformers and named in `key`."""
 
     settings: ConformerSettings
-    processes: int | None = field(default=None, compare=False)
+    portion: ClassVar[int] = 32  # molecules of a process at a time (`parallel`): each takes long
 
     @property
     def key(self) -> str:
@@ -57,11 +49,7 @@ class CloudFeaturiser:
     def compute(self, smiles: Sequence[str]) -> Ragged:
         """coordinates (n, 3) float32, atoms (n, fields) codes; a row a molecule: shown (atoms of the SMILES), method
         (position in `chem.conformer.METHODS`)."""
-        processes = self.processes or ((os.cpu_count() or 1) if len(smiles) >= _FEW else 1)
-        chunks = [(list(smiles[i : i + _CHUNK]), self.settings) for i in range(0, len(smiles), _CHUNK)]
-        done = workers.apply("mslitmus.chem.conformer:clouds_of_chunk", chunks, processes)
-        clouds = [cloud for chunk in done for cloud in chunk]
-        return Ragged.stack([_row(text, cloud) for text, cloud in zip(smiles, clouds, strict=True)])
+        return Ragged.stack([_row(text, point_cloud(text, self.settings)) for text in smiles])
 
     def collate(self, features: Ragged) -> dict[str, Array]:
         """All clouds as one: coordinates (n, 3), atoms (n, fields), sizes (molecules,) their numbers of atoms, shown
@@ -88,7 +76,7 @@ class MolConvOptions(Options):
 
     layers: int = Field(4, ge=1, le=12)
     width: int = Field(
-        256, ge=8, le=4096, description="of the last layer and of an atom; the graph vector has twice that"
+        128, ge=8, le=4096, description="of the last layer and of an atom; the graph vector has twice that"
     )
     neighbours: int = Field(5, ge=1, le=32, description="nearest in space")
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -174,7 +162,7 @@ class MolConv(nn.Module):
         super().__init__()
         self.atom = nn.Linear(before, after)
         self.neighbour = nn.Linear(before, after, bias=False)
-        self.shape = nn.Sequential(nn.Linear(k + 1, after), nn.LayerNorm(after))
+        self.shape = nn.Linear(k + 1, after)
         self.join = nn.Sequential(nn.Linear(2 * after, after), nn.LayerNorm(after), nn.ReLU())
 
     def forward(self, state: Tensor, near: Neighbourhood) -> Tensor:
