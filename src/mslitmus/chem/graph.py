@@ -144,7 +144,8 @@ class _Rings:
         following[ends] = local[ends - length + 1]
         atoms, cells = _offsets([n]), _offsets([n * n])
         low, high = np.minimum(local, following), np.maximum(local, following)
-        return cls(atoms, cells, atoms[owner] + local, sizes, cells[owner] + low * n[owner] + high)
+        bonds = (cells[owner] + low * n[owner] + high).astype(np.int64)
+        return cls(atoms, cells, atoms[owner] + local, sizes, bonds)
 
 
 def _atoms(molecules: Sequence[Mol], rings: _Rings) -> NDArray[np.uint8]:
