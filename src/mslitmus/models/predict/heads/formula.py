@@ -184,13 +184,13 @@ class FormulaHead(nn.Module):
     def origins(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns beside `peaks`: `formula` of each peak's ion, without charge."""
         row, *_, entry = self._strongest(output, batch)
-        ions = self._ions(batch, self.columns)
-        held = (ions.total - ions.rest).cpu().numpy()
-        total, spelled = ions.total.cpu().numpy(), []
+        ions = self._ions(batch, None)
+        total, held = ions.total.cpu().numpy(), (ions.total - ions.rest).cpu().numpy()
+        words = np.zeros((len(self.product_counts) + len(self.loss_counts), len(ELEMENTS)), np.int64)
+        words[:, self.columns.cpu().numpy()] = np.concatenate([self.product_counts, -self.loss_counts])
+        spelled = []
         for r, e in zip(row.tolist(), entry.tolist(), strict=True):
-            product = e < self.n_products
-            counts = self.product_counts[e] + held[r] if product else total[r] - self.loss_counts[e - self.n_products]
-            spelled.append(spell(counts, self.elements))
+            spelled.append(spell(words[e] + (held[r] if e < self.n_products else total[r]), ELEMENTS))
         return {"formula": spelled}
 
     def _strongest(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

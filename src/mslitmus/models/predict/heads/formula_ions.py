@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +64,14 @@ class Ions:
     carrier: Tensor
     charge: Tensor
     mz: Tensor
+
+    def take(self, rows: Any) -> Ions:
+        """These ions: anything that indexes the first axis."""
+        return Ions(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def chunks(self, size: int) -> Iterator[Ions]:
+        """The ions in order, `size` at a time."""
+        return (self.take(slice(start, start + size)) for start in range(0, len(self.mz), size))
 
     @staticmethod
     def of(

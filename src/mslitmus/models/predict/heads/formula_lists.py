@@ -24,7 +24,7 @@ def isotope_atoms(label: str) -> Formula:
 
 
 def masses(counts: NDArray[np.int16], elements: Sequence[str], isotopes: Sequence[str], sign: int) -> NDArray[Any]:
-    """(formulae,) Da; isotope labels add (sign 1) or take away (−1: a lighter loss leaves a heavier ion) their shift."""
+    """(formulae,) Da; isotope labels add their shift (sign 1), or take it away (−1, losses)."""
     light: NDArray[np.float64] = counts @ np.array([MASSES[e] for e in elements])
     heavy = {label: sum(ISOTOPES[e][1] * n for e, n in isotope_atoms(label).counts) for label in set(isotopes)}
     shifts: NDArray[np.float64] = np.array([heavy[label] for label in isotopes], np.float64)
@@ -60,8 +60,8 @@ class Containment(nn.Module):
         self.register_buffer("single", 1 << torch.arange(8, dtype=torch.uint8), persistent=False)
 
     def forward(self, atoms: Tensor) -> Tensor:
-        """(n, columns) atoms that are there → (n, formulae) bool."""
-        rows = self.starts + torch.minimum(atoms, self.tops).clamp(min=-1)
+        """(n, columns) atoms that are there, each at least −1 → (n, formulae) bool."""
+        rows = self.starts + torch.minimum(atoms, self.tops)
         fits = self.bits[rows[:, 0]]
         for column in range(1, rows.shape[1]):
             fits = fits & self.bits[rows[:, column]]

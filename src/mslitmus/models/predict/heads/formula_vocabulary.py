@@ -70,7 +70,7 @@ def annotate(peaks: FlatPeaks, learned: NDArray[np.float64], ppm: float, floor: 
     """
     ions, said = precursor_ions(peaks), peaks.ions
     first, number = _distinct([peaks.molecule, said["charge"], *ions.total.numpy().T])
-    kept = Ions(*(getattr(ions, name)[first] for name in Ions.__dataclass_fields__))
+    kept = ions.take(first)
     frame = _frame(peaks, kept, said["charge"][first], number)
     known = said["known"] & ~np.isnan(_mass(peaks)[peaks.molecule])
     rules = Rules(floor=floor, isotopes=isotopes)
@@ -224,11 +224,8 @@ def spread(first: Array, second: Array, weight: Array, chosen: Array, names: int
 
 def possible(fits: Any, found: Annotated, chunk: int = 512) -> Array:
     """(entries,) molecules in which each entry can be. fits: Ions → (n, entries) bool."""
-    total: Array = np.zeros(0)
     with torch.no_grad():
-        for start in range(0, len(found.share), chunk):
-            part = slice(start, start + chunk)
-            ions = Ions(*(getattr(found.ions, name)[part] for name in Ions.__dataclass_fields__))
-            held = found.share[part] @ fits(ions).numpy().astype(np.float64)
-            total = held if not len(total) else total + held
+        able = [fits(part).numpy() for part in found.ions.chunks(chunk)]
+    parts = np.split(found.share, np.arange(chunk, len(found.share), chunk))
+    total: Array = np.sum([share @ fit for share, fit in zip(parts, able, strict=True)], axis=0)
     return total
