@@ -12,6 +12,7 @@ from .bench import bench_app
 from .candidates import candidates_app
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
+from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
 from .terminal import console, errors
@@ -29,6 +30,7 @@ app.add_typer(pretrain_app, name="pretrain")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)
+app.command("predict")(predict_spectra)
 app.command("template")(write_template)
 
 

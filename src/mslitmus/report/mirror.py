@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -36,20 +36,21 @@ def mirror(
     precursor: float | None,
     resolution: tuple[float, str],
     label: str,
+    formulas: Sequence[str | None] = (),
 ) -> Markup:
     """SVG of both spectra, each relative to its own base peak, with the three tallest peaks of each labelled.
 
     Peaks matched at the metric's own `resolution` (width, `Da` or `ppm`) carry the accent colour and a thicker stem.
+    `formulas` of the predicted peaks, where the model explains them, stand below their m/z and in their tooltips.
     """
+    told = {float(x): text for x, text in zip(predicted[0], formulas, strict=False) if text}
     up, down = _strongest(*measured), _strongest(*predicted)
     low, high, at = _range([up[0], down[0]], precursor)
     hits_up, hits_down = matched(up[0], down[0], *resolution)
     parts = _frame(low, high) + _precursor(at, precursor, AXIS)
-    for peaks, hits, sign in ((up, hits_up, -1), (down, hits_down, 1)):
-        parts += _stems(at(peaks[0]), peaks, hits, sign)
+    parts += _stems(at(up[0]), up, hits_up, -1) + _stems(at(down[0]), down, hits_down, 1, told=told)
     parts.append(f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{MIDDLE}" y2="{MIDDLE}"/>')
-    for peaks, sign in ((up, -1), (down, 1)):
-        parts += _labels(at(peaks[0]), peaks, sign)
+    parts += _labels(at(up[0]), up, -1) + _labels(at(down[0]), down, 1, told)
     if not len(down[0]):
         parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{MIDDLE + 60}" text-anchor="middle">no peak predicted</text>')
     return Markup(
@@ -134,7 +135,13 @@ def _frame(low: float, high: float, *, one_sided: bool = False) -> list[str]:
 
 
 def _stems(
-    xs: Array, peaks: tuple[Array, Array], hits: NDArray[np.bool_], sign: int, *, noted: bool = True
+    xs: Array,
+    peaks: tuple[Array, Array],
+    hits: NDArray[np.bool_],
+    sign: int,
+    *,
+    noted: bool = True,
+    told: Mapping[float, str] | None = None,
 ) -> list[str]:
     """Weak peaks as one path a colour (small), the strongest one line each, with a tooltip."""
     tall = set(np.argsort(-peaks[1], kind="stable")[:TIPPED].tolist())
@@ -147,6 +154,8 @@ def _stems(
         for i in np.flatnonzero(hits == hit):
             if int(i) in tall:
                 partner = (", matched" if hit else ", no partner") if noted else ""
+                formula = (told or {}).get(float(peaks[0][i]))
+                partner += f", {escape(formula)}" if formula else ""
                 tip = f"m/z {mz(peaks[0][i])}, {peaks[1][i]:.1%}{partner}"
                 parts.append(
                     f'<path class="{css}" d="M{xs[i]:.1f},{MIDDLE}v{sign * HALF * peaks[1][i]:.1f}">'
@@ -155,9 +164,9 @@ def _stems(
     return parts
 
 
-def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
-    """m/z of the tallest peaks at their tips; one that would cover another moves outwards."""
-    wide, tall = 70.0, 14.0
+def _labels(xs: Array, peaks: tuple[Array, Array], sign: int, told: Mapping[float, str] | None = None) -> list[str]:
+    """m/z of the tallest peaks at their tips, with the formula below; one that would cover another moves outwards."""
+    wide, tall = 70.0, 28.0 if told else 14.0
     placed: list[tuple[float, float]] = []
     parts = []
     tallest = np.argsort(-peaks[1], kind="stable")[:LABELS]
@@ -168,4 +177,8 @@ def _labels(xs: Array, peaks: tuple[Array, Array], sign: int) -> list[str]:
             y = covers[0] + sign * tall
         placed.append((x, y))
         parts.append(f'<text class="peak" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{mz(peaks[0][i])}</text>')
+        if formula := (told or {}).get(float(peaks[0][i])):
+            parts.append(
+                f'<text class="peak" x="{x:.1f}" y="{y + 13:.1f}" text-anchor="middle">{escape(formula)}</text>'
+            )
     return parts

@@ -119,9 +119,9 @@ def _made(chosen: Chosen) -> Trusted:
 
 
 def judged(trust: Trust, x: Array, y: Array) -> dict[str, Any]:
-    """How well expectations fit similarities that they were not learned from: R², Spearman's ρ, coverage and mean width of
-    the interval, and by tenth of the expectation its mean, the mean similarity and the number of rows. The calibration
-    error is the mean over tenths of |expected − found|."""
+    """How well expectations fit similarities that they were not learned from: R², Spearman's ρ, coverage and mean width
+    of the interval, and by tenth of the expectation its mean, the mean similarity and the number of rows. The
+    calibration error is the mean over tenths of |expected − found|."""
     expected, low, high = trust.predict(x)
     order = np.argsort(expected, kind="stable")
     tenths = [(expected[part].mean(), y[part].mean(), len(part)) for part in np.array_split(order, min(10, len(y)))]

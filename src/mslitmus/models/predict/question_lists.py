@@ -1,7 +1,7 @@
 """Lists of molecules as people have them → questions, one at a time, so that a list of any length streams.
 
-A table (CSV or TSV) is known by a column `smiles` in its first line; anything else is one SMILES a line with an optional
-name behind a blank. `.gz` is seen through, and `-` is standard input.
+A table (CSV or TSV) is known by a column `smiles` in its first line; anything else is one SMILES a line with an
+optional name behind a blank. `.gz` is seen through, and `-` is standard input.
 """
 
 from __future__ import annotations
@@ -49,18 +49,16 @@ def of_arguments(smiles: Sequence[str]) -> list[Question]:
 def read_lines(lines: Iterable[str], label: str) -> Iterator[Question]:
     """Questions of text lines; blank ones and lines that begin with # are skipped."""
     rest = enumerate(lines, 1)
-    for number, line in rest:
-        if line.strip() and not line.startswith("#"):
-            break
-    else:
+    first = next(((number, line) for number, line in rest if line.strip() and not line.startswith("#")), None)
+    if first is None:
         return
-    header = line.lstrip("\ufeff")
+    header = first[1].lstrip("\ufeff")
     mark = "\t" if "\t" in header else ","
     named = [cell.strip().strip('"').lower() for cell in header.rstrip("\r\n").split(mark)]
     if any(name in named for name in COLUMNS["smiles"]):
         yield from _table(rest, named, mark, label)
     else:
-        yield from _plain(chain([(number, header)], rest), label)
+        yield from _plain(chain([(first[0], header)], rest), label)
 
 
 def _plain(lines: Iterable[tuple[int, str]], label: str) -> Iterator[Question]:

@@ -5,10 +5,10 @@
     e = g(s)                g isotonic (pool adjacent violators on equal-count groups, linear between)
     interval = e + quantiles of the residuals around that e
 
-Validation molecules are dealt into two halves: each half is predicted by a regression on the other, so g and the residuals
-are of molecules that the regression did not see (Barber et al., "Predictive inference with the jackknife+", 2021, with
-two folds; quantiles by rank (n + 1), Vovk et al. 2005, within groups of e and linear between). Spectra of one molecule
-count one each although they are alike: coverage is what is measured on the test fold, not a theorem.
+Validation molecules are dealt into two halves: each half is predicted by a regression on the other, so g and the
+residuals are of molecules that the regression did not see (cross-conformal prediction, Vovk 2015, two folds; quantiles
+by rank (n + 1) within groups of e, linear between them). Spectra of one molecule count one each although they are
+alike, and g is fitted to the rows whose residuals are taken: coverage is what the test fold shows, not a theorem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -30,9 +29,9 @@ from ...spectra.flat import flatten
 
 Array = NDArray[np.float64]
 FEATURES = (
-    "similarity to train", "entropy", "peaks", "purity", "precursor share", "highest other peak", "entropy without precursor",
-    "base peak m/z", "mean m/z", "precursor m/z", "energy known", "log energy", "normalised energy", "resonant", "unitless",
-    "adduct in train", "positive", "[M+H]+", "[M-H]-", "Orbitrap", "QTOF",
+    "similarity to train", "entropy", "peaks", "purity", "precursor share", "highest other peak",
+    "entropy without precursor", "base peak m/z", "mean m/z", "precursor m/z", "energy known", "log energy",
+    "normalised energy", "resonant", "unitless", "adduct in train", "positive", "[M+H]+", "[M-H]-", "Orbitrap", "QTOF",
 )  # fmt: skip
 COVERAGE = 0.8
 _GROUPS, _INTERVAL_GROUPS = 20, 5
@@ -80,8 +79,8 @@ def features(queries: pl.DataFrame, predictions: pl.DataFrame, reference: Refere
     instrument = queries["instrument_type"].fill_null("").to_numpy()
     columns = [
         near, *_shape(predictions, precursor), precursor / 500.0, np.isfinite(energy), np.log1p(value),
-        np.minimum(value * 500.0 / np.clip(precursor, 1.0, None), 200.0) / 100.0, kind == "resonant-%", kind == "unitless",
-        seen, queries["ion_mode"].fill_null("").to_numpy() == "positive",
+        np.minimum(value * 500.0 / np.clip(precursor, 1.0, None), 200.0) / 100.0, kind == "resonant-%",
+        kind == "unitless", seen, queries["ion_mode"].fill_null("").to_numpy() == "positive",
         *(np.array(adduct, object) == name for name in ("[M+H]+", "[M-H]-")),
         *(instrument == name for name in ("Orbitrap", "QTOF")),
     ]  # fmt: skip
@@ -123,8 +122,8 @@ def _shape(predictions: pl.DataFrame, precursor: Array) -> list[Array]:
 class Trust:
     """A fitted expectation. `low`, `high`: of each feature on the fold it was fitted on, to which features are held.
 
-    slope (features,) and `intercept` on features standardised by `centre` and `scale`; `raised` (2, k) the isotonic curve
-    as x and y; `around` (3, m): centres of groups of the expectation, lower and upper offset of the interval.
+    slope (features,) and `intercept` on features standardised by `centre` and `scale`; `raised` (2, k) the isotonic
+    curve as x and y; `around` (3, m): centres of groups of the expectation, lower and upper offset of the interval.
     """
 
     centre: Array
