@@ -248,8 +248,14 @@ def test_a_pretraining_leaves_weights_its_molecules_and_how_it_came_about(molecu
     encoder.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     lines.clear()
     again = pretrain([molecules], unseen, SMALL, setting(tmp_path), lines.append)
-    assert again["weights_sha256"] == record["weights_sha256"]
-    assert not any(line.startswith("epoch") for line in lines)
+    assert again == record
+    assert lines == ["finished before: nothing to do"]
+    (tmp_path / "weights.pt").write_bytes(b"lost")
+    assert (
+        pretrain([molecules], unseen, SMALL, setting(tmp_path), lines.append)["weights_sha256"]
+        == (record["weights_sha256"])
+    )
+    assert not any(line.startswith("epoch") for line in lines)  # the checkpoints still hold it
     for options, near in (({**SMALL, "validation": 0.2}, 0.8), (SMALL, 0.7)):
         with pytest.raises(RunError, match="holds a pretraining with other") as caught:
             pretrain([molecules], unseen, options, setting(tmp_path, near=near), lines.append)

@@ -107,7 +107,9 @@ def pretrain(
         "seed": setting.seed,
     }
     asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
-    _claim(setting.folder, asked)
+    if done := _claim(setting.folder, asked):
+        progress("finished before: nothing to do")
+        return done
     train, val, molecules = _molecules(lists, held_out, setting, chosen.validation, progress)
     record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
     record |= {"weights_sha256": None, "finished": None}
@@ -156,19 +158,23 @@ def _encoder(value: str | Mapping[str, Any]) -> tuple[str, Any]:
     return name, options
 
 
-def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Raises RunError where the folder holds a pretraining that was asked for otherwise."""
+def _claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of this very pretraining where the folder holds it finished. Raises RunError where the folder holds
+    one that was asked for otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _RECORD
     if not path.exists():
-        return
+        return None
     remedy = "choose another --out, or start anew with --fresh"
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))["asked"]
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        earlier, finished = record["asked"], record["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError("not the record of a pretraining", where=str(path), remedy=remedy) from error
     if other := [key for key in asked if asked[key] != earlier.get(key)]:
         raise RunError(f"holds a pretraining with other {other[0]}", where=str(folder), remedy=remedy)
+    weights = folder / WEIGHTS
+    return record if finished and weights.is_file() and file_hash(weights) == finished else None
 
 
 def _molecules(
