@@ -53,6 +53,15 @@ PREDICTED_SPECTRA: Schema = {
     "mzs": pl.List(pl.Float64),
     "intensities": pl.List(pl.Float32),
 }
+#: Explained predictions: one row a predicted peak. Null where the model gives no explanation.
+PEAK_ORIGINS: Schema = {
+    "identifier": pl.String(),
+    "mz": pl.Float64(),
+    "intensity": pl.Float32(),  # base peak = 1
+    "formula": pl.String(),  # of the ion, without charge
+    "atoms": pl.List(pl.UInt16),  # that the ion holds, as numbered in the query's SMILES
+    "shift": pl.Int8(),  # hydrogens more (or fewer) than these atoms carry in the molecule
+}
 
 #: Predictions of the task fingerprint: one row a query; the probability of each bit of a Morgan fingerprint.
 PREDICTED_FINGERPRINTS: Schema = {

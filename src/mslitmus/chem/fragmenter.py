@@ -44,11 +44,16 @@ class Fragments:
     cuts: NDArray[np.int16]  # (n,): bonds between the fragment and the rest
     depth: NDArray[np.int8]  # (n,): fewest steps that lead here
     breaks: NDArray[np.int16]  # (n, 6): broken bonds by kind, see BREAKS
-    atoms: int
+    element: NDArray[np.int16]  # (atoms,): of each atom, its place in `elements`
     truncated: bool = field(default=False)  # True: `max_fragments` stopped the search
 
     def __len__(self) -> int:
         return len(self.mass)
+
+    @property
+    def atoms(self) -> int:
+        """Heavy atoms of the molecule."""
+        return len(self.element)
 
     @property
     def broken_order(self) -> NDArray[np.float64]:
@@ -154,8 +159,9 @@ def fragment(
         masks, graph.element, len(graph.elements), graph.hydrogens, graph.masses, graph.ends, graph.kinds
     )
     cuts = breaks[:, :4].sum(1, dtype=np.int16)
-    atoms = len(graph.masses)
-    return Fragments(graph.elements, masks, counts, hydrogens, mass, cuts, levels, breaks, atoms, bool(truncated))
+    return Fragments(
+        graph.elements, masks, counts, hydrogens, mass, cuts, levels, breaks, graph.element, bool(truncated)
+    )
 
 
 def explain(

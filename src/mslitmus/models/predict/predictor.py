@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, ModelError
 from ...provenance import table_hash
-from ...schemas import PREDICTED_SPECTRA, conform
+from ...schemas import PEAK_ORIGINS, PREDICTED_SPECTRA, conform
 from .. import ENCODERS, HEADS
 from ..options import Options, TrainingOptions, parse_options
 from ..protocol import FitContext
@@ -35,6 +35,7 @@ from .layers import ResidualBlock
 from .parts import Batch, check_pair
 
 _CHUNK = 1024  # spectra predicted at a time
+_ORIGINS = ("formula", "atoms", "shift")  # columns that a head's `origins` may give
 
 
 class TrunkOptions(Options):
@@ -132,9 +133,10 @@ class NeuralPredictor(TrainedModel):
     def _stores(self, context: FitContext | None) -> tuple[FeatureStore, FeatureStore | None]:
         """What the encoder and what the head want to see of molecules."""
         folder = None if context is None else context.cache or context.folder / "features"
+        how: dict[str, Any] = {} if context is None else {"processes": context.threads, "progress": context.progress}
         own = HEADS[self._head].featuriser(self.head_options)
-        encoder = FeatureStore(ENCODERS[self._encoder].featuriser(self.encoder_options), folder)
-        return encoder, None if own is None else FeatureStore(own, folder)
+        encoder = FeatureStore(ENCODERS[self._encoder].featuriser(self.encoder_options), folder, **how)
+        return encoder, None if own is None else FeatureStore(own, folder, **how)
 
     def _build(
         self,
@@ -192,6 +194,27 @@ class NeuralPredictor(TrainedModel):
         columns = {"mzs": mz[order].astype(np.float64), "intensities": intensity[order].astype(np.float32)}
         lists = [pl.Series(n, pa.LargeListArray.from_arrays(offsets, pa.array(v))) for n, v in columns.items()]
         return queries.select("asked", "identifier").with_columns(lists)
+
+    def explain(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """PEAK_ORIGINS: predicted peaks in the order asked, by m/z, with formula and atoms where they are known."""
+        order = queries.with_row_index("asked").sort("smiles", "identifier", maintain_order=True)
+        with self._predicting():
+            parts = [self._explain_chunk(order.slice(start, _CHUNK)) for start in range(0, order.height, _CHUNK)]
+        if not parts:
+            return pl.DataFrame(schema=dict(PEAK_ORIGINS))
+        return conform(pl.concat(parts).sort("asked", "mz", maintain_order=True), PEAK_ORIGINS)
+
+    def _explain_chunk(self, queries: pl.DataFrame) -> pl.DataFrame:
+        table = SpectrumTable.of(queries, self.store, self.conditions, heads=self.head_store)
+        batch = table.batch(np.arange(queries.height), self._device)
+        head = self.network.head
+        output = self.network(batch)
+        row, mz, intensity = (t.cpu().numpy() for t in head.peaks(output, batch))
+        said = head.origins(output, batch) if hasattr(head, "origins") else {}
+        columns = {name: pl.Series(said.get(name, [None] * len(row)), dtype=PEAK_ORIGINS[name]) for name in _ORIGINS}
+        peaks = pl.DataFrame({"mz": mz.astype(np.float64), "intensity": intensity.astype(np.float32), **columns})
+        asked: pl.DataFrame = queries.select("asked", "identifier")[row.tolist()]
+        return pl.concat([asked, peaks], how="horizontal")
 
     # -- files -------------------------------------------------------------------------------------------------------
 

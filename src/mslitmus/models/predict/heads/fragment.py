@@ -1,0 +1,231 @@
+"""fragment: this molecule's bond-cut fragments × hydrogen shifts: peaks at exact m/z, each with formula and atoms.
+
+    z[f]       ← states of the atoms in fragment f and of those left behind, bonds broken, counts  (once a molecule)
+    s[x, f, k] = w_k · relu(z[f] + B h[x])                                       spectrum x, k hydrogens more or less
+    S[x, e]    = log Σ exp s[x, f, k] over the (f, k) of formula e, + the spectrum's score of e in the vocabulary
+    p[x, ·]    = softmax over these formulae, the precursor, vocabulary formulae that no fragment has, "none of these"
+
+Sources: bond-cut fragments with hydrogen shifts scored by a network: ICEBERG (Goldman et al., Anal. Chem. 2024); sums
+over fragments of one formula: FraGNNet (Young et al., 2024); the vocabulary: GrAFF-MS (Murphy et al., ICML 2023). Here
+every fragment is scored in one pass, and nothing but the spectrum is learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from ....chem.graph import BOND_FIELDS
+from ....spectra.peaks import PRECURSOR_ABOVE, PRECURSOR_BELOW
+from ...options import Options
+from ..layers import CodeEmbedding, ResidualBlock
+from ..losses import LOSSES
+from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
+from .entries import Entries, log_softmax, nearest_peak, sparse_fit, strongest
+from .fragment_features import CODES, COLUMNS, FragmentFeaturiser
+from .fragment_ions import IonTable, ion_table, log_sum
+from .fragment_known import KnownFormulae, formula_options, known_formulae
+from .fragment_origins import peak_origins
+
+
+class FragmentOptions(Options):
+    """Options of the fragment head."""
+
+    max_fragments: int = Field(500, ge=1, le=20_000, description="of a molecule, those that break the least bonds")
+    max_shift: int = Field(3, ge=0, le=8, description="hydrogens that a fragment may lose; it gains at most two")
+    width: int = Field(96, ge=8, le=1024, description="of a fragment's vector")
+    vocabulary: int = Field(4000, ge=0, le=100_000, description="known product and loss formulae; 0 for none")
+    min_molecules: int = Field(3, ge=1)
+    loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
+    without_precursor: float = Field(0.5, ge=0, le=1, description="share of the loss that leaves the precursor out")
+    power: float = Field(0.5, gt=0, le=1)
+    mass_power: float = Field(0.0, ge=0, le=3)
+    ppm: float = Field(10.0, gt=0)
+    floor: float = Field(0.003, ge=0)
+    environments: bool = Field(True, description="learn a vector for each hashed atom environment")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_peaks: int = Field(128, ge=1, le=10_000)
+    threshold: float = Field(0.001, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Entries of a batch: first those of `ions`, then the spectra's precursors, then formulae that no fragment has.
+
+    Attributes:
+        ions: `ions.entry` numbers `entries`.
+        ion_score: (ions,) log of each ion's share, up to a constant of its entry.
+        number: of the last entries, their place in the vocabulary.
+    """
+
+    entries: Entries
+    ions: IonTable
+    ion_score: Tensor
+    number: Tensor
+
+
+class FragmentScores(nn.Module):
+    """Fragments of the batch's distinct molecules → vectors (F, width)."""
+
+    def __init__(self, options: FragmentOptions, atom_width: int) -> None:
+        super().__init__()
+        k = options.width
+        self.atom = nn.Linear(atom_width, 3 * k)
+        self.ends = nn.Linear(atom_width, 2 * k)
+        self.bond = CodeEmbedding(tuple(BOND_FIELDS.values()), k)
+        self.numbers = nn.Linear(2 * len(COLUMNS) + 2, k)
+        self.mix = nn.Sequential(nn.LayerNorm(k), nn.Linear(k, k), nn.ReLU(), nn.Linear(k, k))
+        self.leave = nn.Linear(k, k)
+        self.scale = nn.Parameter(torch.full((k,), 0.1))
+        self.dropout = nn.Dropout(options.dropout)
+        self.environment = nn.Embedding(CODES, 3 * k) if options.environments else None
+
+    def forward(self, encoded: Encoded, parts: Mapping[str, Tensor]) -> Tensor:
+        assert encoded.atoms is not None  # `needs` says so
+        assert encoded.owner is not None
+        states, owner = encoded.atoms, parts["owner"]
+        pieces = parts["pieces"].to(states.dtype)
+        atoms = self.atom(states)
+        if self.environment is not None:
+            atoms = atoms + self.environment(parts["environments"]).sum(1)
+        inner, outer, context = self.dropout(atoms).chunk(3, dim=1)
+        size, whole = pieces[:, 8:9], parts["size"].to(pieces.dtype)[owner].unsqueeze(1)
+        both = torch.cat([inner, outer], dim=1)
+        held = nn.functional.embedding_bag(parts["members"], both, parts["member_start"], mode="sum")
+        held, held_outer = held.chunk(2, dim=1)
+        total = outer.new_zeros(len(parts["size"]), outer.shape[1]).index_add(0, encoded.owner, outer)
+        left = (total.index_select(0, owner) - held_outer) / (whole - size).clamp(min=1)
+        around = context.new_zeros(len(parts["size"]), context.shape[1]).index_add(0, encoded.owner, context)
+        around = (around / parts["size"].to(pieces.dtype).unsqueeze(1)).index_select(0, owner)
+        start, end = self.ends(states).chunk(2, dim=1)
+        inside, outside = parts["ends"].unbind(1)
+        bonds = start.index_select(0, inside) + end.index_select(0, outside) + self.bond(parts["bonds"])
+        broken = nn.functional.embedding_bag(parts["crossings"], bonds.relu(), parts["crossing_start"], mode="sum")
+        numbers = self.numbers(torch.cat([pieces / 4.0, (1 + pieces).log(), size / whole, whole / 30.0], dim=1))
+        x = torch.relu(held / size.clamp(min=1) + self.scale * held + left + around + broken + numbers)
+        x = x + self.mix(x)
+        return self.leave(x)
+
+
+class FragmentHead(nn.Module):
+    """Fragments, known masses and the precursor in one softmax."""
+
+    needs: ClassVar[frozenset[Provides]] = frozenset({"graph", "atoms"})
+    Options = FragmentOptions
+
+    def __init__(
+        self, options: FragmentOptions, width: int, vocabulary: dict[str, NDArray[Any]], *, atom_width: int
+    ) -> None:
+        super().__init__()
+        self.options = options
+        k = options.width
+        self.fragments = FragmentScores(options, atom_width)
+        self.fingerprint = nn.EmbeddingBag(CODES, width, mode="sum") if options.environments else None
+        self.join = nn.Sequential(
+            nn.LayerNorm(width), nn.ReLU(), nn.Dropout(2 * options.dropout), nn.Linear(width, width)
+        )
+        self.refine = ResidualBlock(width, 2 * options.dropout)
+        self.condition = nn.Linear(width, k)
+        self.metal = nn.Embedding(2, k)
+        self.score = nn.Linear(k, 2 * options.max_shift + 2)
+        self.known = KnownFormulae(formula_options(options), width, vocabulary) if vocabulary else None
+        self.sides = nn.Linear(width, 2)
+        with torch.no_grad():
+            self.sides.bias.copy_(torch.tensor([5.0, 3.0]))
+
+    @classmethod
+    def featuriser(cls, options: Any) -> FragmentFeaturiser:
+        return FragmentFeaturiser(options.max_fragments, options.max_shift)
+
+    @classmethod
+    def vocabulary(cls, options: Any, peaks: FlatPeaks) -> dict[str, NDArray[Any]]:
+        return known_formulae(options, peaks)
+
+    def targets(self, peaks: FlatPeaks) -> TargetTable:
+        """Peaks up to the precursor: mz, intensity (share of the spectrum's, to `power`), weight."""
+        options, owner = self.options, peaks.owner
+        kept = (peaks.intensities > 0) & (peaks.mzs <= peaks.precursor_mz[owner] + 0.5)
+        owner, mz = owner[kept], peaks.mzs[kept]
+        learned = peaks.intensities[kept].astype(np.float64) ** options.power
+        total = np.bincount(owner, learned, minlength=len(peaks.precursor_mz))
+        counts = np.bincount(owner, minlength=len(peaks.precursor_mz))
+        columns: dict[str, NDArray[Any]] = {
+            "mz": mz,
+            "intensity": (learned / np.maximum(total[owner], 1e-30)).astype(np.float32),
+            "weight": ((mz / 100.0) ** options.mass_power).astype(np.float32),
+        }
+        return TargetTable(columns, np.concatenate([[0], np.cumsum(counts)]))
+
+    def forward(self, hidden: Tensor, encoded: Encoded, batch: Batch) -> Output:
+        ions = ion_table(batch.parts, batch.index, batch.ions, batch.precursor_mz)
+        vectors = self.fragments(encoded, batch.parts)
+        if self.fingerprint is not None:
+            codes = batch.parts["environments"]
+            start = (batch.parts["size"].cumsum(0) - batch.parts["size"]) * codes.shape[1]
+            whole = self.join(self.fingerprint(codes.flatten(), start))
+            hidden = self.refine(hidden + whole.index_select(0, batch.index))
+        conditioned = self.condition(hidden).index_select(0, ions.spectrum) + self.metal(ions.metal)
+        pairs = vectors.index_select(0, ions.fragment).add_(conditioned.index_select(0, ions.view)).relu_()
+        scores = self.score(pairs)
+        place = ions.pair * scores.shape[1] + ions.shift + self.options.max_shift
+        ion_score = scores.flatten().index_select(0, place)
+        score = log_sum(ion_score, ions.entry, len(ions.mz))
+        sides = self.sides(hidden)
+        blocks = [(torch.arange(batch.size, device=hidden.device), batch.precursor_mz, sides[:, 0])]
+        number = batch.index[:0]
+        if self.known is not None:
+            known = self.known(hidden, ions.row, ions.mz, batch)
+            score, blocks = score + known.adds, [*blocks, (known.row, known.mz, known.logit)]
+            number = known.number
+        blocks = [(ions.row, ions.mz, score), *blocks]
+        row, mz, logit = (torch.cat(column) for column in zip(*blocks, strict=True))
+        log_p, log_rest = log_softmax(logit, row, sides[:, 1])
+        return Output(Entries(row, mz, log_p, log_rest), ions, ion_score, number)
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """Mean over the batch: the chosen loss of whole spectra and, as `without_precursor` weighs it, of the rest."""
+        options, t, entries = self.options, batch.targets, output.entries
+        lose, share = LOSSES[options.loss], options.without_precursor
+        peak = nearest_peak(entries, t["row"], t["mz"], options.ppm, options.floor)
+        loss = entries.log_p.new_zeros(())
+        if share < 1:
+            fit = sparse_fit(entries, peak, t["row"], t["intensity"], t["weight"], batch.size)
+            loss = loss + (1 - share) * lose(fit).mean()
+        if share > 0:
+            out = (~_at_precursor(entries.mz, batch.precursor_mz[entries.row])).nonzero().squeeze(1)
+            stays = ~_at_precursor(t["mz"], batch.precursor_mz[t["row"]])
+            number = torch.where(stays, stays.cumsum(0) - 1, -1)
+            peak = torch.where(peak >= 0, number[peak.clamp(min=0)], -1)[out] if len(number) else peak[out]
+            row, target = t["row"][stays], t["intensity"][stays]
+            total = target.new_zeros(batch.size).index_add(0, row, target)
+            other_row = entries.row.index_select(0, out)
+            log_p, log_rest = log_softmax(entries.log_p.index_select(0, out), other_row, entries.log_rest)
+            inner = Entries(other_row, entries.mz.index_select(0, out), log_p, log_rest)
+            fit = sparse_fit(inner, peak, row, target / total[row].clamp(min=1e-6), t["weight"][stays], batch.size)
+            shown = (total > 0).to(log_p.dtype)
+            loss = loss + share * (lose(fit) * shown).sum() / shown.sum().clamp(min=1)
+        return loss
+
+    def peaks(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The most intense entries, intensities with the power undone; entries within 2 ppm are one peak."""
+        return self._strongest(output, batch)[:3]
+
+    def origins(self, output: Output, batch: Batch) -> dict[str, list[Any]]:
+        """Columns beside `peaks`: formula of the ion without charge; atoms and shift of its likeliest fragment."""
+        row, *_, entry = self._strongest(output, batch)
+        return peak_origins(output.ions, output.ion_score, output.number, self.known, entry, row, batch)
+
+    def _strongest(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        o = self.options
+        return strongest(output.entries, batch.size, o.max_peaks, o.threshold, o.power)
+
+
+def _at_precursor(mz: Tensor, precursor: Tensor) -> Tensor:
+    return (mz >= precursor - PRECURSOR_BELOW) & (mz <= precursor + PRECURSOR_ABOVE)
