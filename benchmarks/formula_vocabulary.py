@@ -1,6 +1,6 @@
 """What can the heads reach? `python benchmarks/formula_vocabulary.py --data FRAME.parquet [--sample N]`
 
-For the formula head by size of its vocabulary, and for the bidirectional head: the share of the peaks and of the
+For the formula head by size of its vocabulary, and for the binned heads: the share of the peaks and of the
 intensity of *test* molecules (a fifth of the molecules, drawn by a hash) that an entry explains, and the oracle cosine
 at 0.01 Da: the best that any network on top of these entries could score, ‖t on reachable bins‖ / ‖t‖.
 """
@@ -63,8 +63,8 @@ def formula(train: FlatPeaks, test: FlatPeaks, **options: Any) -> None:
     line("formula " + ", ".join(f"{k} {v}" for k, v in options.items()), fits.shape[1], rows, seconds)
 
 
-def bidirectional(train: FlatPeaks, test: FlatPeaks, **options: Any) -> None:
-    kind = HEADS["bidirectional"]
+def bins(name: str, train: FlatPeaks, test: FlatPeaks, **options: Any) -> None:
+    kind = HEADS[name]
     parsed = kind.Options(**options)
     started = time.perf_counter()
     made = kind.vocabulary(parsed, train)
@@ -72,7 +72,7 @@ def bidirectional(train: FlatPeaks, test: FlatPeaks, **options: Any) -> None:
     for spectrum, precursor in enumerate(test.precursor_mz):
         mz = np.concatenate([made["forward_mz"], precursor - made["reverse_loss"]])
         rows.append(reached(mz[(mz > 8) & (mz <= precursor + 0.2)], test, spectrum))
-    line("bidirectional " + ", ".join(f"{k} {v}" for k, v in options.items()), len(made["prior"]), rows, seconds)
+    line(f"{name} " + ", ".join(f"{k} {v}" for k, v in options.items()), len(made["prior"]), rows, seconds)
 
 
 def main() -> None:
@@ -90,17 +90,18 @@ def main() -> None:
     test = test.sample(min(test.height, 3000), seed=0)
     store = FeatureStore(HEADS["formula"].featuriser(HEADS["formula"].Options()))
     learned, asked = training_peaks(train, store), training_peaks(test, store)
-    print(
-        f"train {train.height:,} spectra of {len(learned.smiles):,} molecules; test {test.height:,}, {len(asked.smiles):,}"
-    )
+    print(f"train {train.height:,} spectra of {len(learned.smiles):,} molecules")
+    print(f"test {test.height:,} spectra of {len(asked.smiles):,} molecules")
     print("| head | entries | peaks | intensity | oracle cosine | s to build |\n|---|---|---|---|---|---|")
     for size in args.sizes:
         formula(learned, asked, size=size)
     formula(learned, asked, size=5000, choose="molecules")
     for minimum in (1, 2, 5, 10):
         formula(learned, asked, size=5000, min_molecules=minimum)
-    for width, minimum in ((1.0, 10), (0.1, 10), (0.1, 5), (0.01, 5)):
-        bidirectional(learned, asked, width=width, min_molecules=minimum)
+    for name in ("binned", "bidirectional"):
+        for width, minimum in ((1.0, 10), (0.1, 10), (0.1, 5), (0.01, 5)):
+            bins(name, learned, asked, width=width, min_molecules=minimum)
+    bins("binned", learned, asked, width=0.1, min_molecules=10, precursor=False)
 
 
 if __name__ == "__main__":

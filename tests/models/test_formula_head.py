@@ -57,13 +57,9 @@ def made(frame, **options):
 
 
 def entries_of(head):
-    """(kind, Formula, isotope atoms) of each entry; isotopes of losses are read off what they need."""
-    made = []
-    for counts in head.product_counts:
-        made.append(("product", dict(zip(head.elements, counts.tolist(), strict=True))))
-    for counts in head.loss_counts:
-        made.append(("loss", dict(zip(head.elements, counts.tolist(), strict=True))))
-    return made
+    """(kind, counts by element) of each entry."""
+    kinds = [("product", counts) for counts in head.product_counts] + [("loss", c) for c in head.loss_counts]
+    return [(kind, dict(zip(head.elements, counts.tolist(), strict=True))) for kind, counts in kinds]
 
 
 def slow_fits(head, molecule: str, adduct: str) -> list[bool]:
@@ -114,7 +110,7 @@ def test_containment_is_a_comparison(formulae, columns, seed):
 
 
 def test_sodium_stays_on_products_and_may_be_lost():
-    glucose = dict(smiles="OCC1OC(O)C(O)C(O)C1O", formula="C6H12O6")
+    glucose = {"smiles": "OCC1OC(O)C(O)C(O)C1O", "formula": "C6H12O6"}
     na = {ion_mz("C6H12O6Na"): 1.0, ion_mz("C2H4O2Na"): 0.5, ion_mz("C6H11O5"): 0.2}
     h = {ion_mz("C6H13O6"): 0.5, ion_mz("C2H5O2"): 1.0}
     frame = frame_of(row(**glucose, adduct="[M+Na]+", peaks=na), row(**glucose, adduct="[M+H]+", peaks=h))
