@@ -2,9 +2,9 @@
 
 For each encoder in a whole predictor (one head): spectra per second of processor time, in training and in prediction,
 with each molecule of a batch encoded once, beside the plain way: the same layers with the same weights on one graph a
-spectrum, collated by PyTorch Geometric's `Data` and `Batch` where the encoder takes a graph. Losses of both are compared
-and must agree; only the time may differ. The data are MassBank from the data store (whole molecules drawn at random, so
-that the number of spectra a molecule is that of the library), else the embedded simulated set.
+spectrum, collated by PyTorch Geometric's `Data` and `Batch` where the encoder takes a graph. Losses of both are
+compared and must agree; only the time may differ. The data are MassBank from the data store (whole molecules drawn at
+random, so that the number of spectra a molecule is that of the library), else the embedded simulated set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SIMPLE = {"trunk": {"width": 256, "layers": 1}, "training": {"batch_size": _TRA
 
 
 def library(spectra: int) -> tuple[str, pl.DataFrame]:
-    """Name and SPECTRA frame: whole molecules until there are so many spectra, filtered as configs/massbank.yaml does."""
+    """Name and frame: whole molecules until there are so many spectra, filtered as configs/massbank.yaml does."""
     try:
         name, frame = "MassBank", store.load("massbank").frame()
     except DataError:

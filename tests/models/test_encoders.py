@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from mslitmus.chem.graph import ATOM_FIELDS, molecule_graph, molecule_graphs
 from mslitmus.chem.paths import SHARE_STEPS, SHARES, UNREACHABLE, shortest_paths
 from mslitmus.errors import ChemistryError, ConfigError
 from mslitmus.models import ENCODERS, MODELS
+from mslitmus.models.predict import parallel
 from mslitmus.models.predict.batching import tensors
 from mslitmus.models.predict.encoders.graphormer import GraphormerEncoder, GraphormerOptions, like_sizes
 from mslitmus.models.predict.features import FeatureStore
@@ -204,43 +208,21 @@ def test_blocks_hold_every_molecule_once_and_waste_little():
 # -- features ---------------------------------------------------------------------------------------------------------
 
 
-def slow_graph(smiles):
-    """Atom codes and (from, to, bond codes) by asking RDKit for every atom and every bond."""
-    molecule = Chem.MolFromSmiles(smiles)
-    rings = molecule.GetRingInfo()
-    atoms = [
-        (a.GetDegree(), a.GetFormalCharge() + 3, a.GetTotalNumHs(), int(a.GetHybridization()), int(a.GetIsAromatic()),
-         min(rings.MinAtomRingSize(a.GetIdx()), 8), a.GetNumRadicalElectrons())
-        for a in molecule.GetAtoms()
-    ]  # fmt: skip
-    codes = {1.0: 1, 2.0: 2, 3.0: 3, 1.5: 4}
-    bonds = set()
-    for b in molecule.GetBonds():
-        code = (codes.get(b.GetBondTypeAsDouble(), 0), int(b.GetIsConjugated()), int(b.IsInRing()))
-        bonds |= {(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), *code), (b.GetEndAtomIdx(), b.GetBeginAtomIdx(), *code)}
-    return atoms, bonds
-
-
 ODD = (
     "[Na+]", "CC~O", "C->[Pt]", "[H][H]", "C[S@](=O)c1ccccc1", "O=P(O)(O)OC=C", "C1CC2CC1C=C2", "[CH2]C=C",
     "NS(=O)(=O)C=C", "C1CCCCCCCCC1", "*CC", "[O-][N+](=O)c1ccco1", "CN1C=NC2=C1C(=O)N(C)C(=O)N2C", "C[Se]C=O",
 )  # fmt: skip
 
 
-def test_graphs_in_batches_equal_asking_rdkit_bond_by_bond():
+def test_graphs_in_batches_equal_asking_rdkit_atom_by_atom():
     every = (*SMILES, *ODD)
     graphs = molecule_graphs(every)
     for k, smiles in enumerate(every):
-        atoms, bonds = slow_graph(smiles)
-        rows = slice(graphs.edge_offsets[k], graphs.edge_offsets[k + 1])
-        edges, codes = graphs.edges[rows], graphs.bonds[rows]
-        assert graphs.atoms[graphs.atom_offsets[k] : graphs.atom_offsets[k + 1], 1:].tolist() == [
-            list(a) for a in atoms
-        ]
-        assert {(*e, *c) for e, c in zip(edges.tolist(), codes.tolist(), strict=True)} == bonds
-        assert np.array_equal(edges[::2], edges[1::2, ::-1])
-        assert len(edges) == len(bonds)
-        assert np.array_equal(molecule_graph(smiles).edges, edges)
+        one, rows = molecule_graph(smiles), slice(graphs.edge_offsets[k], graphs.edge_offsets[k + 1])
+        assert np.array_equal(graphs.atoms[graphs.atom_offsets[k] : graphs.atom_offsets[k + 1]], one.atoms), smiles
+        assert np.array_equal(graphs.edges[rows], one.edges), smiles
+        assert np.array_equal(graphs.bonds[rows], one.bonds), smiles
+    assert len(molecule_graphs([]).atoms) == 0
     with pytest.raises(ChemistryError, match="C1CC"):
         molecule_graphs(["CC", "C1CC"])
 
@@ -258,16 +240,38 @@ def test_shortest_paths_know_salts_and_both_ways_round_a_ring():
 
 
 @pytest.mark.parametrize("featuriser", [GraphFeaturiser(), PathFeaturiser()])
-def test_features_in_processes_equal_those_computed_here(featuriser):
+def test_features_in_processes_equal_those_computed_here(featuriser, monkeypatch):
+    monkeypatch.setattr(parallel, "FEW", 100)
+    monkeypatch.setattr(parallel, "START", 0.0)
     smiles = [f"{'C' * (1 + k % 40)}{'O' * (1 + k // 40 % 3)}" for k in range(1100)]
-    here, lines = featuriser.compute(smiles), []
+    here = featuriser.compute(smiles)
     for processes in (1, 2):
-        store = FeatureStore(featuriser, processes=processes, progress=lines.append)
+        store = FeatureStore(featuriser, processes=processes)
         found = store.get(smiles)
         assert all(np.array_equal(found.arrays[k], here.arrays[k]) for k in here.arrays)
         assert all(np.array_equal(found.offsets[k], here.offsets[k]) for k in here.offsets)
     with pytest.raises(ChemistryError, match="C1CC"):
-        compute_many(featuriser, [*smiles, "C1CC"], processes=1)
+        compute_many(featuriser, [*smiles, "C1CC"], processes=2)
+
+
+class Dies(GraphFeaturiser):
+    """A featuriser that ends its process, unless that is the first one."""
+
+    def compute(self, smiles):
+        if multiprocessing.parent_process() is not None:
+            os._exit(1)
+        return super().compute(smiles)
+
+
+def test_features_are_computed_here_where_processes_die(monkeypatch):
+    monkeypatch.setattr(parallel, "FEW", 100)
+    monkeypatch.setattr(parallel, "START", 0.0)
+    monkeypatch.setattr(parallel, "_SILENT", -1.0)
+    lines: list[str] = []
+    parts = compute_many(Dies(), ["CCO"] * 1100, processes=2, progress=lines.append)
+    assert sum(map(len, parts)) == 1100
+    assert "going on in this one" in lines[0]
+    assert lines[-1] == "features of molecules: 1,100 of 1,100"
 
 
 @pytest.mark.parametrize("name", ["gat", "graphormer"])

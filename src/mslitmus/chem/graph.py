@@ -50,7 +50,8 @@ class MoleculeGraph:
 
     Attributes:
         atoms: (n, len(ATOM_FIELDS)) codes.
-        edges: (2m, 2) atom numbers, each bond in both directions, from → to; the two directions follow each other.
+        edges: (2m, 2) atom numbers, each bond in both directions, from → to: lower to higher atom, then back; bonds
+            are in the order of their lower, then their higher atom.
         bonds: (2m, len(BOND_FIELDS)) codes of each edge.
     """
 
@@ -76,13 +77,41 @@ class MoleculeGraphs:
 
 
 def molecule_graph(smiles: str) -> MoleculeGraph:
-    """Graph of one SMILES. Raises ChemistryError if it does not parse."""
-    one = molecule_graphs([smiles])
-    return MoleculeGraph(one.atoms, one.edges, one.bonds)
+    """Graph of one SMILES, atom by atom and bond by bond. Raises ChemistryError if it does not parse."""
+    molecule = parse(smiles)
+    rings = molecule.GetRingInfo()
+    atoms = [
+        (
+            _ELEMENT_CODE[atom.GetAtomicNum()],
+            min(atom.GetDegree(), 6),
+            min(max(atom.GetFormalCharge() + 3, 0), 6),
+            min(atom.GetTotalNumHs(), 4),
+            min(int(atom.GetHybridization()), _HYBRIDISATIONS - 1),
+            int(atom.GetIsAromatic()),
+            min(rings.MinAtomRingSize(atom.GetIdx()), 8),
+            min(atom.GetNumRadicalElectrons(), 2),
+        )
+        for atom in molecule.GetAtoms()
+    ]
+    bonds = sorted(
+        (
+            *sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())),
+            _ORDER.get(bond.GetBondTypeAsDouble(), 0),
+            int(bond.GetIsConjugated()),
+            int(rings.NumBondRings(bond.GetIdx()) > 0),
+        )
+        for bond in molecule.GetBonds()
+    )
+    rows = np.array(bonds, np.int32).reshape(-1, 2 + len(BOND_FIELDS))
+    return MoleculeGraph(
+        np.array(atoms, np.uint8),
+        rows[:, [0, 1, 1, 0]].reshape(-1, 2),
+        np.repeat(rows[:, 2:].astype(np.uint8), 2, axis=0),
+    )
 
 
 def molecule_graphs(smiles: Sequence[str]) -> MoleculeGraphs:
-    """Graphs of many SMILES; bonds are in the order of their lower, then their higher atom.
+    """What `molecule_graph` gives of each of many SMILES, in half the time.
 
     Most of the time is RDKit's parser and the making of its atom objects, one list a molecule, asked field by field;
     bonds come from the adjacency matrix. Raises ChemistryError for the first SMILES that does not parse.

@@ -19,9 +19,8 @@ Progress = Callable[[str], None]
 #: So many molecules or fewer are computed here.
 FEW = 2000
 _PORTION = 500  # molecules handed to a process at a time, unless the featuriser has a `portion` of its own
-_START = (
-    10.0  # seconds of work below which starting processes, which import their modules anew, costs more than it gains
-)
+#: Seconds of work below which starting processes, which import their modules anew, costs more than it gains.
+START = 10.0
 _SILENT = 5.0  # seconds between two lines of progress
 
 
@@ -32,20 +31,20 @@ def compute_many(
 
     Args:
         featuriser: one that takes long for a molecule says so by a small `portion`, which lowers `FEW` accordingly.
-        processes: None takes all cores where more than `FEW` molecules are left and the first portion shows that they
-            take long enough; a number is taken at its word. Processes are spawned: a script needs the usual
+        processes: at most so many, None: as many as cores; used where there are more than `FEW` molecules and the
+            first portion shows that the rest takes longer than `START`. Processes are spawned: a script needs the usual
             `if __name__ == "__main__"`, without which (or where a process dies) this one does all the work.
         progress: takes a line of text now and then.
     Raises ChemistryError for a SMILES that does not parse.
     """
     portion: int = getattr(featuriser, "portion", _PORTION)
-    if len(smiles) <= FEW * portion / _PORTION and processes is None:
+    if len(smiles) <= FEW * portion / _PORTION:
         return [featuriser.compute(smiles)]
     portions = [smiles[at : at + portion] for at in range(0, len(smiles), portion)]
     started = time.perf_counter()
     done = [featuriser.compute(portions[0])]
     left = (time.perf_counter() - started) * (len(portions) - 1)
-    workers = (_cores() if left > _START else 1) if processes is None else processes
+    workers = (processes or _cores()) if left > START else 1
     told = started
     for part in _computed(featuriser, portions[1:], workers, progress):
         done.append(part)
