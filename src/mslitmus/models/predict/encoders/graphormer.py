@@ -29,17 +29,17 @@ from torch.nn import functional
 
 from ....chem.graph import ATOM_FIELDS
 from ....chem.paths import SHARE_STEPS, SHARES, UNREACHABLE
-from ...options import Options
 from ..graph_features import PathFeaturiser
 from ..layers import CodeEmbedding
 from ..parts import Encoded, Provides
+from .pretrained import PretrainedOptions
 
 #: Layers, width, heads: `slim`, `small` and `base` are those of the paper.
 SIZES = {"slim": (12, 80, 8), "small": (6, 512, 32), "base": (12, 768, 32)}
 _DEGREE = list(ATOM_FIELDS).index("degree")
 
 
-class GraphormerOptions(Options):
+class GraphormerOptions(PretrainedOptions):
     """Options of the graphormer encoder."""
 
     size: Literal["slim", "small", "base"] = Field("slim", description="layers × width × heads as published")

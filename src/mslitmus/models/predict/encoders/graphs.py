@@ -15,10 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ....chem.graph import ATOM_FIELDS
-from ...options import Options
 from ..graph_features import GraphFeaturiser
 from ..layers import CodeEmbedding
 from ..parts import Encoded, Provides
+from .pretrained import PretrainedOptions
 
 with warnings.catch_warnings():  # PyTorch Geometric scripts classes while it is imported, which torch 2.9+ deprecates
     warnings.simplefilter("ignore")
@@ -27,7 +27,7 @@ with warnings.catch_warnings():  # PyTorch Geometric scripts classes while it is
 How = Literal["sum", "mean", "both"]
 
 
-class GraphOptions(Options):
+class GraphOptions(PretrainedOptions):
     """Options of every message-passing encoder."""
 
     layers: int = Field(4, ge=1, le=20)
