@@ -15,6 +15,7 @@ from .terminal import console
 _SHOWN = 20  # bad rows told one by one
 _EVERY = 5.0  # seconds between two lines of progress
 _HELD = 2000  # spectra, below which no progress is told
+INTERRUPTED = 130
 
 
 def predict_spectra(
@@ -101,22 +102,15 @@ def _predictor(run: Path, model: str | None, split: str | None, seed: int | None
 def _answer(predictor: Any, asked: Iterable[Any], defaults: Any, file: Any, strict: bool) -> None:
     """Write every answer; bad rows are told, counted and left out, or end the work where `strict`."""
     from ..errors import DataError
-    from ..studies.predicting import stream
 
-    started, told, bad, unseen = time.perf_counter(), time.perf_counter(), 0, set[str]()
-    with file:
-        for answer in stream(predictor, asked, defaults):
-            file.write(answer.frame)
-            unseen = _tell_unseen(predictor, answer.frame, unseen)
-            if answer.problems and strict:
-                raise answer.problems[0]
-            for error in answer.problems[: max(_SHOWN - bad, 0)]:
-                _say(f"left out: {error}")
-            bad += len(answer.problems)
-            now = time.perf_counter()
-            if now - told > _EVERY and file.spectra > _HELD:
-                told = now
-                _say(f"{file.spectra:,} spectra, {file.spectra / (now - started):,.0f}/s")
+    started = time.perf_counter()
+    try:
+        with file:
+            bad = _written(predictor, asked, defaults, file, strict)
+    except KeyboardInterrupt:
+        where = "" if file.kept is None else f" in {file.kept}"
+        _say(f"interrupted: {file.spectra:,} spectra are complete{where}; the same command begins anew")
+        raise SystemExit(INTERRUPTED) from None
     if bad:
         _say(f"{bad:,} rows left out{'' if bad <= _SHOWN else f', the first {_SHOWN} of them told above'}")
     if not file.spectra:
@@ -124,6 +118,27 @@ def _answer(predictor: Any, asked: Iterable[Any], defaults: Any, file: Any, stri
     if file.out is not None:
         seconds = max(time.perf_counter() - started, 1e-9)
         _say(f"{file.spectra:,} spectra, {file.spectra / seconds:,.0f}/s: {file.out}")
+
+
+def _written(predictor: Any, asked: Iterable[Any], defaults: Any, file: Any, strict: bool) -> int:
+    """Write chunk by chunk with progress; the number of rows left out."""
+    from ..studies.predicting import stream
+
+    started = told = time.perf_counter()
+    bad, unseen = 0, set[str]()
+    for answer in stream(predictor, asked, defaults):
+        file.write(answer.frame)
+        unseen = _tell_unseen(predictor, answer.frame, unseen)
+        if answer.problems and strict:
+            raise answer.problems[0]
+        for error in answer.problems[: max(_SHOWN - bad, 0)]:
+            _say(f"left out: {error}")
+        bad += len(answer.problems)
+        now = time.perf_counter()
+        if now - told > _EVERY and file.spectra > _HELD:
+            told = now
+            _say(f"{file.spectra:,} spectra, {file.spectra / (now - started):,.0f}/s")
+    return bad
 
 
 def _tell_unseen(predictor: Any, frame: Any, told: set[str]) -> set[str]:

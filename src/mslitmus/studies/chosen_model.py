@@ -137,5 +137,5 @@ def _validation_score(folder: Path, metric: str) -> float | None:
     scores = read_table(path)
     if metric not in scores.columns:
         return None
-    each = scores.filter(pl.col("fold") == "val").group_by("inchikey14").agg(pl.col(metric).mean())
+    each = scores.filter(pl.col("fold") == "val").group_by("inchikey14", maintain_order=True).agg(pl.col(metric).mean())
     return each[metric].mean() if each.height else None  # type: ignore[return-value]

@@ -56,6 +56,7 @@ class PredictedFile:
             remedy = "use table, json or parquet"
             raise ConfigError(f"{format} has no place for the origin of a peak", where="--explain", remedy=remedy)
         self.out, self.format, self.spectra = out, format, 0
+        self.kept: Path | None = None  # once closed: where the records lie
         self._explained = explained
         self._parquet: Any = None
         self._stream: BinaryIO | None = None
@@ -94,10 +95,13 @@ class PredictedFile:
         if self.out is None or self._stream is None:
             return
         self._stream.close()
-        if kind is None or (self.spectra and not self.out.exists()):
-            os.replace(self.partial, self.out)
-        elif not self.spectra:
+        if not self.spectra:
             self.partial.unlink()
+        elif kind is None or not self.out.exists():
+            os.replace(self.partial, self.out)
+            self.kept = self.out
+        else:
+            self.kept = self.partial
 
     def _put(self, data: bytes) -> None:
         if self._stream is None:  # standard output that somebody replaced by text

@@ -51,7 +51,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", f"predicted by {self.chosen.label}")
-        if self.explain and not hasattr(self.model, "explain"):
+        if self.explain and not explains(self.model):
             remedy = "train a predictor with the head fragment or formula, or leave out --explain"
             raise ConfigError("this model does not explain its peaks", where=self.chosen.label, remedy=remedy)
         for name in ("store", "head_store"):  # what a stream has asked once it does not ask again
@@ -119,6 +119,12 @@ class Predictor:
             else self.trust.columns(asked, peaks.select("mzs", "intensities", pl.col("identifier")))
         )
         return conform(frame, SPECTRA).hstack([*known, *extra])
+
+
+def explains(model: Any) -> bool:
+    """Whether it knows where its peaks come from: heads of one model class differ in that."""
+    head = getattr(getattr(model, "network", None), "head", None)
+    return hasattr(model, "explain") and (head is None or hasattr(head, "origins"))
 
 
 def stream(

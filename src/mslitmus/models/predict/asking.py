@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -38,6 +39,10 @@ QUERIES = {
     "collision_energy_steps": pl.List(pl.Float32()),
     "collision_energy_raw": pl.String(),
 }
+
+
+#: Identities of the last few structures: a list asks one molecule under several conditions in a row, then never again.
+_identify = lru_cache(maxsize=1024)(identify.__wrapped__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def queries(
 
     An error says in `where` which row it is. A row that states a negative ion mode and no adduct is asked as [M-H]-.
     """
-    rows, texts, problems = [], [], []
+    rows, texts = [], []
+    problems: list[MslitmusError] = []
     for number, question in enumerate(questions, first):
         try:
             row = _row(question, defaults)
@@ -113,7 +119,7 @@ def _row(question: Question, defaults: Defaults) -> dict[str, object]:
     adduct = parse_adduct(question.adduct or usual)
     if mode is not None and adduct.ion_mode != mode:
         raise ChemistryError(f"{adduct.name} is no ion of {mode} mode", remedy="correct the adduct or the ion mode")
-    who = identify(question.smiles)
+    who = _identify(question.smiles)
     return {
         "identifier": question.identifier,
         "smiles": who.smiles,
@@ -154,7 +160,8 @@ def _instrument(text: str | None) -> str | None:
     """Canonical type of a type or model name; None where nothing is said. Raises ChemistryError for what is neither."""
     if text is None or not text.strip():
         return None
-    found: str | None = classify(text, text).type
+    known = {name.lower(): name for name in INSTRUMENT_TYPES}
+    found = known.get(text.strip().lower()) or classify(None, text).type
     if found is None:
         remedy = f"write one of {', '.join(INSTRUMENT_TYPES)}, or leave it empty"
         raise ChemistryError(f"instrument {text!r} is not known", remedy=remedy)
