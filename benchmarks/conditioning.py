@@ -55,10 +55,10 @@ def score(predicted: pl.DataFrame, truth: pl.DataFrame) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--molecules", type=int, default=1200)
+    parser.add_argument("--molecules", type=int, default=600)
     parser.add_argument("--per-molecule", type=int, default=6)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=2)
     args = parser.parse_args()
     folds = sample(args.molecules, args.per_molecule)
     print(", ".join(f"{k} {v.height:,} spectra of {v['inchikey14'].n_unique()} molecules" for k, v in folds.items()))
@@ -70,10 +70,10 @@ def main() -> None:
         for seed in range(args.seeds):
             model = MODELS["neural"](
                 encoder={"name": "fingerprint", "width": 256},
-                head={"name": "bidirectional", "width": 0.1, "min_molecules": 3},
+                head={"name": "bidirectional", "width": 0.1, "min_molecules": 8},
                 conditioning=["adduct", "instrument", *(["energy"] if energy else []), "precursor_mz"],
                 conditions={"how": how, "mask": mask},
-                training={"epochs": args.epochs, "batch_size": 64, "evaluate_every": 5},
+                training={"epochs": args.epochs, "batch_size": 128, "evaluate_every": args.epochs},
             )
             with tempfile.TemporaryDirectory() as folder:
                 context = FitContext(Path(folder), seed=seed, score=score, device="cpu", threads=1)

@@ -44,7 +44,7 @@ class ConformerSettings:
     hydrogens: bool = True
     optimise: int = 0
     attempts: int = 30
-    seconds: float = 10.0
+    seconds: float = 60.0
     max_atoms: int = 400
 
     @property

@@ -84,7 +84,7 @@ class MolConvOptions(Options):
     optimise: int = Field(0, ge=0, le=10_000, description="steps of the MMFF94 force field after the embedding")
     seed: int = Field(0, ge=0, le=2**31 - 2, description="of the conformers, not of the weights")
     attempts: int = Field(30, ge=1, le=1000, description="at an embedding before falling back")
-    seconds: float = Field(10.0, ge=1, le=3600, description="limit of an embedding")
+    seconds: float = Field(60.0, ge=1, le=3600, description="limit of an embedding")
 
     @property
     def widths(self) -> tuple[int, ...]:
