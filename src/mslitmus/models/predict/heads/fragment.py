@@ -12,7 +12,6 @@ every fragment is scored in one pass, and nothing but the spectrum is learned fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -22,17 +21,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ....chem.graph import BOND_FIELDS
 from ....spectra.peaks import PRECURSOR_ABOVE, PRECURSOR_BELOW
 from ...options import Options
-from ..layers import CodeEmbedding, ResidualBlock
-from ..losses import LOSSES
+from ..layers import ResidualBlock
+from ..losses import LOSSES, SparseFit
 from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
 from .entries import Entries, log_softmax, nearest_peak, sparse_fit, strongest
-from .fragment_features import CODES, COLUMNS, FragmentFeaturiser
+from .fragment_features import CODES, GAINED, FragmentFeaturiser
 from .fragment_ions import IonTable, ion_table, log_sum
 from .fragment_known import KnownFormulae, formula_options, known_formulae
 from .fragment_origins import peak_origins
+from .fragment_vectors import FragmentVectors
 
 
 class FragmentOptions(Options):
@@ -42,17 +41,17 @@ class FragmentOptions(Options):
     max_shift: int = Field(3, ge=0, le=8, description="hydrogens that a fragment may lose; it gains at most two")
     width: int = Field(96, ge=8, le=1024, description="of a fragment's vector")
     vocabulary: int = Field(4000, ge=0, le=100_000, description="known product and loss formulae; 0 for none")
-    min_molecules: int = Field(3, ge=1)
+    min_molecules: int = Field(3, ge=1, description="training molecules that must show a known formula")
     loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
     without_precursor: float = Field(0.5, ge=0, le=1, description="share of the loss that leaves the precursor out")
-    power: float = Field(0.5, gt=0, le=1)
-    mass_power: float = Field(0.0, ge=0, le=3)
-    ppm: float = Field(10.0, gt=0)
-    floor: float = Field(0.003, ge=0)
-    environments: bool = Field(True, description="learn a vector for each hashed atom environment")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    max_peaks: int = Field(128, ge=1, le=10_000)
-    threshold: float = Field(0.001, ge=0, lt=1)
+    power: float = Field(0.5, gt=0, le=1, description="intensities are learned to this power, and predicted undone")
+    mass_power: float = Field(0.0, ge=0, le=3, description="weighted-mse: weight (m/z / 100)^mass_power")
+    ppm: float = Field(10.0, gt=0, le=100, description="between a peak and the entries that explain it")
+    floor: float = Field(0.003, ge=0, le=0.1, description="Da; the tolerance is at least this")
+    environments: bool = Field(True, description="also learn a vector for each hashed atom environment")
+    dropout: float = Field(0.1, ge=0, lt=0.5, description="of atom states; twice that in the spectrum's vector")
+    max_peaks: int = Field(128, ge=1, le=10_000, description="predicted, the most intense")
+    threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
 
 
 @dataclass(frozen=True)
@@ -71,51 +70,8 @@ class Output:
     number: Tensor
 
 
-class FragmentScores(nn.Module):
-    """Fragments of the batch's distinct molecules → vectors (F, width)."""
-
-    def __init__(self, options: FragmentOptions, atom_width: int) -> None:
-        super().__init__()
-        k = options.width
-        self.atom = nn.Linear(atom_width, 3 * k)
-        self.ends = nn.Linear(atom_width, 2 * k)
-        self.bond = CodeEmbedding(tuple(BOND_FIELDS.values()), k)
-        self.numbers = nn.Linear(2 * len(COLUMNS) + 2, k)
-        self.mix = nn.Sequential(nn.LayerNorm(k), nn.Linear(k, k), nn.ReLU(), nn.Linear(k, k))
-        self.leave = nn.Linear(k, k)
-        self.scale = nn.Parameter(torch.full((k,), 0.1))
-        self.dropout = nn.Dropout(options.dropout)
-        self.environment = nn.Embedding(CODES, 3 * k) if options.environments else None
-
-    def forward(self, encoded: Encoded, parts: Mapping[str, Tensor]) -> Tensor:
-        assert encoded.atoms is not None  # `needs` says so
-        assert encoded.owner is not None
-        states, owner = encoded.atoms, parts["owner"]
-        pieces = parts["pieces"].to(states.dtype)
-        atoms = self.atom(states)
-        if self.environment is not None:
-            atoms = atoms + self.environment(parts["environments"]).sum(1)
-        inner, outer, context = self.dropout(atoms).chunk(3, dim=1)
-        size, whole = pieces[:, 8:9], parts["size"].to(pieces.dtype)[owner].unsqueeze(1)
-        both = torch.cat([inner, outer], dim=1)
-        held = nn.functional.embedding_bag(parts["members"], both, parts["member_start"], mode="sum")
-        held, held_outer = held.chunk(2, dim=1)
-        total = outer.new_zeros(len(parts["size"]), outer.shape[1]).index_add(0, encoded.owner, outer)
-        left = (total.index_select(0, owner) - held_outer) / (whole - size).clamp(min=1)
-        around = context.new_zeros(len(parts["size"]), context.shape[1]).index_add(0, encoded.owner, context)
-        around = (around / parts["size"].to(pieces.dtype).unsqueeze(1)).index_select(0, owner)
-        start, end = self.ends(states).chunk(2, dim=1)
-        inside, outside = parts["ends"].unbind(1)
-        bonds = start.index_select(0, inside) + end.index_select(0, outside) + self.bond(parts["bonds"])
-        broken = nn.functional.embedding_bag(parts["crossings"], bonds.relu(), parts["crossing_start"], mode="sum")
-        numbers = self.numbers(torch.cat([pieces / 4.0, (1 + pieces).log(), size / whole, whole / 30.0], dim=1))
-        x = torch.relu(held / size.clamp(min=1) + self.scale * held + left + around + broken + numbers)
-        x = x + self.mix(x)
-        return self.leave(x)
-
-
 class FragmentHead(nn.Module):
-    """Fragments, known masses and the precursor in one softmax."""
+    """Fragment ions, the precursor and known formulae in one softmax."""
 
     needs: ClassVar[frozenset[Provides]] = frozenset({"graph", "atoms"})
     Options = FragmentOptions
@@ -126,7 +82,7 @@ class FragmentHead(nn.Module):
         super().__init__()
         self.options = options
         k = options.width
-        self.fragments = FragmentScores(options, atom_width)
+        self.fragments = FragmentVectors(k, atom_width, options.dropout, options.environments)
         self.fingerprint = nn.EmbeddingBag(CODES, width, mode="sum") if options.environments else None
         self.join = nn.Sequential(
             nn.LayerNorm(width), nn.ReLU(), nn.Dropout(2 * options.dropout), nn.Linear(width, width)
@@ -134,7 +90,7 @@ class FragmentHead(nn.Module):
         self.refine = ResidualBlock(width, 2 * options.dropout)
         self.condition = nn.Linear(width, k)
         self.metal = nn.Embedding(2, k)
-        self.score = nn.Linear(k, 2 * options.max_shift + 2)
+        self.score = nn.Linear(k, options.max_shift + 1 + GAINED)
         self.known = KnownFormulae(formula_options(options), width, vocabulary) if vocabulary else None
         self.sides = nn.Linear(width, 2)
         with torch.no_grad():
@@ -166,11 +122,7 @@ class FragmentHead(nn.Module):
     def forward(self, hidden: Tensor, encoded: Encoded, batch: Batch) -> Output:
         ions = ion_table(batch.parts, batch.index, batch.ions, batch.precursor_mz)
         vectors = self.fragments(encoded, batch.parts)
-        if self.fingerprint is not None:
-            codes = batch.parts["environments"]
-            start = (batch.parts["size"].cumsum(0) - batch.parts["size"]) * codes.shape[1]
-            whole = self.join(self.fingerprint(codes.flatten(), start))
-            hidden = self.refine(hidden + whole.index_select(0, batch.index))
+        hidden = self._informed(hidden, batch)
         conditioned = self.condition(hidden).index_select(0, ions.spectrum) + self.metal(ions.metal)
         pairs = vectors.index_select(0, ions.fragment).add_(conditioned.index_select(0, ions.view)).relu_()
         scores = self.score(pairs)
@@ -189,29 +141,45 @@ class FragmentHead(nn.Module):
         log_p, log_rest = log_softmax(logit, row, sides[:, 1])
         return Output(Entries(row, mz, log_p, log_rest), ions, ion_score, number)
 
+    def _informed(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """hidden with the atom environments of the whole molecule, as a fingerprint counts them."""
+        if self.fingerprint is None:
+            return hidden
+        codes = batch.parts["environments"]
+        start = (batch.parts["size"].cumsum(0) - batch.parts["size"]) * codes.shape[1]
+        whole = self.join(self.fingerprint(codes.flatten(), start))
+        refined: Tensor = self.refine(hidden + whole.index_select(0, batch.index))
+        return refined
+
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Mean over the batch: the chosen loss of whole spectra and, as `without_precursor` weighs it, of the rest."""
-        options, t, entries = self.options, batch.targets, output.entries
-        lose, share = LOSSES[options.loss], options.without_precursor
-        peak = nearest_peak(entries, t["row"], t["mz"], options.ppm, options.floor)
+        o, t, entries = self.options, batch.targets, output.entries
+        peak = nearest_peak(entries, t["row"], t["mz"], o.ppm, o.floor)
         loss = entries.log_p.new_zeros(())
-        if share < 1:
+        if o.without_precursor < 1:
             fit = sparse_fit(entries, peak, t["row"], t["intensity"], t["weight"], batch.size)
-            loss = loss + (1 - share) * lose(fit).mean()
-        if share > 0:
-            out = (~_at_precursor(entries.mz, batch.precursor_mz[entries.row])).nonzero().squeeze(1)
-            stays = ~_at_precursor(t["mz"], batch.precursor_mz[t["row"]])
-            number = torch.where(stays, stays.cumsum(0) - 1, -1)
-            peak = torch.where(peak >= 0, number[peak.clamp(min=0)], -1)[out] if len(number) else peak[out]
-            row, target = t["row"][stays], t["intensity"][stays]
-            total = target.new_zeros(batch.size).index_add(0, row, target)
-            other_row = entries.row.index_select(0, out)
-            log_p, log_rest = log_softmax(entries.log_p.index_select(0, out), other_row, entries.log_rest)
-            inner = Entries(other_row, entries.mz.index_select(0, out), log_p, log_rest)
-            fit = sparse_fit(inner, peak, row, target / total[row].clamp(min=1e-6), t["weight"][stays], batch.size)
-            shown = (total > 0).to(log_p.dtype)
-            loss = loss + share * (lose(fit) * shown).sum() / shown.sum().clamp(min=1)
+            loss = loss + (1 - o.without_precursor) * LOSSES[o.loss](fit).mean()
+        if o.without_precursor > 0:
+            fit, shown = self._rest_fit(entries, peak, batch)
+            loss = loss + o.without_precursor * (LOSSES[o.loss](fit) * shown).sum() / shown.sum().clamp(min=1)
         return loss
+
+    @staticmethod
+    def _rest_fit(entries: Entries, peak: Tensor, batch: Batch) -> tuple[SparseFit, Tensor]:
+        """The fit without the precursor region of the metrics, and (spectra,) 1 where peaks are left."""
+        t = batch.targets
+        out = (~_at_precursor(entries.mz, batch.precursor_mz[entries.row])).nonzero().squeeze(1)
+        stays = ~_at_precursor(t["mz"], batch.precursor_mz[t["row"]])
+        number = torch.cat([torch.where(stays, stays.cumsum(0) - 1, -1), stays.new_full((1,), -1, dtype=torch.long)])
+        row, target = t["row"][stays], t["intensity"][stays]
+        total = target.new_zeros(batch.size).index_add(0, row, target)
+        target = target / total[row].clamp(min=1e-6)
+        other, rest = entries.row.index_select(0, out), entries.log_rest
+        assert rest is not None  # `forward` gives it
+        log_p, log_rest = log_softmax(entries.log_p.index_select(0, out), other, rest)
+        inner = Entries(other, entries.mz.index_select(0, out), log_p, log_rest)
+        fit = sparse_fit(inner, number[peak.index_select(0, out)], row, target, t["weight"][stays], batch.size)
+        return fit, (total > 0).to(log_p.dtype)
 
     def peaks(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The most intense entries, intensities with the power undone; entries within 2 ppm are one peak."""

@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....chem.formula import MASSES
-from ....chem.fragmenter import MAX_ATOMS, Fragments, fragment, shift_limits
+from ....chem.fragmenter import Fragments, fragment, shift_limits
 from ....chem.graph import BOND_FIELDS, MoleculeGraph, molecule_graph
 from ....chem.molecule import RDKIT_VERSION
+from ....errors import ChemistryError
 from ..features import Array, Ragged
 from ..ions import ELEMENTS
 from .formula_ions import ElementFeaturiser
 
 _H = MASSES["H"]
 CODES = 4096  # of atom environments
+GAINED = 2  # hydrogens at most
 _RADIUS = 2  # bonds
 _SEARCHED = 20_000  # fragments found before the best are chosen; a molecule has 390 in the median
-#: Columns of `pieces`: broken bonds by kind (6), cuts, depth, atoms, hydrogens, fewest and most hydrogens shifted.
+#: Columns of `pieces`: broken bonds by kind, of all kinds (`cuts`), steps, atoms, hydrogens.
 COLUMNS = ("single", "double", "triple", "aromatic", "ring", "hetero", "cuts", "depth", "atoms", "hydrogens")
 
 
@@ -41,18 +43,19 @@ class FragmentFeaturiser:
     @property
     def key(self) -> str:
         size = f"{self.depth}-{self.max_order:g}-{self.max_fragments}-{self.max_shift}"
-        return f"fragments-v5-{size}-rdkit{RDKIT_VERSION}"
+        return f"fragments-v6-{size}-rdkit{RDKIT_VERSION}"
 
     def compute(self, smiles: Sequence[str]) -> Ragged:
-        """Rows of a molecule: see `_describe`. One with more than MAX_ATOMS atoms has none."""
+        """Rows of a molecule: see `_describe`. One that the fragmenter does not take has none."""
         pieces, whole = Ragged.stack([self._one(text) for text in smiles]), ElementFeaturiser().compute(smiles)
         return Ragged({**pieces.arrays, **whole.arrays}, {**pieces.offsets, **whole.offsets})
 
     def _one(self, smiles: str) -> dict[str, Array]:
         graph = molecule_graph(smiles)
-        if len(graph.atoms) > MAX_ATOMS:
+        try:
+            found = fragment(smiles, self.depth, _SEARCHED, max_order=self.max_order)
+        except ChemistryError:  # more than MAX_ATOMS atoms, or an element without a mass
             return _unbroken(graph)
-        found = fragment(smiles, self.depth, _SEARCHED, max_order=self.max_order)
         order = np.lexsort((-found.mass, found.depth, found.broken_order))  # the molecule itself is first
         return _describe(found, order[: self.max_fragments], graph, self.max_shift)
 
@@ -140,12 +143,12 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _unbroken(graph: MoleculeGraph) -> dict[str, Array]:
-    """Rows of a molecule that is too large to be cut: it has no fragment."""
+    """Rows of a molecule that is not cut, since it is too large or its elements are strange: no fragment."""
     return {
         "masks": np.zeros(0, np.uint8),
         "pieces": np.zeros((0, len(COLUMNS)), np.uint8),
         "limits": np.zeros((0, 2), np.int8),
-        "slot": np.zeros(0, np.uint16),
+        "slot": np.zeros(0, np.int32),
         "slot_mass": np.zeros(0),
         "crossings": np.zeros(0, np.uint16),
         "ends": np.zeros((0, 2), np.uint8),
@@ -167,7 +170,7 @@ def _describe(found: Fragments, chosen: NDArray[np.int64], graph: MoleculeGraph,
     sizes, hydrogens = sets.sum(1), found.hydrogens[chosen].astype(np.int64)
     columns = [*found.breaks[chosen].T, found.cuts[chosen], found.depth[chosen], sizes, hydrogens]
     low, high = shift_limits(found, max_shift)
-    low, high = np.maximum(low[chosen], -hydrogens), high[chosen] + 1
+    low, high = np.maximum(low[chosen], -hydrogens), np.minimum(high[chosen] + 1, GAINED)
     slot, mass = _slots(found.counts[chosen], hydrogens, found.mass[chosen], low, high)
     ends = graph.edges[::2]
     from_in, to_in = sets[:, ends[:, 0]], sets[:, ends[:, 1]]  # (n, m)
@@ -176,7 +179,7 @@ def _describe(found: Fragments, chosen: NDArray[np.int64], graph: MoleculeGraph,
         "masks": np.packbits(sets, axis=1, bitorder="little").ravel(),
         "pieces": np.minimum(np.stack(columns, axis=1), 255).astype(np.uint8),
         "limits": np.stack([low, high], axis=1).astype(np.int8),
-        "slot": slot.astype(np.uint16),
+        "slot": slot.astype(np.int32),
         "slot_mass": mass,
         "crossings": (2 * bond + to_in[piece, bond]).astype(np.uint16),
         "ends": ends.astype(np.uint8),

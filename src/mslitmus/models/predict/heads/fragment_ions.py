@@ -49,7 +49,7 @@ def expand(counts: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     """(owner, number): for each i the numbers starts[i] … starts[i] + counts[i] − 1, end to end."""
     owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     first = counts.cumsum(0) - counts
-    return owner, torch.arange(len(owner), device=counts.device) + (starts - first)[owner]
+    return owner, torch.arange(len(owner), device=counts.device) + (starts - first).index_select(0, owner)
 
 
 def ion_table(parts: Mapping[str, Tensor], index: Tensor, ions: Mapping[str, Tensor], precursor_mz: Tensor) -> IonTable:
@@ -64,15 +64,17 @@ def ion_table(parts: Mapping[str, Tensor], index: Tensor, ions: Mapping[str, Ten
     molecule = index[spectrum]
     pieces, slots = parts["fragments"], parts["slots"]
     view, fragment = expand((pieces[1:] - pieces[:-1])[molecule], pieces[molecule])
-    low = parts["low"][fragment]
-    pair, shift = expand(parts["high"][fragment] - low + 1, low)
+    low = parts["low"].index_select(0, fragment)
+    pair, shift = expand(parts["high"].index_select(0, fragment) - low + 1, low)
     counts = (slots[1:] - slots[:-1])[molecule]
     slot_view, slot = expand(counts, slots[molecule])
-    mz = parts["slot_mass"][slot] + charge[slot_view]
+    mz = parts["slot_mass"].index_select(0, slot) + charge.index_select(0, slot_view)
     unshifted = (counts.cumsum(0) - counts).index_select(0, view) + parts["slot"].index_select(0, fragment)
     entry = unshifted.index_select(0, pair) + shift
-    row = spectrum[slot_view]
-    kept = _possible(mz, precursor_mz[row], parts["mass"][index][row]) & (torch.bincount(entry, minlength=len(mz)) > 0)
+    row = spectrum.index_select(0, slot_view)
+    kept = _possible(mz, precursor_mz.index_select(0, row), parts["mass"][index].index_select(0, row)) & (
+        torch.bincount(entry, minlength=len(mz)) > 0
+    )
     number, place = kept.cumsum(0) - 1, kept.nonzero().squeeze(1)
     on = kept.index_select(0, entry).nonzero().squeeze(1)
     return IonTable(

@@ -84,8 +84,8 @@ class KnownFormulae(nn.Module):
         ions = Ions.of(batch.parts, batch.index, batch.precursor_mz, batch.ions, self.formulae.columns)
         names, fits = self.scores(hidden), self.formulae.fits(ions)
         columns = names.shape[1]
-        product = _number(self.product_mass, self.product_order, mz - ions.carrier[row])
-        lost = torch.where(ions.charge == 1, ions.mz, torch.nan)[row] - mz
+        product = _number(self.product_mass, self.product_order, mz - ions.carrier.index_select(0, row))
+        lost = torch.where(ions.charge == 1, ions.mz, torch.nan).index_select(0, row) - mz
         loss = _number(self.loss_mass, self.loss_order, lost)
         loss = torch.where(loss >= 0, loss + self.n_products, -1)
         adds = mz.new_zeros(len(mz), dtype=names.dtype)
@@ -95,7 +95,7 @@ class KnownFormulae(nn.Module):
             on = (number >= 0).nonzero().squeeze(1)
             place = (row * columns + number).index_select(0, on)
             adds = adds.index_add(0, on, given.index_select(0, place))
-            taken[place] = True
+            taken.scatter_(0, place, True)
         place = (fits.flatten() & ~taken).nonzero().squeeze(1)
         other, number = place // columns, place % columns
         at = self.formulae.mz(ions, other, number)
