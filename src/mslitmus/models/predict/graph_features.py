@@ -14,7 +14,7 @@ from .features import Array, Ragged
 class GraphFeaturiser:
     """Atom codes, edges and bond codes (`chem.graph`), shared by all graph encoders."""
 
-    key = "graph-v1"
+    key = "graph-v2"
 
     def compute(self, smiles: Sequence[str]) -> Ragged:
         graphs = molecule_graphs(smiles)
