@@ -24,8 +24,8 @@ from mslitmus.data.molecules import MOLECULES
 from mslitmus.data.simulate import simulate
 from mslitmus.errors import ChemistryError, ConfigError, RunError
 from mslitmus.models.predict.asking import Defaults, Question, queries
-from mslitmus.models.predict.question_lists import of_arguments, read_lines
 from mslitmus.models.predict.predictor import NeuralPredictor
+from mslitmus.models.predict.question_lists import of_arguments, read_lines
 from mslitmus.models.protocol import FitContext
 from mslitmus.report.mirror_page import Mirror
 from mslitmus.spectra import formats

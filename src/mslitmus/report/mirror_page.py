@@ -16,12 +16,18 @@ from markupsafe import Markup
 from ..chem.molecule import draw_svg
 from ..errors import ConfigError
 from ..metrics.spectrum import score as score_spectra
-from .mirror import mirror
+from .mirror import matched, mirror
 from .numbers import metric_label, mz, percent, score, tolerance
 from .page import environment, static, write
 from .structure import structure
 
 _ROWS, _DRAWN = 25, 12
+_SIDE = {
+    "identifier": pl.String(),
+    "mzs": pl.List(pl.Float64()),
+    "intensities": pl.List(pl.Float64()),
+    "precursor_mz": pl.Float64(),
+}
 # the few rules of the page's style sheet that the plot needs, in colours that print
 _STYLE = (
     "text{fill:#545c66;font:13px Helvetica,Arial,sans-serif}.title{fill:#1b1f24;font-weight:600}.grid{stroke:#e8ebee}"
@@ -53,18 +59,15 @@ class Mirror:
     def __post_init__(self) -> None:
         width, unit = tolerance(self.primary)
         names = [f"{m}@{width:g}{unit}{end}" for end in ("", ":no-precursor") for m in ("cosine", "entropy")]
-        columns = ("identifier", "precursor_mz", "mzs", "intensities")
-        types = (pl.String, pl.Float64, pl.List(pl.Float64), pl.List(pl.Float64))
+        mass = self.predicted["precursor_mz"]
         sides = [
             pl.DataFrame(
-                {
-                    n: pl.Series([("one" if n == "identifier" else side[n])], dtype=t)
-                    for n, t in zip(columns, types, strict=True)
-                }
+                [{"identifier": "one", "mzs": side["mzs"], "intensities": side["intensities"], "precursor_mz": mass}],
+                schema=_SIDE,
             )
-            for side in (self.predicted, {**self.measured, "precursor_mz": self.predicted["precursor_mz"]})
+            for side in (self.predicted, self.measured)
         ]
-        found = score_spectra(sides[0].drop("precursor_mz"), sides[1], names)
+        found = score_spectra(sides[0], sides[1], names)
         object.__setattr__(self, "scores", {name: float(found[name][0]) for name in names})
 
     @property
@@ -140,21 +143,21 @@ def page(found: Mirror) -> str:
 
 
 def strongest_peaks(found: Mirror) -> list[Peak]:
-    """The strongest predicted peaks by intensity, each with the nearest measured peak at the metric's resolution."""
+    """The strongest predicted peaks by intensity, each with the nearest measured peak that matches it."""
     mzs, intensities = (np.asarray(found.predicted[name], np.float64) for name in ("mzs", "intensities"))
     others = np.asarray(found.measured["mzs"], np.float64)
     width, unit = tolerance(found.primary)
     formulas, atoms, shifts = (found.predicted.get(f"peak_{name}") or [] for name in ("formulas", "atoms", "shifts"))
     out = []
     for place, i in enumerate(np.argsort(-intensities, kind="stable")[:_ROWS].tolist()):
-        near = float(others[np.abs(others - mzs[i]).argmin()]) if len(others) else np.inf
-        close = abs(near - mzs[i]) <= (width if unit == "Da" else width * 1e-6 * mzs[i])
+        partners = others[matched(others, mzs[i : i + 1], width, unit)[0]]
+        near = float(partners[np.abs(partners - mzs[i]).argmin()]) if len(partners) else 0.0
         held = list(atoms[i] or []) if i < len(atoms) else []
         out.append(
             Peak(
                 mz(mzs[i]),
                 percent(float(intensities[i] / intensities.max())),
-                f"{mz(near)} ({(mzs[i] / near - 1) * 1e6:+.1f} ppm)" if close else "",
+                f"{mz(near)} ({(mzs[i] / near - 1) * 1e6:+.1f} ppm)" if near else "",
                 (formulas[i] or "") if i < len(formulas) else "",
                 f"{shifts[i]:+d} H" if i < len(shifts) and shifts[i] else "",
                 ", ".join(map(str, held)),
