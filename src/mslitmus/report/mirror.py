@@ -177,7 +177,8 @@ def _labels(xs: Array, peaks: tuple[Array, Array], sign: int, told: Mapping[floa
             y = covers[0] + sign * tall
         placed.append((x, y))
         parts.append(f'<text class="peak" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{mz(peaks[0][i])}</text>')
-        if formula := (told or {}).get(float(peaks[0][i])):
+        formula = (told or {}).get(float(peaks[0][i]))
+        if formula and y + 13 < AXIS - 4:  # else it would cover the axis; the tooltip has it
             parts.append(
                 f'<text class="peak" x="{x:.1f}" y="{y + 13:.1f}" text-anchor="middle">{escape(formula)}</text>'
             )
