@@ -23,8 +23,8 @@ from ..ions import ELEMENTS
 from ..losses import LOSSES, SparseFit
 from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
 from .entries import Entries, strongest
-from .formula_ions import ElementFeaturiser, Ions
-from .formula_lists import Containment, isotope_atoms, masses, spell
+from .formula_ions import ElementFeaturiser, Ions, spelled
+from .formula_lists import Containment, isotope_atoms, masses
 from .formula_targets import match
 from .formula_vocabulary import annotate, choose, losses, possible, precursor_ions, products, shown_by, spread
 
@@ -184,14 +184,8 @@ class FormulaHead(nn.Module):
     def origins(self, output: Tensor, batch: Batch) -> dict[str, list[Any]]:
         """Columns beside `peaks`: `formula` of each peak's ion, without charge."""
         row, *_, entry = self._strongest(output, batch)
-        ions = self._ions(batch, None)
-        total, held = ions.total.cpu().numpy(), (ions.total - ions.rest).cpu().numpy()
-        words = np.zeros((len(self.product_counts) + len(self.loss_counts), len(ELEMENTS)), np.int64)
-        words[:, self.columns.cpu().numpy()] = np.concatenate([self.product_counts, -self.loss_counts])
-        spelled = []
-        for r, e in zip(row.tolist(), entry.tolist(), strict=True):
-            spelled.append(spell(words[e] + (held[r] if e < self.n_products else total[r]), ELEMENTS))
-        return {"formula": spelled}
+        counts = (self.product_counts, self.loss_counts)
+        return {"formula": spelled(self._ions(batch, None), counts, self.columns, entry, row)}
 
     def _strongest(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(row, m/z, intensity, entry); twice as many entries as peaks are looked at, since two may be one ion."""

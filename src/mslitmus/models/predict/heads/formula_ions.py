@@ -15,6 +15,7 @@ from ....chem import molecule
 from ....chem.formula import ELECTRON, MASSES
 from ..features import Array, Ragged
 from ..ions import ELEMENTS
+from .formula_lists import spell
 
 _COLUMN = {element: column for column, element in enumerate(ELEMENTS)}
 _MASSES = np.array([MASSES[element] for element in ELEMENTS])
@@ -101,3 +102,18 @@ class Ions:
         return Ions(
             total, total - held, hydrogen, bound - sign * ELECTRON, charge, torch.where(strange, precursor_mz, theory)
         )
+
+
+def spelled(ions: Ions, counts: tuple[Array, Array], columns: Tensor, entry: Tensor, row: Tensor) -> list[str]:
+    """Formula, without charge, of the ion that each entry means in its spectrum.
+
+    ions: of the batch, all elements (an ion may have some that no formula of the vocabulary has); counts: atoms of the
+    products, then of the losses, in the `columns` of ELEMENTS; entry, row: (k,).
+    """
+    products, losses = counts
+    listed = np.zeros((len(products) + len(losses), len(ELEMENTS)), np.int64)
+    listed[:, columns.cpu().numpy()] = np.concatenate([products, losses])
+    total, held = ions.total.cpu().numpy(), (ions.total - ions.rest).cpu().numpy()
+    n, r = entry.cpu().numpy(), row.cpu().numpy()
+    product = (n < len(products))[:, None]
+    return [spell(atoms, ELEMENTS) for atoms in np.where(product, listed[n] + held[r], total[r] - listed[n])]

@@ -33,7 +33,7 @@ def masses(counts: NDArray[np.int16], elements: Sequence[str], isotopes: Sequenc
 
 def spell(counts: NDArray[np.int16], elements: Sequence[str]) -> str:
     """(elements,) → Hill formula."""
-    return str(Formula.of((elements[column], int(counts[column])) for column in np.flatnonzero(counts)))
+    return str(Formula.of((elements[int(column)], int(counts[column])) for column in np.flatnonzero(counts)))
 
 
 class Containment(nn.Module):

@@ -187,7 +187,8 @@ def choose(first: Array, second: Array, weight: Array, allowed: Array, size: int
     order = np.argsort(names, kind="stable")
     members, starts = rows[order], np.searchsorted(names[order], np.arange(len(allowed) + 1))
     gain = np.bincount(names, weight[rows], minlength=len(allowed))
-    covered, chosen = np.zeros(len(first), bool), []
+    covered = np.zeros(len(first), bool)
+    chosen: list[int] = []
     while len(chosen) < size:
         name = int(always[len(chosen)]) if len(chosen) < len(always) else int(gain.argmax())
         if len(chosen) >= len(always) and gain[name] <= 1e-9:

@@ -9,17 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..features import Ragged
-from ..ions import ELEMENTS
 from ..parts import Batch, FlatPeaks
 from .formula import FormulaHead, FormulaOptions
-from .formula_ions import Ions
-from .formula_lists import spell
+from .formula_ions import Ions, spelled
 
 _SAME = 4e-4  # Da: formulae of one molecule lie further apart, all but a few; rounding does not reach it
 _LOWEST = 8.0  # Da
@@ -108,14 +105,9 @@ class KnownFormulae(nn.Module):
 
     def spelled(self, number: Tensor, row: Tensor, batch: Batch) -> list[str]:
         """Formula of the ion, without charge, of these entries of the vocabulary in these spectra."""
+        ions = Ions.of(batch.parts, batch.index, batch.precursor_mz, batch.ions)
         head = self.formulae
-        ions = Ions.of(batch.parts, batch.index, batch.precursor_mz, batch.ions)  # an ion may have elements that no
-        total, held = ions.total.cpu().numpy(), (ions.total - ions.rest).cpu().numpy()  # formula of the vocabulary has
-        listed = np.zeros((len(head.product_counts) + len(head.loss_counts), len(ELEMENTS)), np.int64)
-        listed[:, head.columns.cpu().numpy()] = np.concatenate([head.product_counts, head.loss_counts])
-        n, r = number.cpu().numpy(), row.cpu().numpy()
-        product = (n < head.n_products)[:, None]
-        return [spell(counts, ELEMENTS) for counts in np.where(product, listed[n] + held[r], total[r] - listed[n])]
+        return spelled(ions, (head.product_counts, head.loss_counts), head.columns, number, row)
 
 
 def _number(masses: Tensor, order: Tensor, values: Tensor) -> Tensor:
