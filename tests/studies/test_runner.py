@@ -166,7 +166,7 @@ def test_a_refused_study_changes_nothing(few, tmp_path):
     changed = {"model": "nearest-molecule", "options": {"prefer": "instrument"}}
     with pytest.raises(RunError, match="options"):  # named before the new first model is computed
         run(tmp_path / "run", models=["precursor-only", changed])
-    with pytest.raises(RunError, match="data"):
+    with pytest.raises(RunError, match="records that take part changed"):
         run(tmp_path / "run", models=["nearest-molecule"], data={"name": "few", "adducts": ["[M+H]+"]})
     assert everything(tmp_path) == before
 
