@@ -236,7 +236,9 @@ def test_filters_are_counted(few, tmp_path):
 def test_an_absent_dataset_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError, match="massbank") as caught:
         run(tmp_path / "run", data={"name": "massbank"})
-    assert "mslitmus data add massbank" in str(caught.value)
+    assert "mslitmus data get massbank" in str(caught.value)
+    with pytest.raises(DataError, match="did you mean 'massbank'"):
+        runner.run(StudyConfig.model_validate({**STUDY, "data": {"name": "masbank"}}), tmp_path / "run")
 
 
 def test_a_protocol_wants_its_look_up(few, tmp_path):
