@@ -12,7 +12,7 @@ import pytest
 from mslitmus import report
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
-from mslitmus.errors import ConfigError, DataError, PredictionError, RunError
+from mslitmus.errors import ConfigError, DataError, ModelError, PredictionError, RunError
 from mslitmus.models.baselines.nearest_molecule import NearestMolecule
 from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
 from mslitmus.studies import examples, runner
@@ -286,3 +286,13 @@ def test_damaged_predictions_are_named(few, tmp_path):
     (tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0" / "predictions.parquet").write_bytes(b"no table")
     with pytest.raises(RunError, match=r"predictions\.parquet"):
         run(tmp_path)
+
+
+def test_a_model_that_cannot_be_read_is_named(few, tmp_path):
+    run(tmp_path)
+    cell = tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0"
+    (cell / "predict.json").unlink()
+    (cell / "model" / "options.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        run(tmp_path)
+    assert str(cell) in str(caught.value)

@@ -137,7 +137,11 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
     held_out = pl.concat([val, test])
     queries = cell.task.queries(held_out)
     progress(f"answering {test.height:,} test and {val.height:,} val queries")
-    model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    try:
+        model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    except (OSError, KeyError, ValueError, TypeError) as error:  # cut short, or written by another version
+        what, remedy = f"the saved model cannot be read: {error}", f"remove {cell.folder} and run again"
+        raise ModelError(what, where=str(cell.folder / "model"), remedy=remedy) from error
     if model.kind != fitted["kind"]:
         what = f"model {cell.model.name!r} was fitted as {fitted['kind']!r} and loaded as {model.kind!r}"
         raise ModelError(what, where=str(cell.folder), remedy="a model's kind must not change")
