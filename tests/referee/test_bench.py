@@ -284,6 +284,18 @@ def test_submissions_that_fit_nothing(recipe, tmp_path):
     (folder / "a.toml").write_text('code = "javascript:alert(1)"')
     with pytest.raises(ConfigError, match="code: an address"):
         collect(made, folder)
+    (folder / "a.toml").write_text('titel = "ours"')
+    with pytest.raises(ConfigError, match=r"a\.toml: unknown key 'titel'\n.*did you mean 'title'"):
+        collect(made, folder)
+
+
+def test_a_misspelt_key_of_a_recipe_is_told(recipe):
+    recipe.write_text(RECIPE.replace("min_peaks", "min_peak"))
+    with pytest.raises(ConfigError, match=r"unknown key 'data\.min_peak'.*\n.*did you mean 'min_peaks'"):
+        load(recipe)
+    recipe.write_text(RECIPE.replace("fill: false", "fil: false"))
+    with pytest.raises(ConfigError, match=r"unknown option 'fil'\n.*did you mean 'fill'"):
+        load(recipe)
 
 
 def test_packaged_recipes_are_read():
