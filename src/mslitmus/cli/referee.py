@@ -24,7 +24,9 @@ TaskOptions = Annotated[
 DataFilters = Annotated[str, typer.Option("--data", help="Filters of a study's `data` as YAML, e.g. '{min_peaks: 3}'.")]
 Predictions = Annotated[
     list[str],
-    typer.Argument(help="Files of predictions, PATH or NAME=PATH: one row of the leaderboard each.", metavar="FILE..."),
+    typer.Argument(
+        help="Files of predictions, PATH or NAME=PATH: one row of the leaderboard each.", metavar="[NAME=]PATH"
+    ),
 ]
 Metrics = Annotated[
     list[str] | None,
@@ -181,7 +183,7 @@ def _typed(source: Any) -> bool:
 
 
 def _say(line: str) -> None:
-    errors.print(line, highlight=False, markup=False)
+    errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def chosen_controls(controls: str) -> Any:

@@ -133,7 +133,7 @@ def _how_to_get(name: str) -> str:
     bare, offered = name.partition("@")[0], [each for each in entries() if each != OWN]
     if bare in offered:
         return f"`mslitmus data get {bare}` downloads it, `mslitmus data add {bare} --from PATH` imports a copy"
-    known = [*names(), "simulated", *(each for each in offered if each not in names())]
+    known = sorted({*names(), "simulated", *offered})
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"here: {', '.join(names()) or 'none'};"
     return f"{hint} `mslitmus data list` shows what can be had, `mslitmus data add file --from PATH` imports your own"
