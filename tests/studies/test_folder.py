@@ -25,8 +25,8 @@ def test_what_changed_is_said_in_words(tmp_path):
         claim(cell, after)
     assert caught.value.message == (
         "model 'mine' (split molecule, seed0) was computed with other settings: "
-        "the file 'new.txt' that the model reads is new; the file 'old.txt' that the model reads is read no more; "
-        "the file 'run.py' that the model reads has changed; options.k (not set → 1); the candidate pools changed"
+        "the file 'new.txt' of its command is new; the file 'old.txt' of its command is read no more; "
+        "the file 'run.py' of its command has changed; options.k (not set → 1); the candidate pools changed"
     )
     assert f"delete {cell} to compute this part again" in caught.value.remedy
 

@@ -139,7 +139,7 @@ def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any], above: str = "
             continue
         if above == "inputs.":
             how = "is new" if old is None else "is read no more" if new is None else "has changed"
-            yield f"the file {key!r} that the model reads {how}"
+            yield f"the file of predictions {how}" if key == "predictions" else f"the file {key!r} of its command {how}"
         elif isinstance(old, dict) and isinstance(new, dict):
             yield from _changes(old, new, f"{name}.")
         else:
