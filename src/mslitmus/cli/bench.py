@@ -90,7 +90,8 @@ def show_bench(bench: Reference) -> None:
     console.print(f"{manifest.id}  {recipe.title}".rstrip(), highlight=False, markup=False)
     console.print(f"hash {manifest.hash}; dataset {data['name']}, hash {data['hash']}", highlight=False, markup=False)
     whole = [Column(name, no_wrap=True) for name in ("track", "split")]
-    table = Table(*whole, "records", "val", "test", "molecules", "candidates")
+    numbers = ["records", "validation queries", "test queries", "test molecules", "candidates"]
+    table = Table(*whole, *(Column(name, justify="right") for name in numbers))
     for track, split in recipe.pairs():
         part = manifest.part(track.name, split.name)
         table.add_row(
@@ -103,7 +104,6 @@ def show_bench(bench: Reference) -> None:
             f"{part['candidates']['candidates']:,}" if "candidates" in part else "",
         )
     console.print(table)
-    console.print("val, test: queries; molecules: of test", highlight=False)
     for track in recipe.tracks:
         others = [name for name in track.metrics if name != track.primary_metric]
         line = f"{track.name}: {track.primary_metric}; {', '.join(others)}"
