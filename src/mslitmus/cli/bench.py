@@ -90,7 +90,7 @@ def show_bench(bench: Reference) -> None:
     console.print(f"{manifest.id}  {recipe.title}".rstrip(), highlight=False, markup=False)
     console.print(f"hash {manifest.hash}; dataset {data['name']}, hash {data['hash']}", highlight=False, markup=False)
     whole = [Column(name, no_wrap=True) for name in ("track", "split")]
-    numbers = ["records", "validation queries", "test queries", "test molecules", "candidates"]
+    numbers = ["records", "val queries", "test queries", "test molecules", "candidates"]
     table = Table(*whole, *(Column(name, justify="right") for name in numbers))
     for track, split in recipe.pairs():
         part = manifest.part(track.name, split.name)

@@ -73,6 +73,10 @@ def _stopped(fit: Mapping[str, Any], epochs: int, inner: str | None) -> str:
 
 #: A rule of a study file says so in its note; of the queries that were left out the note says which.
 _FILTER, _QUERIES = "study filter", re.compile(r"queries of (\w+), split (.+)")
+_LEFT_OUT = {
+    "askable_retrieval": "The pool holds fewer candidates than min_candidates asks for.",
+    "keep_max_queries_per_molecule": "Further spectra of a molecule, above max_queries_per_molecule.",
+}
 _FOLDS = {"val": "validation", "test": "test"}
 
 
@@ -81,6 +85,7 @@ def ledger(files: RunFiles) -> list[tuple[str, list[dict[str, Any]]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in files.ledger or ():
         heading, note = _stage(str(entry.get("note") or ""))
+        note = note or _LEFT_OUT.get(str(entry.get("rule")), "")
         did = {key: entry.get(key) for key in ("dropped", "changed", "marked")}
         groups.setdefault(heading, []).append(
             {
