@@ -113,7 +113,7 @@ def test_equal_scores_show_no_particular_laboratory():
             .with_columns(split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True)
             .with_columns(pl.lit(0.0).alias("cosine@0.1Da"))
         )
-        ranked = examples.ranked(scores, "cosine@0.1Da")
+        ranked = examples.ranked(scores, ["cosine@0.1Da"])
         names.append(ranked["identifier"][-1][:4])
     assert set(names) == {"labA", "labZ"}
 
