@@ -34,7 +34,12 @@ _RECORDED = (
 
 def table_hash(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> str:
     """SHA-256 of a table's contents (first 16 hex digits): column names, order of rows and every value count,
-    the file format and library versions do not."""
+    the file format and library versions do not.
+
+    The types of columns are not fed in: datasets, candidate sets and frozen benchmarks are named by these hashes, so
+    the rule cannot change. Numbers go in as their bytes, so that columns of zeros (or of nulls) are alike as Int64 and
+    as Float64. Callers hash tables that were conformed to a schema, which fixes the types.
+    """
     digest = hashlib.sha256()
     for name in columns or frame.columns:
         digest.update(name.encode())

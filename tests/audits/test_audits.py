@@ -99,6 +99,14 @@ def test_leaked_molecules_are_counted():
     assert examine(tables(overlap=5))[0].severity == "warning"  # the most severe comes first
 
 
+@pytest.mark.parametrize("difficulty", [None, {}, {"overlap": None}, {"overlap": {}}])
+def test_an_overlap_nobody_measured_is_no_pass(difficulty):
+    run = tables()
+    record = {"method": "molecule", "difficulty": difficulty}
+    (found,) = AUDITS["overlap"](RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
+    assert (found.severity, "not measured" in found.claim) == ("note", True)
+
+
 def test_the_verdict_is_holms_as_on_the_page():
     found = AUDITS["trivial"](tables(difference=0.2, p_holm=0.35))[0]  # its interval excludes 0, the family does not
     assert (found.severity, "cannot be told" in found.claim) == ("warning", True)

@@ -114,19 +114,20 @@ def test_a_candidate_that_repeats_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "repeated"),
     [
-        ("a.smi", "OCC one\nC[NH3+] two\nnonsense three\nOCC again\nCCO\n"),
-        ("a.tsv", "x\tOCC\ny\tC[NH3+]\nz\tnonsense\nw\tCCO\n"),
-        ("a.csv", "id,SMILES\n1,OCC\n2,C[NH3+]\n3,nonsense\n4,CCO\n"),
+        ("a.smi", "OCC one\nC[NH3+] two\nnonsense three\nOCC again\nCCO\n", 2),
+        ("a.tsv", "x\tOCC\ny\tC[NH3+]\nz\tnonsense\nw\tCCO\n", 1),
+        ("a.csv", "id,SMILES\n1,OCC\n2,C[NH3+]\n3,nonsense\n4,CCO\n", 1),
     ],
 )
-def test_lists_are_read_standardised_and_counted(tmp_path: Path, name: str, text: str) -> None:
+def test_lists_are_read_standardised_and_counted(tmp_path: Path, name: str, text: str, repeated: int) -> None:
     path = tmp_path / f"{name}.gz"
     path.write_bytes(gzip.compress(text.encode()))
     made = c.import_list(path, "mine")
     assert made.frame["smiles"].to_list() == ["CN", "CCO"]
-    assert (made.info["unreadable"], made.info["repeated"]) == (1, 1)
+    assert (made.info["unreadable"], made.info["repeated"]) == (1, repeated)
+    assert made.info["lines"] == 3 + repeated
     assert made.info["unreadable_examples"] == ["nonsense"]
     assert c.molecule_list("mine").hash == made.hash
     assert c.import_list(path, "mine").info["imported"] == made.info["imported"]
@@ -141,6 +142,29 @@ def test_a_list_without_molecules_is_refused(tmp_path: Path) -> None:
         c.import_list(tmp_path / "y.smi")
     with pytest.raises(DataError, match="no molecule list"):
         c.molecule_list("y")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column", "said"),
+    [
+        ("a.smi", b"\n \n", None, "the file is empty"),
+        ("a.smi.gz", b"no gzip", None, "cannot be read"),
+        ("a.smi.gz", gzip.compress(b"CCO\n" * 999)[:20], None, "cannot be read"),
+        ("a.csv.gz", gzip.compress(b"smiles\nCCO\n")[:-12] + b"damaged at the end", None, "cannot be read"),
+        ("a.csv", b"id,SMILE\n1,CCO\n", None, r"no column 'smiles'\n.*did you mean --column SMILE\?"),
+        ("a.csv", b"id,structure\n1,CCO\n", None, r"name the column of the SMILES with --column; .*id, structure"),
+        ("a.csv", b"id,SMILES\n1,CCO\n", "smile", "no column 'smile'"),
+        ("a.csv", b"id,smiles\n1,CCO,3,4\n", "smiles", "not a table"),
+        ("a.smi", b"CCO\n", "smiles", "has no column"),
+        ("a.parquet", b"PAR1", None, "cannot be read"),
+        ("a.smi", b"no\nsense\n", None, "among 2 lines, e.g. 'no'"),
+    ],
+)
+def test_lists_that_cannot_be_read_are_told_by_file(tmp_path: Path, name, content, column, said) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        c.import_list(tmp_path / name, column=column)
+    assert name in str(caught.value.where)
 
 
 def test_a_worker_that_fails_says_so() -> None:

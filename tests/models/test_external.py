@@ -120,6 +120,9 @@ def test_predictions_from_a_file(world, tmp_path):
     [(name, before)] = External.inputs({"predictions": "theirs.parquet", "cwd": str(tmp_path)}).items()
     assert name == "predictions"
     assert External.inputs({"command": "x {queries} {out}"}) == {}
+    pl.DataFrame({"identifier": ["a"]}).write_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(PredictionError, match="no column mzs"):
+        External(predictions=str(tmp_path / "bare.parquet")).check_task(None)
     model.save(tmp_path / "m")
     again = External.load(tmp_path / "m")
     assert again.predict(asked)["identifier"].to_list() == made["identifier"].to_list()
@@ -213,6 +216,66 @@ def test_ctrl_c_ends_the_whole_group(tmp_path):
     _, said = waiting.communicate(timeout=20)
     assert b"KeyboardInterrupt" in said
     assert gone(int(child.read_text()))
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1] + "/child", "w").write(str(__import__("os").getpid()))
+time.sleep(60)
+"""
+
+
+def test_a_signal_that_another_thread_takes_ends_the_command_too(tmp_path):
+    """With SIGINT blocked in the thread that waits, nothing interrupts the wait: only a look at the clock does.
+
+    A command that ignores the request to end is killed by a second Ctrl-C.
+    """
+    script(tmp_path, STUBBORN)
+    waits = f"""
+    import signal, sys, threading, time
+    from pathlib import Path
+    from mslitmus.models.commands import run
+    threading.Thread(target=lambda: time.sleep(60), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+    here = Path({str(tmp_path)!r})
+    run([sys.executable, str(here / "program.py"), str(here)], cwd=here, log=here / "log")
+    """
+    waiting = subprocess.Popen([sys.executable, "-c", textwrap.dedent(waits)], stderr=subprocess.PIPE)
+    child = tmp_path / "child"
+    for _ in range(200):
+        if child.exists() and child.read_text():
+            break
+        time.sleep(0.05)
+    started = time.perf_counter()
+    waiting.send_signal(signal.SIGINT)
+    time.sleep(0.7)
+    waiting.send_signal(signal.SIGINT)
+    _, said = waiting.communicate(timeout=20)
+    assert time.perf_counter() - started < 2.5
+    assert b"KeyboardInterrupt" in said
+    assert gone(int(child.read_text()))
+
+
+def test_a_changed_script_is_another_model(tmp_path):
+    options = {"command": script(tmp_path, ECHO) + " {queries} {out} --settings=s.yaml", "cwd": str(tmp_path)}
+    (before,) = External.inputs(options).values()
+    (tmp_path / "s.yaml").write_text("a: 1")
+    both = External.inputs(options)
+    assert both == {str(tmp_path / "program.py"): before, "s.yaml": both["s.yaml"]}
+    script(tmp_path, ECHO + "# changed")
+    assert External.inputs(options)[str(tmp_path / "program.py")] != before
+    ranker = MODELS["rank-by-spectra"]
+    assert ranker.inputs({"of": "external", "options": options}) == External.inputs(options)
+
+
+def test_the_filled_command_is_told(world, tmp_path):
+    said: list[str] = []
+    model = fitted(world, tmp_path, command=script(tmp_path, ECHO) + " {queries} {out} --seed {seed}")
+    model.report_to(said.append)
+    model.predict(world["queries"])
+    assert said[0].startswith(f"$ {sys.executable} ")
+    assert said[0].endswith("answer.parquet' --seed 7")
 
 
 @pytest.mark.parametrize(

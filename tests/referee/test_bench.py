@@ -14,6 +14,7 @@ from mslitmus.cli.app import app
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger
 from mslitmus.errors import ConfigError, DataError
+from mslitmus.metrics import comparisons, fingerprint
 from mslitmus.referee import manifest as manifests
 from mslitmus.referee.freeze import check, freeze, identity, verify
 from mslitmus.referee.leaderboard import collect
@@ -127,6 +128,80 @@ def test_an_edited_manifest_is_refused(recipe):
         manifests.find("small/v1")
 
 
+def other(manifest: Manifest, name: str) -> dict:
+    """What a file of another benchmark holds that calls itself `name`/v1, hash included."""
+    named = {**manifest.identity, "recipe": {**manifest.identity["recipe"], "name": name}}
+    made = Manifest(named, manifest.made)
+    return {"id": made.id, "hash": made.hash, "identity": named, "made": dict(made.made)}
+
+
+def test_an_id_is_never_taken_for_a_path(recipe, tmp_path, monkeypatch):
+    place = freeze(load(recipe), quiet)
+    monkeypatch.chdir(tmp_path)
+    Path("small").mkdir()
+    Path("small/v1").write_text(json.dumps(other(Manifest.load(place), "large")))
+    assert manifests.find("small/v1").place == place
+    assert manifests.find("./small/v1").id == "large/v1"
+    Path("large").mkdir()
+    Path("small/v1").rename("large/v1")
+    with pytest.raises(ConfigError, match="small/v1"):  # an id, and not one that is known
+        manifests.find("large/v1")
+    assert manifests.find(str(tmp_path / "large" / "v1")).id == "large/v1"
+    place.rename(place.with_name("big-v1.json"))
+    with pytest.raises(ConfigError, match="it holds small/v1"):
+        manifests.find("big/v1")
+    with pytest.raises(ConfigError, match="no such file"):
+        manifests.find("absent.json")
+
+
+def test_a_packaged_id_stands_for_one_hash(recipe, tmp_path, monkeypatch):
+    place = freeze(load(recipe), quiet)
+    shipped = tmp_path / "shipped" / "small-v1.json"
+    shipped.parent.mkdir()
+    shipped.write_text(place.read_text())
+    monkeypatch.setattr(manifests, "packaged", lambda: {"small/v1": shipped})
+    changed = json.loads(place.read_text())
+    changed["identity"]["recipe"]["statistics"]["resamples"] = 100
+    changed["hash"] = Manifest(changed["identity"], {}).hash
+    place.write_text(json.dumps(changed))
+    assert manifests.find("small/v1").place == shipped
+    with pytest.raises(ConfigError, match="has the hash"):
+        manifests.find(str(place))
+    assert manifests.find(str(shipped)).id == "small/v1"
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [(1, "freeze the recipe again"), (99, "newer"), ("2", "newer")])
+def test_manifests_of_other_formats_say_so(recipe, kind, remedy):
+    place = freeze(load(recipe), quiet)
+    value = json.loads(place.read_text())
+    value["identity"]["format"] = kind
+    place.write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match=remedy):
+        manifests.find("small/v1")
+
+
+def test_files_without_a_name_and_version_are_no_benchmarks(recipe):
+    place = freeze(load(recipe), quiet)
+    for name in ("notes.json", "small-v1.json.json", "small-v0.json", "-v1.json"):
+        place.with_name(name).write_text("{}")
+    assert set(manifests.known()) - set(manifests.packaged()) == {"small/v1"}
+
+
+def test_a_metric_made_otherwise_is_named(recipe, monkeypatch):
+    made = Manifest.load(freeze(load(recipe), quiet))
+    with monkeypatch.context() as patched:
+        patched.setattr(fingerprint, "_ratio", lambda a, b: a * 0 + 1.0)
+        differ = {f.piece: f.why for f in verify(made, quiet, "bits", "molecule") if not f.same}
+    assert list(differ) == ["bits · metrics", "bits · statistics"]
+    assert "the metrics of fp-tanimoto@0.5, fp-cosine otherwise" in differ["bits · metrics"]
+    assert differ["bits · statistics"] == "it follows from the metrics"
+    monkeypatch.setattr(comparisons, "holm", lambda p: p)
+    differ = {f.piece: f.why for f in verify(made, quiet, "bits", "molecule") if not f.same}
+    assert list(differ) == ["bits · statistics"]
+    with pytest.raises(DataError, match="statistics"):
+        check(made, "bits", "molecule", quiet)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
@@ -207,8 +282,20 @@ def test_submissions_that_fit_nothing(recipe, tmp_path):
         collect(made, folder)
     (folder / "a.bits.scaffold.csv").rename(folder / "a.bits.molecule.csv")
     (folder / "a.toml").write_text('code = "javascript:alert(1)"')
-    with pytest.raises(ConfigError, match="'code'"):
+    with pytest.raises(ConfigError, match="code: an address"):
         collect(made, folder)
+    (folder / "a.toml").write_text('titel = "ours"')
+    with pytest.raises(ConfigError, match=r"a\.toml: unknown key 'titel'\n.*did you mean 'title'"):
+        collect(made, folder)
+
+
+def test_a_misspelt_key_of_a_recipe_is_told(recipe):
+    recipe.write_text(RECIPE.replace("min_peaks", "min_peak"))
+    with pytest.raises(ConfigError, match=r"unknown key 'data\.min_peak'.*\n.*did you mean 'min_peaks'"):
+        load(recipe)
+    recipe.write_text(RECIPE.replace("fill: false", "fil: false"))
+    with pytest.raises(ConfigError, match=r"unknown option 'fil'\n.*did you mean 'fill'"):
+        load(recipe)
 
 
 def test_packaged_recipes_are_read():

@@ -73,15 +73,23 @@ def make_ranking_run(folder: Path, *, seed: int = 0, trained: bool = True) -> Pa
 
 
 def candidates() -> dict[str, Any]:
-    """What `data.candidates.describe` writes of a set filled up with decoys."""
+    """What the task writes of a set filled up with decoys: all pools, and those of the test queries by split."""
     quantiles = ("0.05", "0.25", "0.5", "0.75", "0.95")
+    test = {
+        "molecules": 60, "candidates": 1_900,
+        "size": dict(zip(quantiles, (29, 32, 32, 32, 32), strict=True)),
+        "real": dict(zip(quantiles, (2, 5, 8, 17, 30), strict=True)),
+        "chance": 0.033, "chance_real": 0.12, "at_least": 8, "large_enough": 60, "large_enough_real": 33,
+        "origins": {"dataset": 380, "decoy:edited": 1_370, "pubchem-100k": 150},
+        "min_candidates": 8, "left_out": {"spectra": 9, "molecules": 4},
+    }  # fmt: skip
     return {
         "name": "mass-32", "kind": "mass", "hash": "d5a7bc2fcb36611b", "molecules": 120, "candidates": 3_790,
         "settings": {"kind": "mass", "size": 32, "ppm": 10.0, "fill": True},
         "size": dict(zip(quantiles, (30, 32, 32, 32, 32), strict=True)),
         "real": dict(zip(quantiles, (1, 4, 9, 18, 32), strict=True)),
         "chance": 0.0316, "chance_real": 0.1412, "at_least": 8, "large_enough": 120, "large_enough_real": 71,
-        "origins": {"dataset": 900, "decoy": 2_590, "pubchem-100k": 300},
+        "origins": {"dataset": 900, "decoy": 2_590, "pubchem-100k": 300}, "asked": {"molecule": test},
     }  # fmt: skip
 
 

@@ -73,12 +73,38 @@ def test_pools_in_words_and_numbers(run: Path) -> None:
     assert found is not None
     assert "up to 32 candidates of the truth’s mass (within 10 ppm)" in found.sentence
     assert "from the dataset’s own molecules and pubchem-100k" in found.sentence
-    assert "edited decoys" in found.sentence
-    rows = dict(found.rows)
-    assert rows["all candidates"] == ("30", "32", "32", "32", "32", "120 (100 %)", ".032")
-    assert rows["without decoys"] == ("1", "4", "9", "18", "32", "71 (59.2 %)", ".141")
-    assert found.origins[0] == ("decoy", "2,590", "68.3 %")
+    assert "made-up molecules of the same formula (decoys)" in found.sentence
+    assert found.asked
+    (group,) = found.groups
+    assert group.name == "molecule split: 120 spectra of 60 molecules are asked"
+    assert group.left_out == "9 spectra of 4 molecules left out: fewer than 8 candidates"
+    rows = dict(group.rows)
+    assert rows["all candidates"] == ("29", "32", "32", "32", "32", "60 (100 %)", ".033")
+    assert rows["without decoys"] == ("2", "5", "8", "17", "30", "33 (55 %)", ".120")
+    assert found.origins[0] == ("decoys, edited", (("72.1 %", "1,370"),))
+    assert found.origins[1] == ("the dataset’s own molecules", (("20 %", "380"),))
     assert found.judge is None
+
+
+def test_a_run_that_did_not_tell_its_test_queries_apart_says_so(run: Path) -> None:
+    record = {key: value for key, value in candidates().items() if key != "asked"}
+    (run / "candidates.json").write_text(json.dumps(record))
+    found = pools(read_run(run))
+    assert found is not None
+    assert not found.asked
+    (group,) = found.groups
+    assert group.name == "All 120 pools of the run"
+    assert dict(group.rows)["all candidates"] == ("30", "32", "32", "32", "32", "120 (100 %)", ".032")
+    assert "did not record the pools of its test queries apart" in build(run).read_text(encoding="utf-8")
+
+
+def test_nothing_left_out_is_said(run: Path) -> None:
+    record = candidates()
+    record["asked"]["molecule"]["left_out"] = {"spectra": 0, "molecules": 0}
+    (run / "candidates.json").write_text(json.dumps(record))
+    found = pools(read_run(run))
+    assert found is not None
+    assert found.groups[0].left_out == "none left out: every pool has 8 candidates or more"
 
 
 @pytest.mark.parametrize(
@@ -139,10 +165,10 @@ def test_skips_are_marked_and_the_headline_move_is_shown(run: Path) -> None:
 def test_the_oracle_is_a_rung_and_no_rival(run: Path) -> None:
     files = read_run(run)
     panel = leaderboard(files, "molecule")[0]
-    assert [row.entry.model for row in panel.trained] == ["binned-mlp"]
-    rows = {row.entry.model: row for row in panel.controls}
-    assert rows["best-molecule"].letters == ""
-    assert all(row.letters for model, row in rows.items() if model != "best-molecule")
+    assert [group.kind for group in panel.groups] == ["trained", "neighbour", "blind", "oracle"]
+    assert [row.entry.model for row in panel.rows_of("trained")] == ["binned-mlp"]
+    assert [(row.entry.model, row.letters) for row in panel.rows_of("oracle")] == [("best-molecule", "")]
+    assert all(row.letters for row in panel.rows_of("neighbour", "blind"))
     best = chosen(files, "molecule", "hit@1", "molecule", control=True)
     assert best is not None
     assert best.model != "best-molecule"
@@ -152,7 +178,34 @@ def test_the_oracle_is_a_rung_and_no_rival(run: Path) -> None:
         model for table in repeats(files, "molecule") for r in table.rows for model in r.models
     }
     page = build(run).read_text(encoding="utf-8")
-    assert '<span class="kind oracle">oracle</span>' in page
+    bounds = page.split('<tbody class="bounds-body stick">')[1].split("</tbody>")[0]
+    assert "best-molecule" in bounds
+    assert "bound of the task" in bounds
+    assert '<span class="kind oracle">oracle</span>' in page  # above its column of strata
+
+
+def test_a_run_of_one_model_speaks_of_no_controls(run: Path) -> None:
+    for name in ("summary", "strata", "pool_sizes"):
+        table = pl.read_parquet(run / f"{name}.parquet").filter(pl.col("model") == "binned-mlp")
+        if name == "summary":
+            gone = [pl.lit(None, dtype=pl.Float64).alias(column) for column in ("skill_blind", "skill_neighbour")]
+            table = table.filter(pl.col("fold") == "test").with_columns(gone)
+        table.write_parquet(run / f"{name}.parquet")
+    for name in ("comparisons", "repeated", "worst_groups"):
+        table = pl.read_parquet(run / f"{name}.parquet")
+        table.clear().write_parquet(run / f"{name}.parquet")
+    page = build(run).read_text(encoding="utf-8")
+    outline(page)
+    text = re.sub(r"<[^>]+>", " ", page.split("<main")[1].split("Findings")[0])
+    for word in ("control", "dashed", "Skill", "oracle", "Paired comparisons"):
+        assert word not in text.split("Split difficulty")[0], word
+    assert "Training" not in re.findall(r"<h2[^>]*>([^<]*)", page)
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(leaderboard_table(run))
+    said = console.export_text()
+    console.file.close()
+    assert "kill" not in said
+    assert "controls" not in said
 
 
 def test_where_less_is_better(run: Path) -> None:
@@ -166,8 +219,9 @@ def test_where_less_is_better(run: Path) -> None:
     assert ("gain", "−") in verdicts
     assert ("loss", "−") not in verdicts
     panel = next(p for p in leaderboard(files, "molecule") if p.metric == "normalised-rank")
-    assert panel.trained[0].letters == "a"
-    assert panel.bound == ".000"
+    assert panel.rows_of("trained")[0].letters == "a"
+    assert panel.bound is not None
+    assert panel.bound.value == ".000"
 
 
 def test_many_models_make_a_narrow_matrix(run: Path) -> None:

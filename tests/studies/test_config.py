@@ -126,6 +126,51 @@ def test_the_line_is_right(tmp_path):
     assert caught.value.where.endswith(f":{line}")
 
 
+RANKED = """name: t
+task: retrieval
+task_options:
+  kind: mass
+  size: 8
+data: {name: simulated}
+splits: [molecule]
+models:
+  - random-ranking
+  - {name: neighbours, model: nearest-spectrum, options: {tiers: [formula, all]}}
+metrics:
+  - mrr
+  - hit@1
+primary_metric: mrr
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("size: 8", "sise: 8", 5, r"task_options\.sise: unknown option 'sise'\n.*did you mean 'size'"),
+        ("size: 8", "size: many", 5, r"task_options\.size: option 'size'"),
+        ("hit@1", "hitt@1", 13, r"metrics\.1: .*hitt@1"),
+        ("hit@1", "cosine@0.1Da", 13, "does not measure the task 'retrieval'"),
+        ("hit@1", "mrr", 13, "metric 'mrr' is listed twice"),
+        ("primary_metric: mrr", "primary_metric: mr", 14, r"unknown primary_metric 'mr'\n.*'mrr'"),
+        ("primary_metric: mrr", "primary_metric: hit@1", 10, "model 'neighbours': tier 'formula' needs the formula"),
+        ("[formula, all]", "[mass, all], tiers2: 1", 10, "unknown option 'tiers2'"),
+        ("- random-ranking", "- {model: external, options: {predictions: none.csv}}", 9, "none.csv: no such file"),
+        ("  - random-ranking", "  - mean-spectrum", 9, "unknown model"),
+        ("  - random-ranking", "  - {model: rank-by-fingerprint, options: {of: neims}}", 9, r"docs/controls\.md"),
+    ],
+)
+def test_the_line_is_that_of_the_key_and_models_are_asked_before_the_work(tmp_path, old, new, line, said):
+    if "neims" in new:
+        pytest.importorskip("torch", reason="a neural model is named")
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(write(tmp_path, RANKED.replace(old, new, 1)))
+    assert caught.value.where.endswith(f"study.yaml:{line}")
+
+
+def test_a_task_that_gives_the_formula_has_nothing_against_its_tier(tmp_path):
+    assert load(write(tmp_path, RANKED.replace("kind: mass", "kind: formula"))).models[1].name == "neighbours"
+
+
 def test_unknown_references(tmp_path):
     with pytest.raises(ConfigError, match="unknown study 'quickstrat'") as caught:
         find("quickstrat")

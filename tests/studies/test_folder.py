@@ -16,6 +16,21 @@ def test_a_cell_keeps_its_identity(tmp_path):
     assert "--fresh" in str(caught.value)
 
 
+def test_what_changed_is_said_in_words(tmp_path):
+    cell = RunFolder(tmp_path).cell("molecule", "mine", 0)
+    before = {"inputs": {"run.py": "a", "old.txt": "b"}, "options": {"size": 64}, "task": {"candidates": "c"}}
+    claim(cell, before)
+    after = {"inputs": {"run.py": "x", "new.txt": "b"}, "options": {"size": 64, "k": 1}, "task": {"candidates": "d"}}
+    with pytest.raises(RunError) as caught:
+        claim(cell, after)
+    assert caught.value.message == (
+        "model 'mine' (split molecule, seed0) was computed with other settings: "
+        "the file 'new.txt' of its command is new; the file 'old.txt' of its command is read no more; "
+        "the file 'run.py' of its command has changed; options.k (not set → 1); the candidate pools changed"
+    )
+    assert f"delete {cell} to compute this part again" in caught.value.remedy
+
+
 def test_one_writer_at_a_time(tmp_path):
     folder = RunFolder(tmp_path)
     folder.open()

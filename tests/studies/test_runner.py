@@ -12,7 +12,7 @@ import pytest
 from mslitmus import report
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
-from mslitmus.errors import ConfigError, DataError, PredictionError, RunError
+from mslitmus.errors import ConfigError, DataError, ModelError, PredictionError, RunError
 from mslitmus.models.baselines.nearest_molecule import NearestMolecule
 from mslitmus.schemas import COMPARISONS, EXAMPLES, STRATA, SUMMARY
 from mslitmus.studies import examples, runner
@@ -113,7 +113,7 @@ def test_equal_scores_show_no_particular_laboratory():
             .with_columns(split=pl.lit("s"), model=pl.lit("m"), seed=0, fold=pl.lit("test"), predicted=True)
             .with_columns(pl.lit(0.0).alias("cosine@0.1Da"))
         )
-        ranked = examples.ranked(scores, "cosine@0.1Da")
+        ranked = examples.ranked(scores, ["cosine@0.1Da"])
         names.append(ranked["identifier"][-1][:4])
     assert set(names) == {"labA", "labZ"}
 
@@ -166,7 +166,7 @@ def test_a_refused_study_changes_nothing(few, tmp_path):
     changed = {"model": "nearest-molecule", "options": {"prefer": "instrument"}}
     with pytest.raises(RunError, match="options"):  # named before the new first model is computed
         run(tmp_path / "run", models=["precursor-only", changed])
-    with pytest.raises(RunError, match="data"):
+    with pytest.raises(RunError, match="records that take part changed"):
         run(tmp_path / "run", models=["nearest-molecule"], data={"name": "few", "adducts": ["[M+H]+"]})
     assert everything(tmp_path) == before
 
@@ -236,7 +236,9 @@ def test_filters_are_counted(few, tmp_path):
 def test_an_absent_dataset_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError, match="massbank") as caught:
         run(tmp_path / "run", data={"name": "massbank"})
-    assert "mslitmus data add massbank" in str(caught.value)
+    assert "mslitmus data get massbank" in str(caught.value)
+    with pytest.raises(DataError, match="did you mean 'massbank'"):
+        runner.run(StudyConfig.model_validate({**STUDY, "data": {"name": "masbank"}}), tmp_path / "run")
 
 
 def test_a_protocol_wants_its_look_up(few, tmp_path):
@@ -284,3 +286,13 @@ def test_damaged_predictions_are_named(few, tmp_path):
     (tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0" / "predictions.parquet").write_bytes(b"no table")
     with pytest.raises(RunError, match=r"predictions\.parquet"):
         run(tmp_path)
+
+
+def test_a_model_that_cannot_be_read_is_named(few, tmp_path):
+    run(tmp_path)
+    cell = tmp_path / "cells" / "molecule" / "nearest-molecule" / "seed0"
+    (cell / "predict.json").unlink()
+    (cell / "model" / "options.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        run(tmp_path)
+    assert str(cell) in str(caught.value)

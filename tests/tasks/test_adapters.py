@@ -270,6 +270,24 @@ def test_rows_of_others_are_dropped_where_that_is_wanted(tmp_path):
     read = read_predictions(sirius, "retrieval", ASKED, format="sirius", unknown="drop", rest="lowest")
     assert read.height == 5
     log = put(tmp_path / "a.log", cfm("Q1", "CCO") + cfm("Z", "CCCCCCO"))
-    assert read_predictions(log, "spectrum-prediction", SPECTRA, format="cfm-id", unknown="drop").height == 1
+    said = []
+    read = read_predictions(log, "spectrum-prediction", SPECTRA, format="cfm-id", unknown="drop", say=said.append)
+    assert read.height == 1
     put(tmp_path / "trees" / "pred_Z.json", '{"name": "Z", "frags": {}}')
-    assert read_predictions(tmp_path / "trees", "spectrum-prediction", SPECTRA, "ms-pred", "drop").is_empty()
+    trees = tmp_path / "trees"
+    assert read_predictions(trees, "spectrum-prediction", SPECTRA, "ms-pred", "drop", say=said.append).is_empty()
+    assert said == [
+        "a.log: 1 records left out, of 1 names that are no query, e.g. 'Z'",
+        "trees: 1 records left out, of 1 names that are no query, e.g. 'Z'",
+    ]
+
+
+def test_candidates_that_are_filled_in_are_counted(tmp_path):
+    text = V6 + row6(1, -1, K[0], "Q1") + row6(1, -1, K[0], "Q2") + row6(1, -1, K[0], "F9")
+    sirius, said = put(tmp_path / "s.tsv", text), []
+    read_predictions(sirius, "retrieval", ASKED, "sirius", "drop", say=said.append)
+    assert [line for line in said if "lowest" in line] == []
+    read_predictions(sirius, "retrieval", ASKED, "sirius", "drop", "lowest", said.append)
+    assert "s.tsv: rest: lowest gave 8 of 10 candidates, in 2 queries" in said[-1]
+    assert "can raise the numbers" in said[-1]
+    assert "'F9'" in said[0]

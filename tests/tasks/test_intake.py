@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mslitmus.errors import ConfigError, PredictionError
 from mslitmus.schemas import PREDICTED_FINGERPRINTS, PREDICTED_SCORES, PREDICTED_SPECTRA
 from mslitmus.spectra import formats
-from mslitmus.tasks.intake import read_predictions
+from mslitmus.tasks.intake import check_file, read_predictions
 
 from .made_queries import POOL, keys, queries, task
 
@@ -195,7 +195,10 @@ def test_rows_that_were_not_asked_are_dropped_where_that_is_wanted(tmp_path):
     path = tmp_path / "a.parquet"
     SPECTRA.write_parquet(path)
     asked = queries("spectrum-prediction", 1)
-    assert read_predictions(path, "spectrum-prediction", asked, unknown="drop")["identifier"].to_list() == ["Q1"]
+    said = []
+    read = read_predictions(path, "spectrum-prediction", asked, unknown="drop", say=said.append)
+    assert read["identifier"].to_list() == ["Q1"]
+    assert said == ["a.parquet: 2 of 3 rows left out, of 2 identifiers that were not asked, e.g. 'Q2', 'Q3'"]
     other = asked.with_columns(identifier=pl.lit("Z"))
     with pytest.raises(PredictionError, match="none of its identifiers"):
         read_predictions(path, "spectrum-prediction", other, unknown="drop")
@@ -335,3 +338,27 @@ def test_half_a_million_scores_take_no_time(tmp_path):
     started = time.perf_counter()
     assert read_predictions(tmp_path / "a.parquet", "retrieval", asked).height == 500_000
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "id,candidat,score\nQ1,X,1\n", "no column candidate"),
+        ("a.tsv", "id\tsmiles\nQ1\tX\n", "no column score"),
+        ("a.jsonl", '{"identifier": "Q1"}\n{"identifier": "Q2", "score": 1}\n', "no column candidate"),
+        ("a.csv", "", "the file is empty"),
+        ("a.mgf", "BEGIN IONS\n", "a file of spectra does not answer"),
+        ("a.parquet", "PAR1 cut", "cut or damaged"),
+        ("a.csv", "spectrum;smiles;score\nQ1;CCO;1\n", ""),
+        ("a.jsonl", '{"identifier": "Q1"}\n{"identifier": "Q2", "scores": [1]}\n', ""),
+        ("a.jsonl", '{"identifier": "' + "x" * 100_000, ""),  # the beginning does not tell
+    ],
+)
+def test_a_file_is_looked_at_before_there_are_queries(tmp_path, name, text, said):
+    path = put(tmp_path / name, text)
+    if not said:
+        check_file(path, "retrieval")
+        return
+    with pytest.raises(PredictionError, match=said) as caught:
+        check_file(path, "retrieval")
+    assert name in caught.value.where

@@ -72,7 +72,7 @@ def run_study(
 
     def say(line: str) -> None:
         if not quiet:
-            errors.print(line, highlight=False, markup=False)
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
     show_run(run(config, out / (name or config.name), progress=say, fresh=fresh))
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from ..errors import ConfigError
 from .terminal import console, errors
 
 bench_app = typer.Typer(
@@ -63,20 +64,18 @@ def list_benches() -> None:
     """Benchmarks of the package, and those frozen here."""
     from ..referee.manifest import Manifest, known
 
-    whole = [Column(name, no_wrap=True) for name in ("id", "hash")]
-    table = Table(*whole, "dataset", "tracks", "splits", "frozen")
+    table = Table(*(Column(name, no_wrap=True) for name in ("id", "hash", "dataset", "frozen")))
+    damaged = []
     for path in known().values():
-        each = Manifest.load(path)
-        recipe = each.recipe
-        table.add_row(
-            each.id,
-            each.hash,
-            recipe.data.name,
-            ", ".join(track.name for track in recipe.tracks),
-            ", ".join(split.name for split in recipe.splits),
-            str(each.made.get("date", ""))[:10],
-        )
+        try:
+            each = Manifest.load(path)
+        except ConfigError as error:
+            damaged.append(str(error))
+            continue
+        table.add_row(each.id, each.hash, each.recipe.data.name, str(each.made.get("date", ""))[:10])
     console.print(table)
+    for message in damaged:
+        errors.print(f"left out: {message}", highlight=False, markup=False, soft_wrap=True)
 
 
 @bench_app.command("show")
@@ -90,7 +89,8 @@ def show_bench(bench: Reference) -> None:
     console.print(f"{manifest.id}  {recipe.title}".rstrip(), highlight=False, markup=False)
     console.print(f"hash {manifest.hash}; dataset {data['name']}, hash {data['hash']}", highlight=False, markup=False)
     whole = [Column(name, no_wrap=True) for name in ("track", "split")]
-    table = Table(*whole, "records", "val", "test", "molecules", "candidates")
+    numbers = ["records", "val queries", "test queries", "test molecules", "candidates"]
+    table = Table(*whole, *(Column(name, justify="right") for name in numbers))
     for track, split in recipe.pairs():
         part = manifest.part(track.name, split.name)
         table.add_row(
@@ -103,7 +103,6 @@ def show_bench(bench: Reference) -> None:
             f"{part['candidates']['candidates']:,}" if "candidates" in part else "",
         )
     console.print(table)
-    console.print("val, test: queries; molecules: of test", highlight=False)
     for track in recipe.tracks:
         others = [name for name in track.metrics if name != track.primary_metric]
         line = f"{track.name}: {track.primary_metric}; {', '.join(others)}"

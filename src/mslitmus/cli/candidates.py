@@ -36,7 +36,7 @@ def import_molecules(
     info = made.info
     console.print(
         f"{made.name}: {made.frame.height:,} molecules of {info.get('lines', 0):,} lines, "
-        f"{info.get('unreadable', 0):,} unreadable, hash {made.hash}",
+        f"{info.get('repeated', 0):,} repeated, {info.get('unreadable', 0):,} unreadable, hash {made.hash}",
         highlight=False,
     )
     for text in info.get("unreadable_examples", ()):

@@ -22,11 +22,25 @@ TaskOptions = Annotated[
     str, typer.Option(help="The task's options as YAML, e.g. '{kind: formula, size: 64}'; see docs/tasks.md.")
 ]
 DataFilters = Annotated[str, typer.Option("--data", help="Filters of a study's `data` as YAML, e.g. '{min_peaks: 3}'.")]
+Predictions = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files of predictions, PATH or NAME=PATH: one row of the leaderboard each.", metavar="[NAME=]PATH"
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Repeatable; default: those of the task. Of retrieval, absence-auc tells from the same scores how far "
+        "they would betray a pool without the truth.",
+    ),
+]
 
 
 def score_predictions(
     context: typer.Context,
-    predictions: Annotated[list[Path], typer.Argument(help="Files of predictions: one row of the leaderboard each.")],
+    predictions: Predictions,
     split: SplitName,
     task: TaskName = "",
     dataset: DatasetName = "",
@@ -36,7 +50,7 @@ def score_predictions(
     split_parameters: SplitParameters = "",
     task_options: TaskOptions = "",
     data: DataFilters = "",
-    metric: Annotated[list[str] | None, typer.Option(help="Repeatable; default: those of the task.")] = None,
+    metric: Metrics = None,
     controls: Annotated[str, typer.Option(help="all, blind (no look-up in the training spectra) or none.")] = "all",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Queries without prediction count as failed; default: refuse.")
@@ -91,7 +105,6 @@ def write_template(
     task_options: TaskOptions = "",
     data: DataFilters = "",
     fold: Annotated[str, typer.Option(help="test, val or both.")] = "test",
-    absent: Annotated[bool, typer.Option("--absent", help="Retrieval without the truth among the candidates.")] = False,
     training: Annotated[
         Path | None, typer.Option(help="Folder for train.parquet and val.parquet, structures included.")
     ] = None,
@@ -108,7 +121,7 @@ def write_template(
         from ..referee.bench import ask
         from ..referee.manifest import find
 
-        made = ask(find(bench), track, split, out, _say, fold=fold, absent=absent, training=training)
+        made = ask(find(bench), track, split, out, _say, fold=fold, training=training)
     else:
         study = submission(
             {},
@@ -118,23 +131,29 @@ def write_template(
             task_options=_yaml(task_options, "--task-options"),
             data=_yaml(data, "--data"),
         )
-        made = write_blind(study, out, _say, fold=fold, absent=absent, training=training)
+        made = write_blind(study, out, _say, fold=fold, training=training)
     console.print(f"{made.rows:,} queries: {made.queries}", highlight=False, soft_wrap=True)
     console.print(f"how to answer: {made.readme}", highlight=False, soft_wrap=True)
     for path in made.training:
         console.print(f"to learn from: {path}", highlight=False, soft_wrap=True)
 
 
-def _named(paths: list[Path]) -> dict[str, Path]:
-    """Leaderboard name → file. Raises ConfigError where two files would share a name."""
+def _named(texts: list[str]) -> dict[str, Path]:
+    """Leaderboard name → file, from PATH (named by its file) or NAME=PATH. ConfigError where two share a name."""
     from ..errors import ConfigError
 
     named: dict[str, Path] = {}
-    for path in paths:
-        stem = path.name.partition(".")[0]
-        if stem in named:
-            raise ConfigError(f"two files are called {stem!r}", where=str(path), remedy="give each its own name")
-        named[stem] = path
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        if not equals or "/" in name or Path(text).is_file():
+            name, rest = Path(text).name.partition(".")[0], text
+        if not name or not rest:
+            raise ConfigError("no name or no path", where=text, remedy="write PATH or NAME=PATH")
+        path = Path(rest).expanduser()
+        if name in named:
+            what = f"two rows would be called {name!r}: {named[name]} and {path}"
+            raise ConfigError(what, where=text, remedy=f"name them: '{name} 1={named[name]}' '{name} 2={path}'")
+        named[name] = path
     return named
 
 
@@ -164,7 +183,7 @@ def _typed(source: Any) -> bool:
 
 
 def _say(line: str) -> None:
-    errors.print(line, highlight=False, markup=False)
+    errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def chosen_controls(controls: str) -> Any:

@@ -122,13 +122,21 @@ def load(name: str) -> Dataset:
             raise DataError(
                 f"dataset {name!r} is damaged, absent: {absent}", where=str(folder), remedy="import it again"
             )
-        close = get_close_matches(name, names(), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"here: {', '.join(names()) or 'none'};"
-        raise DataError(
-            f"no dataset {name!r} in {home()}",
-            remedy=f"{hint} `mslitmus data add {name.partition('@')[0]} --from PATH` imports one",
-        )
+        raise DataError(f"no dataset {name!r} in {home()}", remedy=_how_to_get(name))
     return Dataset(name, _info(folder), folder)
+
+
+def _how_to_get(name: str) -> str:
+    """What to do about a dataset that is not here: a misspelt name, one of the catalogue, or a file of one's own."""
+    from .catalogue import OWN, entries  # above the store in what it needs, and asked for in an error only
+
+    bare, offered = name.partition("@")[0], [each for each in entries() if each != OWN]
+    if bare in offered:
+        return f"`mslitmus data get {bare}` downloads it, `mslitmus data add {bare} --from PATH` imports a copy"
+    known = sorted({*names(), "simulated", *offered})
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"here: {', '.join(names()) or 'none'};"
+    return f"{hint} `mslitmus data list` shows what can be had, `mslitmus data add file --from PATH` imports your own"
 
 
 def _info(folder: Path) -> dict[str, Any]:

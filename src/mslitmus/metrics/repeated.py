@@ -36,8 +36,8 @@ REPEATED: Schema = {
     "high": pl.Float64(),
     "p_tukey": pl.Float64(),  # adjusted for all pairs of models
     "n_blocks": pl.Int64(),
-    "deviation": pl.Float64(),  # of one model's mean from block to block, pooled
-    "p_anova": pl.Float64(),  # of "all models are alike", one value for all pairs
+    "deviation": pl.Float64(),  # of one model's mean, pooled over the models that vary; one value for all pairs
+    "p_anova": pl.Float64(),  # of "the models that vary are alike", one value for all pairs
 }
 
 
@@ -45,12 +45,14 @@ REPEATED: Schema = {
 class Anova:
     """Two-way analysis of k models × n blocks without replicates.
 
-    means (k,) over blocks; varies (k,): the model is measured with error; error: mean square of the residuals, with
-    `freedom` degrees of freedom; f and p: the test that all models are alike. NaN where undefined.
+    means (k,) over blocks; varies (k,): the model is measured with error; variances (k,): of one model over blocks,
+    ddof 1; error: mean square of the residuals of the models that vary, with `freedom` degrees of freedom; f and p:
+    the test that these are alike. NaN where undefined.
     """
 
     means: Array
     varies: NDArray[np.bool_]
+    variances: Array
     blocks: int
     error: float
     freedom: int
@@ -78,9 +80,10 @@ def compare_over_seeds(
         kinds: model → kind. A `"trained"` model of a single seed is then known to be short of seeds.
 
     Blocks are those that all models share. With blocks `"seed"` a model of a single seed (or seed null) is taken as
-    deterministic: its value stands in every block but has no part in the error, see `anova`. Between two such models,
-    with a trained model of a single seed, and where fewer than two blocks are left, interval and p are null: seeds say
-    nothing there, use `compare`. Raises ConfigError for an unknown option.
+    deterministic: its value stands in every block but has no part in the error (`anova`), and its pairs are judged by
+    the variance of the other model alone (`_tukey`). Between two such models, with a trained model of a single seed,
+    and where fewer than two blocks are left, interval and p are null: seeds say nothing there, use `compare`. Raises
+    ConfigError for an unknown option.
     """
     if average not in AVERAGES or blocks not in BLOCKS:
         raise ConfigError(f"average {average!r} or blocks {blocks!r} is not known", remedy="see compare_over_seeds")
@@ -103,47 +106,62 @@ def compare_over_seeds(
 
 
 def anova(table: Array) -> Anova:
-    """Model × block analysis of variance (k, n): y_ij = μ + model_i + block_j + e_ij.
+    """Model × block analysis of variance (k, n): y_ij = μ + model_i + block_j + e_ij, over the k' models that vary.
 
-    A model that is constant over all blocks (deterministic) would pull the pooled error towards 0. So the error comes
-    from the k' models that vary: Σ (y_ij − ȳ_i. − ȳ_.j + ȳ..)² / ((k' − 1)(n − 1)) over them, or from the plain
-    variance of the one that does, Σ (y_j − ȳ)² / (n − 1). Undefined if none varies or n < 2. Like every pooled
-    analysis it takes models to vary equally from block to block (sphericity).
+    The error is Σ (y_ij − ȳ_i. − ȳ_.j + ȳ..)² / ((k' − 1)(n − 1)), or the plain variance of the one that varies,
+    Σ (y_j − ȳ)² / (n − 1). A model that is constant over all blocks (deterministic) has no part in it: it would pull
+    the error towards 0, and what its fellows share from block to block it does not share. F compares the means of the
+    k' models; undefined for fewer than two, as all is for n < 2. Like every pooled analysis it takes models to vary
+    equally from block to block (sphericity).
     """
     k, n = table.shape
     means = table.mean(axis=1) if n else np.full(k, np.nan)
     varies = np.ptp(table, axis=1) > 1e-12 * np.maximum(np.abs(means), 1e-6) if n else np.zeros(k, bool)
+    variances = table.var(axis=1, ddof=1) if n > 1 else np.full(k, np.nan)
+    nothing = Anova(means, varies, variances, n, np.nan, 0, np.nan, np.nan)
     noisy = table[varies]
     freedom = (n - 1) * max(len(noisy) - 1, 1)
     if n < 2 or not len(noisy):
-        return Anova(means, varies, n, np.nan, 0, np.nan, np.nan)
+        return nothing
     residuals = noisy - noisy.mean(axis=1, keepdims=True)
     if len(noisy) > 1:
         residuals = residuals - residuals.mean(axis=0)
     error = float((residuals**2).sum() / freedom)
-    between = float(n * means.var(ddof=1)) if k > 1 else np.nan
     if error <= 1e-24 * max(float(np.abs(means).max()) ** 2, 1e-12):  # all vary alike: nothing is left to judge by
-        return Anova(means, varies, n, np.nan, 0, np.nan, np.nan)
-    f = between / error
-    return Anova(means, varies, n, error, freedom, f, float(fdtrc(k - 1, freedom, f)))
+        return nothing
+    if len(noisy) == 1:
+        return Anova(means, varies, variances, n, error, freedom, np.nan, np.nan)
+    f = float(n * means[varies].var(ddof=1)) / error
+    return Anova(means, varies, variances, n, error, freedom, f, float(fdtrc(len(noisy) - 1, freedom, f)))
 
 
 def _tukey(models: Sequence[str], found: Anova, level: float, unknown: Collection[str]) -> Iterator[dict[str, object]]:
-    """Tukey's honestly significant differences, |ȳ_a − ȳ_b| against q(k, freedom) √(error / n); null for `unknown`."""
+    """Tukey's honestly significant differences; null for `unknown`.
+
+    |ȳ_a − ȳ_b| against q(k, freedom) √(error / n) where both vary. Where one alone does, s² is its variance over
+    blocks, which is that of the paired differences: against q(k, n − 1) √(s² / 2n), as Games & Howell (J. Educ. Stat.
+    1976, 1, 113) do for unequal variances. For k = 2 both are the paired t-test.
+    """
     k, pairs = len(models), list(combinations(range(len(models)), 2))
-    gaps = np.array([found.means[a] - found.means[b] for a, b in pairs])
+    a, b = np.array(pairs).T
+    gaps = found.means[a] - found.means[b]
     known = np.array([model not in unknown for model in models])
-    defined = np.array([known[a] & known[b] & (found.varies[a] | found.varies[b]) for a, b in pairs])
-    defined &= np.isfinite(found.error)
+    known = known[a] & known[b]
+    both, one = known & found.varies[a] & found.varies[b], known & (found.varies[a] ^ found.varies[b])
+    own = np.where(found.varies[a], found.variances[a], found.variances[b]) / 2  # q wants half a difference's variance
     reach, p = np.full(gaps.shape, np.nan), np.full(gaps.shape, np.nan)
-    if defined.any():
-        scale = np.sqrt(found.error / found.blocks)
-        reach[defined] = studentized_range_quantile(level, k, found.freedom) * scale
-        p[defined] = studentized_range_sf(np.abs(gaps[defined]) / scale, k, found.freedom)
-    for i, (a, b) in enumerate(pairs):
+    for judged, error, freedom in (
+        (both & np.isfinite(found.error), np.full(gaps.shape, found.error), found.freedom),
+        (one & np.isfinite(own), own, found.blocks - 1),
+    ):
+        if judged.any():
+            scale = np.sqrt(error[judged] / found.blocks)
+            reach[judged] = studentized_range_quantile(level, k, freedom) * scale
+            p[judged] = studentized_range_sf(np.abs(gaps[judged]) / scale, k, freedom)
+    for i in range(len(pairs)):
         yield {
-            "model_a": models[a],
-            "model_b": models[b],
+            "model_a": models[a[i]],
+            "model_b": models[b[i]],
             "difference": gaps[i],
             "low": gaps[i] - reach[i],
             "high": gaps[i] + reach[i],

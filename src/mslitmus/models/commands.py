@@ -15,7 +15,8 @@ from pathlib import Path
 from ..errors import ConfigError, ModelError, unknown_name
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_GRACE = 5.0  # s between asking a process to end and killing it
+_GRACE = 3.0  # s between asking a process to end and killing it
+_LOOK = 0.2  # s between two looks at a process: a signal that another thread took is acted on no later
 _TAIL = 20  # lines of the log in an error
 
 
@@ -73,14 +74,14 @@ def run(arguments: Sequence[str], *, cwd: Path, log: Path, timeout: float | None
                 f"{arguments[0]!r} cannot be started: {error.strerror}", where=shown, remedy=remedy
             ) from error
         try:
-            code = process.wait(timeout)
+            code = _awaited(process, None if timeout is None else started + timeout)
         except subprocess.TimeoutExpired as error:
             _end(process)
             remedy = "raise the option timeout"
             raise ModelError(
                 f"not done after {timeout:g} s, stopped{_tail(log)}", where=shown, remedy=remedy
             ) from error
-        except BaseException:
+        except BaseException:  # Ctrl-C among them
             _end(process)
             raise
     if code < 0:
@@ -92,15 +93,44 @@ def run(arguments: Sequence[str], *, cwd: Path, log: Path, timeout: float | None
     return time.perf_counter() - started
 
 
+def _awaited(process: subprocess.Popen[bytes], end: float | None) -> int:
+    """The exit code. Raises TimeoutExpired once `time.perf_counter()` has passed `end`."""
+    while True:
+        try:
+            return process.wait(_LOOK)
+        except subprocess.TimeoutExpired:
+            if end is not None and time.perf_counter() >= end:
+                raise
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group: ask, wait, kill."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
-    with contextlib.suppress(ProcessLookupError):  # children of it that did not listen
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """End the process group: ask, wait, kill. A second Ctrl-C while waiting kills at once."""
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it, or children of it, did not listen
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def named_files(arguments: Sequence[str], cwd: Path) -> dict[str, Path]:
+    """Files that the arguments name (`run.py`, `--config=a.yaml`), as written → path. Placeholders name none."""
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        for text in dict.fromkeys((argument, argument.partition("=")[2])):
+            if text and not _PLACEHOLDER.search(text) and _is_file(path := cwd / Path(text).expanduser()):
+                found[text] = path
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # text that is too long for a path, or holds a null
+        return False
 
 
 def _tail(log: Path) -> str:

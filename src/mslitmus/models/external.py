@@ -9,10 +9,12 @@ model's own folder), `{seed}`, `{python}` (the interpreter that runs mslitmus). 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,9 +25,9 @@ from pydantic import Field
 from ..errors import ConfigError, ModelError
 from ..provenance import file_hash, now, write_json
 from ..tasks import TASKS
-from ..tasks.intake import read_predictions
+from ..tasks.intake import check_file, read_predictions
 from ..tasks.template import write_training
-from .commands import fill, parse_command, placeholders, run
+from .commands import fill, named_files, parse_command, placeholders, run
 from .options import Options, parse_options
 from .protocol import FitContext, FitReport, Kind
 
@@ -72,6 +74,21 @@ class External:
         self._fit = self._parsed(self.options.fit_command, needs=())
         self._folder: Path | None = None
         self._state: dict[str, Any] = {}
+        self._say: Callable[[str], None] = _silent
+
+    def report_to(self, progress: Callable[[str], None]) -> None:
+        """Where commands, and rows of a file that are left out, are told: a loaded model has no context."""
+        self._say = progress
+
+    def check_task(self, task: Any) -> None:
+        """Before any work: the file of predictions is there, can be read and has the columns of the task's answer."""
+        if self.options.predictions is not None:
+            check_file(self._predictions(), self.task, self.options.intake_format)
+
+    @property
+    def source(self) -> str:
+        """The file that predictions come from, for messages."""
+        return str(self._predictions() if self.options.predictions is not None else self._file("answer"))
 
     def _parsed(self, command: str | None, needs: tuple[str, ...]) -> list[str]:
         if command is None:
@@ -87,6 +104,7 @@ class External:
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Write what the commands read, run `fit_command`. A file of predictions is only looked up and hashed."""
         started = time.perf_counter()
+        self._say = context.progress
         self._folder = context.folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._state = {"seed": context.seed, "fitted": now()}
@@ -99,7 +117,6 @@ class External:
             if name in used:
                 write_training(frame, self._file(name))
         if self._fit:
-            context.progress(f"running {self.options.fit_command}")
             self._run(self._fit, {})
         notes = {"command": self.options.command, "log": str(self._folder / _LOG)}
         return FitReport(seconds=time.perf_counter() - started, stopped="fitted elsewhere", notes=notes)
@@ -126,13 +143,20 @@ class External:
 
     def _read(self, path: Path, queries: pl.DataFrame, unknown: Literal["raise", "drop"]) -> pl.DataFrame:
         options = self.options
-        return read_predictions(path, self.task, queries, options.intake_format, unknown, options.rest)
+        return read_predictions(path, self.task, queries, options.intake_format, unknown, options.rest, self._say)
 
     @classmethod
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Files that decide the predictions, by their hashes: another state of a file is another model."""
+        """Files that decide the predictions, by their hashes: another state of a file is another model.
+
+        Of commands, the files that their arguments name (a script, its settings).
+        """
         model = cls(**options)
-        return {"predictions": _hash(model._predictions())} if model.options.predictions is not None else {}
+        if model.options.predictions is not None:
+            return {"predictions": _hash(model._predictions())}
+        cwd = Path(model.options.cwd).expanduser().resolve()
+        named = named_files([*model._fit, *model._predict], cwd)
+        return {text: _remembered(path, path.stat().st_mtime_ns, path.stat().st_size) for text, path in named.items()}
 
     def _predictions(self) -> Path:
         path = Path(self.options.cwd).expanduser() / Path(str(self.options.predictions)).expanduser()
@@ -159,7 +183,9 @@ class External:
             "train": self._file("train"), "val": self._file("val"), "folder": self._own(),
             "seed": self._state.get("seed", 0), "python": sys.executable, **files,
         }  # fmt: skip
-        run(fill(arguments, values), cwd=cwd, log=self._own() / _LOG, timeout=self.options.timeout)
+        filled = fill(arguments, values)
+        self._say(f"$ {shlex.join(filled)}")
+        run(filled, cwd=cwd, log=self._own() / _LOG, timeout=self.options.timeout)
 
     def parameters(self) -> int:
         """Unknown here, and said as 0."""
@@ -179,6 +205,16 @@ class External:
         model._state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         model._folder = folder.resolve()
         return model
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+@lru_cache(maxsize=256)
+def _remembered(path: Path, changed: int, size: int) -> str:
+    """Hash of a file of this age and size: every cell of a study asks, and weights may be large."""
+    return file_hash(path)
 
 
 def _hash(path: Path) -> str:

@@ -82,6 +82,9 @@ class Model(Protocol):
     visible columns only. `predict` answers every query in the task's schema of predictions, independent of the order
     of the rows and of which other rows are asked. Only a model of kind `oracle` is shown `truth_smiles` and
     `truth_inchikey14` too.
+
+    Optional: `check_task(task)` raises ConfigError before any work where the model cannot do the task as it is set, and
+    `report_to(progress)` says where `predict` may tell what it does.
     """
 
     task: str

@@ -53,11 +53,10 @@ def ask(
     progress: Progress,
     *,
     fold: str = "test",
-    absent: bool = False,
     training: Path | None = None,
 ) -> Blind:
     """Write the blind queries of one track and split, id and hash in the readme. Raises as `score` does."""
     check(manifest, track, split, progress)
     stamp = manifest.stamp(track, split)
     study = manifest.recipe.study(track, split)
-    return write_blind(study, out, progress, fold=fold, absent=absent, training=training, bench=stamp)
+    return write_blind(study, out, progress, fold=fold, training=training, bench=stamp)

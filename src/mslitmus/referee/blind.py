@@ -12,7 +12,6 @@ import polars as pl
 from ..errors import ConfigError
 from ..studies.config import StudyConfig
 from ..studies.stage import stage
-from ..tasks.retrieval import Retrieval
 from ..tasks.template import write_queries, write_training
 
 
@@ -32,7 +31,6 @@ def write_blind(
     progress: Callable[[str], None],
     *,
     fold: str = "test",
-    absent: bool = False,
     training: Path | None = None,
     bench: Mapping[str, str] | None = None,
 ) -> Blind:
@@ -40,7 +38,6 @@ def write_blind(
 
     Args:
         fold: `test`, `val`, or `both` in one file.
-        absent: retrieval's other arm: the same pools without the truth, for models that may abstain.
         training: folder for the training and validation records, structures included.
         bench: id and hash of the frozen benchmark that is asked, for the readme.
     """
@@ -48,10 +45,6 @@ def write_blind(
         raise ConfigError(f"{len(study.splits)} splits", remedy="a query file is of one split")
     set_out = stage(study, progress)
     task, split = set_out.task, study.splits[0].name
-    if absent:
-        if not isinstance(task, Retrieval):
-            raise ConfigError("only retrieval has a truth-absent arm", remedy="leave --absent out")
-        task = task.with_pools(task.pools.without_truth())
     parts = set_out.asked[split]
     rows = pl.concat([parts["val"], parts["test"]]) if fold == "both" else parts[fold]
     queries = task.queries(rows)

@@ -16,6 +16,7 @@ from pydantic import ValidationError, field_validator
 
 from ..errors import ConfigError
 from ..models import MODELS
+from ..studies.complaints import first_complaint
 from ..studies.config import Strict
 from .bench import score
 from .manifest import Manifest
@@ -132,8 +133,7 @@ def _about(path: Path) -> About:
     try:
         return About.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"key {key!r}: {first['msg']}", where=str(path), remedy=remedy) from error
+        found = first_complaint(error, About)
+        raise ConfigError(found.message, where=str(path), remedy=found.remedy or remedy) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"no TOML that can be read: {error}", where=str(path), remedy=remedy) from error

@@ -132,7 +132,8 @@ def _listed(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         name, _, version = path.stem.rpartition("-")
-        found[f"{name}/{version}"] = path
+        if _ID.fullmatch(reference := f"{name}/{version}"):
+            found[reference] = path
     return found
 
 

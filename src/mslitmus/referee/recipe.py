@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..data import store
 from ..errors import ConfigError, DataError, MslitmusError, unknown_name
+from ..studies.complaints import first_complaint
 from ..studies.config import DataConfig, SplitConfig, StatisticsConfig, Strict, StudyConfig
 from .submission import Controls, submission
 
@@ -132,8 +133,7 @@ def checked(value: Any, where: str) -> Recipe:
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"])
-        message, _, remedy = first["msg"].removeprefix("Value error, ").partition("\n  → ")
-        named = f"key {key!r}: {message}" if key else message
-        raise ConfigError(named, where=where, remedy=remedy or "see docs/bench.md for every key") from error
+        found = first_complaint(error, Recipe)
+        raise ConfigError(
+            found.message, where=where, remedy=found.remedy or "see docs/bench.md for every key"
+        ) from error

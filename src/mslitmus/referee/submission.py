@@ -14,9 +14,17 @@ from ..errors import ConfigError
 from ..models import MODELS
 from ..studies.config import StudyConfig
 from ..studies.files import checked
-from ..tasks import TASKS
+from ..tasks.build import OptionError, build_task
 
 Controls = Literal["all", "blind", "none"]
+#: Key of a study → what the user of the command wrote instead.
+PLACES = {
+    "task_options": "--task-options",
+    "data": "--data",
+    "splits": "--split, --split-parameters",
+    "metrics": "--metric",
+    "statistics": "--resamples",
+}
 
 
 def submission(
@@ -41,12 +49,12 @@ def submission(
         data: filters as in a study file. Queries that the file was made for must be the same: see `mslitmus template`.
         controls: of the task; `blind` leaves out those that search the training spectra.
 
-    Raises ConfigError for a name, option or file that is not there.
+    Raises ConfigError for a name, option or file that is not there, PredictionError for a file that cannot be read or
+    lacks a column: all before any data is read.
     """
-    for name, path in predictions.items():
-        if not path.is_file():
-            raise ConfigError(f"no predictions of {name!r}", where=str(path), remedy="give the path of a file")
-    view = TASKS[task](**(task_options or {}))
+    view = _task(task, task_options)
+    beside = standing(view, controls)
+    _check_rows(predictions, beside)
     chosen = list(metrics) or list(view.default_metrics)
     rows: list[dict[str, Any]] = [
         {
@@ -66,14 +74,33 @@ def submission(
             "task_options": dict(task_options or {}),
             "data": {"name": dataset, **(data or {})},
             "splits": [dict(split)],
-            "models": rows + [{"model": name, "seeds": [0]} for name in standing(view, controls)],
+            "models": rows + [{"model": name, "seeds": [0]} for name in beside],
             "metrics": chosen,
             "primary_metric": view.headline if view.headline in chosen else chosen[0],
             "difficulty": difficulty,
             "statistics": {"resamples": resamples},
         },
-        where="the submission",
+        "the submission",
+        PLACES,
     )
+
+
+def _task(name: str, options: Mapping[str, Any] | None) -> Any:
+    try:
+        return build_task(name, options)
+    except OptionError as error:
+        where = f"{PLACES['task_options']}, {error.where}"
+        raise ConfigError(error.message, where=where, remedy=error.remedy) from error
+
+
+def _check_rows(predictions: Mapping[str, Path], controls: Sequence[str]) -> None:
+    """Raises ConfigError for a file that is absent, and for a row under the name of a control."""
+    for name, path in predictions.items():
+        if not path.is_file():
+            raise ConfigError(f"no predictions of {name!r}", where=str(path), remedy="give the path of a file")
+        if name in controls:
+            remedy = f"name the row otherwise: 'my {name}={path}'"
+            raise ConfigError(f"{name!r} is the name of a control", where=str(path), remedy=remedy)
 
 
 def standing(task: Any, controls: Controls) -> list[str]:

@@ -144,3 +144,8 @@ def chosen(files: RunFiles, split: str, metric: str, average: str, *, control: b
     ranked = judged or [e for e in entries.values() if e.mean is not None]
     best = max(ranked, key=lambda e: merit(e, metric), default=None)
     return entries[best.model] if best else None
+
+
+def validated(files: RunFiles) -> bool:
+    """Whether validation scores were kept; without them `chosen` has only test to choose by."""
+    return files.summary is not None and bool((files.summary["fold"] == "val").any())

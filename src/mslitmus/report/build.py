@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import candidates, comparing, describing, strata
+from .board import validated
 from .examples import SPECTRUM, examples
 from .finding import headline
 from .folder import RunFiles, read_run
@@ -52,15 +53,21 @@ def render(files: RunFiles) -> str:
     # Only a split under a protocol has a sheet; without one the section is left out.
     sheets = [(s, cards) for s in splits if (cards := examples(files.disagreements, files, s))]
     boards = [(split, leaderboard(files, split)) for split in splits]
+    trained = describing.training(files)
     matrices = [(split, comparing.matrices(files, split)) for split in splits]
-    rows = [row for _, panels in boards for panel in panels for row in (*panel.trained, *panel.controls)]
+    rows = [row for _, panels in boards for panel in panels for group in panel.groups for row in group.rows]
     return templates.get_template("report.html.j2").render(
         files=files,
         style=static("style.css"),
         script=static("script.js"),
-        sections=_sections(files, sheets=bool(sheets)),
+        sections=_sections(files, sheets=bool(sheets), training=bool(trained)),
         purpose=PURPOSES.get(files.task, "How well each model does on the test fold."),
+        has_trained=any(row.entry.trained for row in rows),
+        has_controls=any(row.entry.control for row in rows),
         has_oracle=any(row.entry.oracle for row in rows),
+        has_skill=any(panel.skills for _, panels in boards for panel in panels),
+        has_seeds=any(row.seeds for row in rows),
+        validated=validated(files),
         has_skips=any(row.answered for row in rows),
         has_letters=any(row.letters for row in rows),
         has_effective=any(row.independent for row in rows),
@@ -75,7 +82,7 @@ def render(files: RunFiles) -> str:
         strata=[(split, strata.strata(files, split)) for split in splits],
         hardness=hardness(files),
         sizes=describing.sizes(files),
-        training=describing.training(files),
+        training=trained,
         examples=[(split, examples(files.examples, files, split)) for split in splits],
         disagreements=sheets,
         ledger=describing.ledger(files),
@@ -86,9 +93,10 @@ def render(files: RunFiles) -> str:
     )
 
 
-def _sections(files: RunFiles, *, sheets: bool) -> list[tuple[str, str]]:
-    """The sections that this run's task has, with their titles."""
+def _sections(files: RunFiles, *, sheets: bool, training: bool) -> list[tuple[str, str]]:
+    """The sections of this run with their titles: no training where nothing trains, no comparisons of one model."""
     ranking = files.task == "retrieval" or files.candidates is not None
-    left_out = {name for name, there in (("disagreements", sheets), ("candidates", ranking)) if not there}
+    pairs = files.summary is None or files.summary["model"].n_unique() > 1
+    there = {"disagreements": sheets, "candidates": ranking, "training": training, "comparisons": pairs}
     titles = {"examples": "Mirror plots"} if files.task == SPECTRUM else {}
-    return [(name, titles.get(name, title)) for name, title in SECTIONS if name not in left_out]
+    return [(name, titles.get(name, title)) for name, title in SECTIONS if there.get(name, True)]

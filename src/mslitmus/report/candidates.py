@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,25 @@ _QUANTILES = (
 
 
 @dataclass(frozen=True)
+class Group:
+    """Pool sizes of one set of molecules: the test queries of a split, or all pools of the run."""
+
+    split: str
+    name: str
+    left_out: str  # what `min_candidates` left out; empty where the record does not say
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Pools:
     """The candidate set in words and numbers."""
 
     sentence: str
     facts: tuple[tuple[str, str], ...]
+    asked: bool  # whether the groups are the test queries of each split; else the record knows all pools only
     headings: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
-    origins: tuple[tuple[str, str, str], ...]  # list, candidates, share
+    groups: tuple[Group, ...]
+    origins: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # list, (share, candidates) in each group
     judge: str | None  # what a classifier of structures alone can tell
 
 
@@ -54,29 +65,85 @@ def pools(files: RunFiles) -> Pools | None:
     if record is None:
         return None
     settings = _mapping(record.get("settings"))
-    rows = [_sizes(record, "all candidates", "size", "large_enough", "chance")]
-    if settings.get("fill") or record.get("real") != record.get("size"):
-        rows.append(_sizes(record, "without decoys", "real", "large_enough_real", "chance_real"))
-    least = record.get("at_least")
-    found = _mapping(record.get("origins"))
-    total = sum(n for n in found.values() if usable(n)) or 1
+    asked = {str(split): _mapping(part) for split, part in _mapping(record.get("asked")).items()}
+    parts = {split: asked[split] for split in files.split_names if split in asked} or {"": record}
+    made_up = bool(settings.get("fill")) or any(part.get("real") != part.get("size") for part in parts.values())
     facts = [
         ("Set", str(record.get("name") or MISSING)),
         ("Hash", str(record.get("hash") or MISSING)),
-        ("Molecules with a pool", count(record.get("molecules"))),
-        ("Candidates in all pools", count(record.get("candidates"))),
+        ("All pools", _all(record)),
     ]
     return Pools(
-        sentence=_sentence(record, settings, found),
+        sentence=_sentence(record, settings, _mapping(record.get("origins"))),
         facts=tuple(facts),
-        headings=(*(title for _, title in _QUANTILES), f"Pools of {least} or more", "Chance of a hit at 1"),
-        rows=tuple(rows),
-        origins=tuple(
-            (str(name), count(n), percent(n / total) if usable(n) else MISSING)
-            for name, n in sorted(found.items(), key=lambda kv: (-kv[1] if usable(kv[1]) else 0, kv[0]))
+        asked=bool(asked),
+        headings=(
+            *(title for _, title in _QUANTILES),
+            f"Pools of {count(record.get('at_least'))} or more",
+            "Chance of a hit at 1",
         ),
+        groups=tuple(_group(files, split, part, made_up=made_up) for split, part in parts.items()),
+        origins=_origins(list(parts.values())),
         judge=_judge(record.get("structure_auc")),
     )
+
+
+def _all(record: Mapping[str, Any]) -> str:
+    """Every pool of the run: of validation and of training molecules too, from which controls learn."""
+    return f"{count(record.get('candidates'))} candidates for {count(record.get('molecules'))} molecules"
+
+
+def _group(files: RunFiles, split: str, part: Mapping[str, Any], *, made_up: bool) -> Group:
+    rows = [_sizes(part, "all candidates", "size", "large_enough", "chance")]
+    if made_up:
+        rows.append(_sizes(part, "without decoys", "real", "large_enough_real", "chance_real"))
+    if not split:
+        return Group("", f"All {count(part.get('molecules'))} pools of the run", "", tuple(rows))
+    queries = max((e.n_queries or 0 for e in board(files, split, files.primary, "molecule")), default=0)
+    spectra = f"{count(queries)} spectra of " if queries else ""
+    name = f"{split} split: {spectra}{count(part.get('molecules'))} molecules are asked"
+    return Group(split, name, _left_out(part), tuple(rows))
+
+
+def _left_out(part: Mapping[str, Any]) -> str:
+    """`66 spectra of 11 molecules left out: fewer than 8 candidates`."""
+    gone, least = _mapping(part.get("left_out")), part.get("min_candidates")
+    if not (usable(gone.get("spectra")) and usable(least)):
+        return ""
+    if not gone["spectra"]:
+        return f"none left out: every pool has {count(least)} candidates or more"
+    lost = f"{count(gone['spectra'])} spectra of {count(gone.get('molecules'))} molecules"
+    return f"{lost} left out: fewer than {count(least)} candidates"
+
+
+def _origins(parts: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """One row a list, those that give most in the first group on top."""
+    found = [_mapping(part.get("origins")) for part in parts]
+    totals = [sum(n for n in own.values() if usable(n)) or 1 for own in found]
+    names = sorted({str(name) for own in found for name in own}, key=lambda name: (-_number(found[0], name), name))
+    return tuple(
+        (
+            _source(name),
+            tuple(
+                (percent(_number(own, name) / total), count(_number(own, name)))
+                for own, total in zip(found, totals, strict=True)
+            ),
+        )
+        for name in names
+    )
+
+
+def _number(own: Mapping[str, Any], name: str) -> float:
+    value = own.get(name)
+    return value if usable(value) and value is not None else 0
+
+
+def _source(name: str) -> str:
+    """Where a candidate comes from, in words."""
+    if name == "dataset":
+        return "the dataset’s own molecules"
+    kind, _, way = name.partition(":")
+    return f"decoys, {way}" if kind == "decoy" and way else "decoys" if kind == "decoy" else name
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -107,7 +174,11 @@ def _sentence(record: Mapping[str, Any], settings: Mapping[str, Any], origins: M
     }.get(str(record.get("kind")), f"of kind {record.get('kind')}")
     names = [str(name) for name in origins if not str(name).startswith("decoy")]
     source = f", from {_listed(names)}" if names else ""
-    fill = "; short pools are filled up with edited decoys of the same formula" if settings.get("fill") else ""
+    fill = (
+        "; short pools are filled up with made-up molecules of the same formula (decoys)"
+        if settings.get("fill")
+        else ""
+    )
     return (
         f"Each query ranks a pool of {most} {kind}{source}{fill}. The truth is in it once, candidates are unique by "
         "InChIKey-14, spelled alike and in the order of a hash. All spectra of a molecule share its pool."
@@ -115,7 +186,7 @@ def _sentence(record: Mapping[str, Any], settings: Mapping[str, Any], origins: M
 
 
 def _listed(names: list[str]) -> str:
-    named = ["the dataset’s own molecules" if name == "dataset" else name for name in names]
+    named = [_source(name) for name in names]
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 

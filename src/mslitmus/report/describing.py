@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,18 +71,42 @@ def _stopped(fit: Mapping[str, Any], epochs: int, inner: str | None) -> str:
     return "; ".join(parts)
 
 
-def ledger(files: RunFiles) -> list[dict[str, Any]]:
-    """Entries of the ledger, formatted; examples as (identifier, reason)."""
-    return [
-        {
-            "rule": str(entry.get("rule", MISSING)),
-            "rows_in": count(entry.get("rows_in")),
-            **{key: _nonzero(entry.get(key)) for key in ("dropped", "changed", "marked")},
-            "note": str(entry.get("note") or ""),
-            "examples": [_example(example) for example in entry.get("examples") or ()],
-        }
-        for entry in files.ledger or ()
-    ]
+#: A rule of a study file says so in its note; of the queries that were left out the note says which.
+_FILTER, _QUERIES = "study filter", re.compile(r"queries of (\w+), split (.+)")
+_LEFT_OUT = {
+    "askable_retrieval": "The pool holds fewer candidates than min_candidates asks for.",
+    "keep_max_queries_per_molecule": "Further spectra of a molecule, above max_queries_per_molecule.",
+}
+_FOLDS = {"val": "validation", "test": "test"}
+
+
+def ledger(files: RunFiles) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(heading, entries) in the order in which the rules ran; examples as (identifier, reason)."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in files.ledger or ():
+        heading, note = _stage(str(entry.get("note") or ""))
+        note = note or _LEFT_OUT.get(str(entry.get("rule")), "")
+        did = {key: entry.get(key) for key in ("dropped", "changed", "marked")}
+        groups.setdefault(heading, []).append(
+            {
+                "rule": re.findall(r"[^_]*_|[^_]+", str(entry.get("rule", MISSING))),  # may break after each _
+                "rows_in": count(entry.get("rows_in")),
+                **{key: _nonzero(value) for key, value in did.items()},
+                "idle": not any(did.values()),
+                "note": re.split(r"(?<=[.;]) (?=[A-Z])", note),  # a sentence a line
+                "examples": [_example(example) for example in entry.get("examples") or ()],
+            }
+        )
+    return list(groups.items())
+
+
+def _stage(note: str) -> tuple[str, str]:
+    """The heading that a rule stands under, and what is left of its note."""
+    if note == _FILTER:
+        return "Records that this study leaves out", ""
+    if found := _QUERIES.fullmatch(note):
+        return f"Queries left out: {found[2]} split, {_FOLDS.get(found[1], found[1])}", ""
+    return "Import of the dataset", note
 
 
 def _nonzero(value: Any) -> str:

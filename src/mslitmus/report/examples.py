@@ -37,6 +37,7 @@ class Card:
     score: str
     metric: str
     name: str
+    record: str
     facts: tuple[tuple[str, str], ...]
     smiles: str
     plot: Markup
@@ -76,7 +77,6 @@ def _card(row: Mapping[str, Any], task: str) -> Card:
         ("Precursor", f"m/z {mz(row['precursor_mz'])}"),
         ("Energy", energy),
         ("Instrument", row["instrument_type"] or "unstated"),
-        ("Record", row["identifier"] or MISSING),
     ]
     guesses = _guesses(row, name)
     return Card(
@@ -84,6 +84,7 @@ def _card(row: Mapping[str, Any], task: str) -> Card:
         score=score(row["score"]),
         metric=metric_label(row["metric"] or ""),
         name=name,
+        record=row["identifier"] or MISSING if row["name"] else "",
         facts=tuple(facts),
         smiles=row["smiles"] or "",
         plot=_plot(row, task, name, energy),

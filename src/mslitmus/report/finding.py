@@ -51,8 +51,8 @@ def _sentence(files: RunFiles, split: str, model: Entry | None, trivial: Entry |
     if full:
         start = (
             f"On the {split} split {model.model} reaches {score(model.mean)} {interval(model.low, model.high)} "
-            f"({measured}, mean over {count(model.n_molecules)} molecules), the best trivial model, {trivial.model}, "
-            f"{score(trivial.mean)}"
+            f"({measured}, mean over {count(model.n_molecules)} molecules), the trivial model to beat, "
+            f"{trivial.model}, {score(trivial.mean)}"
         )
     else:
         start = (

@@ -1,4 +1,4 @@
-"""Values of the leaderboard: a panel for each split, metric and average, trained models above the controls."""
+"""Values of the leaderboard: a panel for each split, metric and average, in groups from trained models to bounds."""
 
 from __future__ import annotations
 
@@ -52,6 +52,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rows of one kind: `trained`, `neighbour`, `blind` or `oracle`, best first."""
+
+    kind: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What there is to reach: a mark on the axis, its value, and where the value comes from."""
+
+    plot: Markup
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Panel:
     """One table out of several that a switch chooses from."""
 
@@ -59,18 +76,30 @@ class Panel:
     label: str
     average: str
     axis: Markup
-    trained: tuple[Row, ...]
-    controls: tuple[Row, ...]  # and the oracle, a rung of the same ladder
-    bound: str | None
+    groups: tuple[Group, ...]
+    bound: Bound | None
     trivial: str | None
     lettered: bool
+    skills: tuple[str, ...]  # controls that a skill could be computed against: blind, neighbour
+
+    @property
+    def width(self) -> int:
+        """Columns of the table."""
+        return 8 + self.lettered + len(self.skills)
+
+    def rows_of(self, *kinds: str) -> tuple[Row, ...]:
+        return tuple(row for group in self.groups if group.kind in kinds for row in group.rows)
+
+
+#: Kinds in the order of the page, the bounds last.
+GROUPS = ("trained", "neighbour", "blind", "oracle")
 
 
 def leaderboard(files: RunFiles, split: str) -> list[Panel]:
     """Panels of one split: every metric × average, the reported metric per molecule first."""
     letters = _letters(files, split)
     panels = [_panel(files, split, metric, average, letters) for metric in files.metrics for average in AVERAGES]
-    return [panel for panel in panels if panel.trained or panel.controls]
+    return [panel for panel in panels if panel.groups]
 
 
 def _panel(
@@ -82,19 +111,42 @@ def _panel(
     axis = axis_for([v for e in entries for v in (e.mean, e.low, e.high, e.bound, e.answered)])
     marks = [Mark(bound, "bound", f"bound {score(bound)}")] if bound is not None else []
     if trivial is not None and trivial.mean is not None:
-        marks.append(Mark(trivial.mean, "trivial", f"best trivial model {score(trivial.mean)}"))
+        marks.append(Mark(trivial.mean, "trivial", f"trivial model to beat, {trivial.model}: {score(trivial.mean)}"))
     rows = [_row(entry, axis, marks, letters.get((metric, average, entry.model), "")) for entry in entries]
     return Panel(
         metric=metric,
         label=metric_label(metric),
         average=average,
         axis=axis_header(axis),
-        trained=tuple(row for row in rows if row.entry.trained),
-        controls=tuple(row for row in rows if not row.entry.trained),
-        bound=None if bound is None else f"{score(bound)}{_meaning(files, split, metric)}",
+        groups=_groups(rows),
+        bound=None if bound is None or not entries else _bound(files, split, metric, axis, bound),
         trivial=trivial.model if trivial else None,
         lettered=any(row.letters for row in rows),
+        skills=tuple(
+            name
+            for name, values in (
+                ("blind", [e.skill_blind for e in entries]),
+                ("neighbour", [e.skill_neighbour for e in entries]),
+            )
+            if any(usable(value) for value in values)
+        ),
     )
+
+
+def _groups(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """The groups that have rows; a kind that is not known here counts as trained."""
+    found = {kind: tuple(row for row in rows if _kind(row.entry) == kind) for kind in GROUPS}
+    return tuple(Group(kind, own) for kind, own in found.items() if own)
+
+
+def _kind(entry: Entry) -> str:
+    return "trained" if entry.trained else entry.kind
+
+
+def _bound(files: RunFiles, split: str, metric: str, axis: Axis, value: float) -> Bound:
+    mark = Mark(value, "bound", f"bound {score(value)}")
+    plot = dot(axis, None, None, None, label=f"bound {score(value)}", shape="control", marks=[mark])
+    return Bound(plot, score(value), _meaning(files, split, metric))
 
 
 def _letters(files: RunFiles, split: str) -> dict[tuple[str, str, str], str]:
@@ -116,14 +168,14 @@ def _letters(files: RunFiles, split: str) -> dict[tuple[str, str, str], str]:
 
 def _meaning(files: RunFiles, split: str, metric: str) -> str:
     """What the bound of a spectrum metric is: the replicates' ceiling and how many stand behind it, or 1 for want of
-    them. Of other metrics it is the best value, which needs no word."""
+    them. Of other metrics it is the best value that there is."""
     if files.bounds is None or family(metric) != "spectrum":
-        return ""
+        return "the best value of the metric"
     ceiling = (files.bounds.get(split) or {}).get(metric)
     if not isinstance(ceiling, Mapping):
-        return " (too few replicates from another laboratory for a ceiling)"
+        return "the best value of the metric: too few replicates from another laboratory for a ceiling"
     behind = f"{count(ceiling.get('n_queries'))} spectra of {count(ceiling.get('n_molecules'))} molecules"
-    return f" (what replicates from another laboratory reach; {behind} have one)"
+    return f"what replicates from another laboratory reach; {behind} have one"
 
 
 def axis_for(values: Sequence[float | None]) -> Axis:

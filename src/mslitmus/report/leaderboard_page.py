@@ -10,7 +10,7 @@ import polars as pl
 
 from ..metrics.letters import compact_letters
 from ..referee.leaderboard import About, Judged
-from .board import Entry, board
+from .board import Entry, board, merit
 from .folder import RunFiles, read_run
 from .numbers import count, interval, metric_label, percent, score
 from .page import environment, static, write
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """One track on one split."""
+    """One track on one split; without lines where nobody has submitted to it."""
 
     track: str
     split: str
@@ -69,31 +69,34 @@ def render(judged: Judged) -> str:
             made=manifest.made,
             simulated=any(files.simulated for files in runs.values()),
             style=static("style.css"),
-            tables=[_table(judged, key, files) for key, files in runs.items()],
+            tables=[
+                _table(judged, (track.name, split.name), runs.get((track.name, split.name)))
+                for track, split in manifest.recipe.pairs()
+            ],
             submissions=judged.submissions,
         )
     )
 
 
-def _table(judged: Judged, key: tuple[str, str], files: RunFiles) -> Table:
+def _table(judged: Judged, key: tuple[str, str], files: RunFiles | None) -> Table:
     recipe, (track, split) = judged.manifest.recipe, key
     asked = recipe.track(track)
     metrics = (asked.primary_metric, *(name for name in asked.metrics if name != asked.primary_metric))
     about = {each.name: each.about for each in judged.submissions}
-    letters = _letters(files, split, asked.primary_metric)
-    columns = {metric: {e.model: e for e in board(files, split, metric, AVERAGE)} for metric in metrics}
-    ranked = sorted(columns[asked.primary_metric].values(), key=_place)
-    lines = tuple(
-        _line(entry, about.get(entry.model), [columns[m][entry.model] for m in metrics], letters) for entry in ranked
-    )
+    lines: tuple[Line, ...] = ()
+    if files is not None:
+        letters = _letters(files, split, asked.primary_metric)
+        columns = {metric: {e.model: e for e in board(files, split, metric, AVERAGE)} for metric in metrics}
+        ranked = sorted(
+            columns[asked.primary_metric].values(), key=lambda e: (-merit(e, asked.primary_metric), e.model)
+        )
+        lines = tuple(
+            _line(entry, about.get(entry.model), [columns[m][entry.model] for m in metrics], letters)
+            for entry in ranked
+        )
     size = judged.manifest.part(track, split)["queries of test"]
     labels = tuple(metric_label(name) for name in metrics)
     return Table(track, split, asked.task, labels, count(size["spectra"]), count(size["molecules"]), lines)
-
-
-def _place(entry: Entry) -> tuple[bool, float, str]:
-    """Submissions from best to worst (a primary metric is one of which more is better), then the controls."""
-    return entry.kind != TRAINED, -(entry.mean if entry.mean is not None else float("-inf")), entry.model
 
 
 def _line(entry: Entry, about: About | None, entries: Sequence[Entry], letters: dict[str, str]) -> Line:
@@ -104,8 +107,8 @@ def _line(entry: Entry, about: About | None, entries: Sequence[Entry], letters: 
         values=tuple((score(e.mean), interval(e.low, e.high)) for e in entries),
         letters=letters.get(entry.model, ""),
         coverage=percent(entry.coverage),
-        skill_blind=score(entry.skill_blind),
-        skill_neighbour=score(entry.skill_neighbour),
+        skill_blind=score(entry.skill_blind, sign=True),
+        skill_neighbour=score(entry.skill_neighbour, sign=True),
     )
 
 

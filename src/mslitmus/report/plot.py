@@ -150,7 +150,8 @@ def curve(
         return left + (x - x0) / (x1 - x0) * (right - left), bottom - (y - y0) / (y1 - y0) * (bottom - top)
 
     digits = 3 if y1 - y0 < 1 else 2 if y1 - y0 < 10 else 0
-    parts = [f'<text class="strong" x="{left}" y="14">{escape(title)}</text>']
+    fit = f' textLength="{right - 4:g}" lengthAdjust="spacingAndGlyphs"' if len(title) > 46 else ""  # else it is cut
+    parts = [f'<text class="strong" x="{0 if len(title) > 38 else left:g}" y="14"{fit}>{escape(title)}</text>']
     for value in (y0, (y0 + y1) / 2, y1):
         y = at(x0, value)[1]
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')

@@ -15,13 +15,14 @@ from rich.text import Text
 from ..errors import RunError
 from .board import Entry, board
 from .folder import REMEDY, RunFiles, read_run
-from .numbers import count, interval, metric_label, percent, score
+from .numbers import count, interval, metric_label, percent, score, usable
 
 INDENT = "  "  # of the models under their split
 
 
 def leaderboard_table(run: Path) -> Table:
     """Per split: model, reported metric per molecule with interval, skill, n; coverage where a model skips queries.
+    Skill only where there are controls.
 
     Controls are set in dim type. Raises RunError for a folder that is no run or that holds no summary yet.
     """
@@ -44,25 +45,28 @@ def leaderboard_table(run: Path) -> Table:
     table.add_column("split, model", min_width=14, max_width=30)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    headings = ["skill vs\nblind", "skill vs\nneighb.", *([] if covered else ["cover-\nage"]), "spectra/\nmolecules"]
+    skilled = any(usable(value) for e in entries for value in (e.skill_blind, e.skill_neighbour))
+    headings = ["skill vs\nblind", "skill vs\nneighb."] if skilled else []
+    headings += [*([] if covered else ["cover-\nage"]), "spectra/\nmolecules"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for split, found in boards:
         table.add_row(Text(f"{split} split", style="bold"))
         for index, entry in enumerate(found):
-            table.add_row(*_cells(entry, covered), end_section=index == len(found) - 1)
+            table.add_row(*_cells(entry, covered=covered, skilled=skilled), end_section=index == len(found) - 1)
     return table
 
 
-def _cells(entry: Entry, covered: bool) -> list[Text | _Name]:
+def _cells(entry: Entry, *, covered: bool, skilled: bool) -> list[Text | _Name]:
     style = "" if entry.trained else "dim"
+    values = (entry.skill_blind, entry.skill_neighbour) if skilled else ()
+    skill = [Text(score(value, sign=True), style=style) for value in values]
     coverage = [] if covered else [Text(percent(entry.coverage), style="bold" if entry.partial else style)]
     return [
         _Name(f"{entry.model} (oracle)" if entry.oracle else entry.model, style),
         Text(score(entry.mean), style=style or "bold"),
         Text(interval(entry.low, entry.high), style=style),
-        Text(score(entry.skill_blind, sign=True), style=style),
-        Text(score(entry.skill_neighbour, sign=True), style=style),
+        *skill,
         *coverage,
         Text(f"{count(entry.n_queries)}/{count(entry.n_molecules)}", style=style),
     ]
@@ -86,12 +90,13 @@ class _Name:
 
 
 def _caption(files: RunFiles, boards: list[tuple[str, list[Entry]]]) -> str:
-    said = (
-        f"{metric_label(files.primary)}, mean per molecule on test. Skill against the best blind and the best "
-        "neighbour control: 0 = no better, 1 = the bound. Dim: trivial models"
-    )
-    oracle = any(entry.oracle for _, found in boards for entry in found)
-    said += ", controls and the oracle, which knows the truth." if oracle else " and controls."
+    said = f"{metric_label(files.primary)}, mean per molecule on test."
+    entries = [entry for _, found in boards for entry in found]
+    if any(usable(value) for e in entries for value in (e.skill_blind, e.skill_neighbour)):
+        said += " Skill against the best blind and the best neighbour control: 0 = no better, 1 = the bound."
+    dim = ["trivial models (controls)"] if any(e.control for e in entries) else []
+    dim += ["the oracle, which knows the truth"] if any(e.oracle for e in entries) else []
+    said += f" Dim: {' and '.join(dim)}." if dim else ""
     for split, found in boards:
         for entry in found:
             if entry.partial and entry.answered is not None:

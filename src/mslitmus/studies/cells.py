@@ -119,6 +119,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         "finished": now(),
         "environment": environment(),
     }
+    (cell.folder / "predict.json").unlink(missing_ok=True)  # of an earlier fit, perhaps within the same second
     write_json(path, record)
     return record
 
@@ -132,16 +133,24 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
             return record
     from ..models import MODELS
 
-    held_out = pl.concat([cell.folds["val"], cell.folds["test"]])
+    val, test = cell.folds["val"], cell.folds["test"]
+    held_out = pl.concat([val, test])
     queries = cell.task.queries(held_out)
-    progress(f"predicting {queries.height:,} spectra")
-    model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    progress(f"answering {test.height:,} test and {val.height:,} val queries")
+    try:
+        model = MODELS[cell.model.resolved(study.task)[0]].load(cell.folder / "model")
+    except (OSError, KeyError, ValueError, TypeError) as error:  # cut short, or written by another version
+        what, remedy = f"the saved model cannot be read: {error}", f"remove {cell.folder} and run again"
+        raise ModelError(what, where=str(cell.folder / "model"), remedy=remedy) from error
     if model.kind != fitted["kind"]:
         what = f"model {cell.model.name!r} was fitted as {fitted['kind']!r} and loaded as {model.kind!r}"
         raise ModelError(what, where=str(cell.folder), remedy="a model's kind must not change")
     if model.kind == "oracle":  # the one kind that may know the answer: it is a bound, and marked as such everywhere
         answers = cell.task.truth(held_out).select("identifier", truth_smiles="smiles", truth_inchikey14="inchikey14")
         queries = queries.join(answers, on="identifier", how="left", maintain_order="left")
+    told = getattr(model, "report_to", None)
+    if told is not None:
+        told(progress)
     started = time.perf_counter()
     predictions = model.predict(queries)
     if not isinstance(predictions, pl.DataFrame):
@@ -150,9 +159,11 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
     try:
         predictions = cell.task.check(predictions, queries)
         if not cell.model.allow_missing:
-            refuse_missing(predictions, pl.concat([_answered(predictions, cell.folds["val"]), cell.folds["test"]]))
-    except PredictionError as error:  # which of the study's models it was
-        raise PredictionError(error.message, where=str(cell.folder), remedy=error.remedy) from error
+            refuse_missing(predictions, pl.concat([_answered(predictions, val), test]))
+    except PredictionError as error:  # which of the study's models it was, and from which file
+        where = getattr(model, "source", None) or str(cell.folder)
+        message = f"model {cell.model.name!r}, split {cell.split}: {error.message}"
+        raise PredictionError(message, where=where, remedy=error.remedy) from error
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height, "fitted": fitted["finished"]}
     write_parquet(path, predictions)
     write_json(record_path, record)

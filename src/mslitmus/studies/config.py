@@ -17,6 +17,8 @@ from ..models.bridges import resolve
 from ..models.protocol import Kind
 from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
+from ..tasks.build import OptionError, build_task
+from .complaints import LocatedError
 
 Named = TypeVar("Named", "SplitConfig", "ModelConfig", "StudyConfig")
 T = TypeVar("T")
@@ -158,44 +160,47 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _names(self) -> StudyConfig:
         if self.task not in TASKS:
-            raise ValueError(str(unknown_name("task", self.task, TASKS)))
+            raise LocatedError(unknown_name("task", self.task, TASKS), "task")
         try:
-            _check_metrics(self.metrics, self.build_task())
-        except MslitmusError as error:
-            raise ValueError(str(error)) from error
+            task = self.build_task()
+        except OptionError as error:
+            raise LocatedError(error, "task_options", *([error.option] if error.option else [])) from error
+        _check_metrics(self.metrics, task)
         if self.primary_metric not in self.metrics:
-            raise ValueError(str(unknown_name("primary_metric", self.primary_metric, self.metrics)))
+            raise LocatedError(unknown_name("primary_metric", self.primary_metric, self.metrics), "primary_metric")
         if not parse_metric(self.primary_metric).higher_is_better:
-            raise ValueError(
-                f"primary_metric {self.primary_metric!r}: more of it is not better, so it can choose nothing"
-            )
+            idle = "more of it is not better, so it can choose nothing"
+            raise LocatedError(ConfigError(f"{self.primary_metric!r}: {idle}"), "primary_metric")
         seeds = [seed for chosen in (self.seeds, *(m.seeds for m in self.models)) for seed in _twice(chosen or [])]
         if seeds:
             raise ValueError(f"seed {seeds[0]} is listed twice")
         names = {"split": [s.name for s in self.splits], "model": [m.name for m in self.models]}
         for kind, listed in names.items():
             if twice := _twice(listed):
-                raise ValueError(f"{kind} {twice[0]!r} is listed twice; give each its own `name`")
+                again = ConfigError(f"{kind} {twice[0]!r} is listed twice; give each its own `name`")
+                raise LocatedError(again, f"{kind}s", _last(listed, twice[0]))
         if twice := _twice(self.metrics):
-            raise ValueError(f"metric {twice[0]!r} is listed twice")
+            again = ConfigError(f"metric {twice[0]!r} is listed twice", remedy="keep one of them")
+            raise LocatedError(again, "metrics", _last(self.metrics, twice[0]))
         return _checked_name(self)
 
     def build_task(self) -> Any:
         """The task with its options. Raises ConfigError that names the option."""
-        try:
-            return TASKS[self.task](**self.task_options)
-        except TypeError as error:
-            raise ConfigError(f"task {self.task!r}: {error}", remedy="see docs/tasks.md for its options") from error
+        return build_task(self.task, self.task_options)
 
 
 def _check_metrics(metrics: Sequence[str], task: Any) -> None:
-    for metric in metrics:
-        parse_metric(metric)
+    for index, metric in enumerate(metrics):
+        try:
+            parse_metric(metric)
+        except MslitmusError as error:
+            raise LocatedError(error, "metrics", index) from error
         if family(metric) != task.metric_family:
-            raise ConfigError(
+            foreign = ConfigError(
                 f"metric {metric!r} does not measure the task {task.name!r}",
                 remedy=f"its metrics are of the family {task.metric_family!r}: {', '.join(task.default_metrics)}",
             )
+            raise LocatedError(foreign, "metrics", index)
 
 
 def build_model(model: str, options: Mapping[str, Any]) -> Any:
@@ -225,6 +230,11 @@ def _check_protocol(name: str, parameters: Mapping[str, Any]) -> None:
 def _twice(values: Sequence[T]) -> list[T]:
     """What occurs more than once, in order of appearance."""
     return [value for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _last(values: Sequence[str], value: str) -> int:
+    """Index of the last occurrence."""
+    return max(index for index, each in enumerate(values) if each == value)
 
 
 def _checked_name(config: Named) -> Named:

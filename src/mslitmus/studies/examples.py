@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import polars as pl
@@ -19,22 +19,25 @@ SHEET = 12
 _Folds = Mapping[str, Mapping[str, pl.DataFrame]]
 
 
-def ranked(scores: pl.DataFrame, metric: str) -> pl.DataFrame:
+def ranked(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     """Answered test queries of each (split, model, seed) from best to worst: adds `place` (0 …) and `n`.
 
-    Equal scores (many are 0) come in the order of a hash, not of the identifier, which would show one laboratory.
+    The first metric decides, the others where it is equal (a miss by one rank is no worse by hit@1 than one by fifty),
+    then a hash: the order of identifiers would show one laboratory.
     """
     asked = scores.filter((pl.col("fold") == "test") & pl.col("predicted"))
-    rising = parse_metric(metric).higher_is_better
+    rising = [parse_metric(metric).higher_is_better for metric in metrics]
     lots = [blake2b(name.encode(), digest_size=8).digest() for name in asked["identifier"]]
-    order = asked.with_columns(lot=pl.Series(lots, dtype=pl.Binary)).sort(metric, "lot", descending=[rising, False])
+    order = asked.with_columns(lot=pl.Series(lots, dtype=pl.Binary))
+    order = order.sort(*metrics, "lot", descending=[*rising, False], nulls_last=True)
     of_model = ("split", "model", "seed")
     return order.drop("lot").with_columns(place=pl.int_range(pl.len()).over(of_model), n=pl.len().over(of_model))
 
 
 def examples(run: RunFolder, study: StudyConfig, task: Task, scores: pl.DataFrame, folds: _Folds) -> pl.DataFrame:
     """Best, median and worst test spectrum of each model, by the primary metric at the first seed."""
-    order = ranked(scores, study.primary_metric)
+    metrics = [study.primary_metric, *(m for m in study.metrics if m != study.primary_metric)]
+    order = ranked(scores, metrics)
     places = {"best": pl.lit(0), "median": pl.col("n") // 2, "worst": pl.col("n") - 1}
     picks = [order.filter(pl.col("place") == place).with_columns(rank=pl.lit(rank)) for rank, place in places.items()]
     return _drawn(run, study, task, pl.concat(picks), folds)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ..errors import ConfigError, MslitmusError, unknown_name
-from .config import BudgetConfig, DataConfig, ModelConfig, SplitConfig, StatisticsConfig, StudyConfig, build_model
+from .complaints import first_complaint
+from .config import StudyConfig, build_model
+
+_EXAMPLE = "see configs/massbank.yaml for every key"
 
 
 def find(reference: str) -> Path:
@@ -48,28 +51,53 @@ def load(path: Path) -> StudyConfig:
     try:
         study = StudyConfig.model_validate(value)
     except ValidationError as error:
-        raise _explain(error, path, node) from error
-    for index, model in enumerate(study.models):
-        try:
-            build_model(*model.resolved(study.task))
-        except MslitmusError as error:
-            where = f"{path}:{_line(node, ('models', index))}"
-            raise ConfigError(error.message, where=where, remedy=error.remedy) from error
+        found = first_complaint(error, StudyConfig)
+        where = f"{path}:{_line(node, found.location)}"
+        raise ConfigError(found.message, where=where, remedy=found.remedy or _EXAMPLE) from error
+    for index, refusal in _refused(study):
+        where = f"{path}:{_line(node, ('models', index))}"
+        raise ConfigError(_of_model(study, index, refusal), where=where, remedy=refusal.remedy) from refusal
     return study
 
 
-def checked(values: Mapping[str, Any], where: str) -> StudyConfig:
-    """A study from values that no file holds. Raises ConfigError with `where` in place of file and line."""
+def checked(values: Mapping[str, Any], where: str, places: Mapping[str, str] | None = None) -> StudyConfig:
+    """A study from values that no file holds.
+
+    Args:
+        where: stands in place of file and line.
+        places: for keys of the study, what stands there instead (the option of a command).
+    Raises ConfigError; of a model the error that it raises.
+    """
     try:
         study = StudyConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message, _, remedy = first["msg"].removeprefix("Value error, ").partition("\n  → ")
-        raise ConfigError(f"{key}: {message}" if key else message, where=where, remedy=remedy or None) from error
-    for model in study.models:
-        build_model(*model.resolved(study.task))
+        found = first_complaint(error, StudyConfig)
+        place = (places or {}).get(str(found.location[0]) if found.location else "", where)
+        raise ConfigError(found.message, where=place, remedy=found.remedy) from error
+    for _, refusal in _refused(study):
+        raise refusal
     return study
+
+
+def _refused(study: StudyConfig) -> Iterator[tuple[int, MslitmusError]]:
+    """Models that cannot be built or cannot do the task as it is asked (`check_task`), before any work."""
+    task = study.build_task()
+    for index, model in enumerate(study.models):
+        try:
+            built = build_model(*model.resolved(study.task))
+            check = getattr(built, "check_task", None)
+            if check is not None:
+                check(task)
+        except MslitmusError as error:
+            yield index, error
+
+
+def _of_model(study: StudyConfig, index: int, error: MslitmusError) -> str:
+    """The message with the row of the leaderboard, and the file where it is about one."""
+    own = error.where is None or error.where.startswith(("model ", "encoder ", "head "))
+    said = error.message if own else f"{error.where}: {error.message}"
+    name = repr(study.models[index].name)
+    return said if name in said else f"model {name}: {said}"
 
 
 def _refuse_repeated_keys(node: Any, path: Path, above: tuple[Any, ...] = ()) -> None:
@@ -89,38 +117,6 @@ def _refuse_repeated_keys(node: Any, path: Path, above: tuple[Any, ...] = ()) ->
 def dump(study: StudyConfig) -> str:
     """The resolved study as YAML: every key, defaults included."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _explain(error: ValidationError, path: Path, node: Any) -> ConfigError:
-    # a misspelt key is also a missing one: name the misspelling first
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    location = tuple(part for part in first["loc"] if isinstance(part, str | int))
-    key = ".".join(str(part) for part in location) or "the study"
-    where = f"{path}:{_line(node, location)}"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        unknown = unknown_name("key", str(location[-1]), known)
-        return ConfigError(f"unknown key {key!r}{more}", where=where, remedy=unknown.remedy)
-    if first["type"] == "missing":
-        return ConfigError(
-            f"key {key!r} is missing{more}", where=where, remedy="see configs/massbank.yaml for every key"
-        )
-    message, _, remedy = first["msg"].removeprefix("Value error, ").partition("\n  → ")
-    return ConfigError(
-        f"{key}: {message}{more}", where=where, remedy=remedy or "see configs/massbank.yaml for every key"
-    )
-
-
-def _fields_at(location: tuple[str | int, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {
-        "data": DataConfig,
-        "splits": SplitConfig,
-        "models": ModelConfig,
-        "statistics": StatisticsConfig,
-        "budget": BudgetConfig,
-    }
-    return list((models[str(location[0])] if location else StudyConfig).model_fields)
 
 
 def _line(node: Any, location: tuple[str | int, ...]) -> int:

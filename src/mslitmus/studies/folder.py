@@ -75,19 +75,26 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def compare(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Raises RunError where the folder of a cell or split is bound to something else. Writes nothing."""
+    """Raises RunError where the folder of a cell or split is bound to something else. Writes nothing.
+
+    The message names the part of the run, every setting with its old and new value, and the ways on.
+    """
     path = folder / "identity.json"
     if not path.exists():
         return
     wanted = json.loads(json.dumps(identity, sort_keys=True))
     found = read_json(path)
-    changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+    changed = list(_changes(found, wanted))
     if changed:
-        what = ", ".join(f"{key} ({_short(found.get(key))} → {_short(wanted.get(key))})" for key in changed)
-        remedy = "give the study another --name, or start again with --fresh"
-        raise RunError(
-            f"this part of the run was computed with other settings: {what}", where=str(folder), remedy=remedy
-        )
+        what, remedy = "this part of the run", "give the study another --name, or start again with --fresh"
+        *_, kind, split, model, seed = ("", "", "", "", *folder.parts)
+        if kind == "cells":
+            what = f"model {model!r} (split {split}, {seed})"
+            remedy = f"give the study another --name, delete {folder} to compute this part again, or all with --fresh"
+        elif model == "splits":
+            what = f"split {seed!r}"
+        message = f"{what} was computed with other settings: {'; '.join(changed)}"
+        raise RunError(message, where=str(folder), remedy=remedy)
 
 
 def read_json(path: Path) -> Any:
@@ -115,7 +122,33 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+#: Settings whose values are hashes: what a change of them means.
+_MEANS = {
+    "split": "the split, or the records that take part, changed",
+    "data": "the records that take part changed",
+    "file": "the file of folds changed",
+    "task.candidates": "the candidate pools changed",
+}
+
+
+def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Every setting that differs, `options.size (64 → 256)`; what was a file or a hash in words."""
+    for key in sorted({*found, *wanted}):
+        old, new, name = found.get(key), wanted.get(key), f"{above}{key}"
+        if old == new:
+            continue
+        if above == "inputs.":
+            how = "is new" if old is None else "is read no more" if new is None else "has changed"
+            yield f"the file of predictions {how}" if key == "predictions" else f"the file {key!r} of its command {how}"
+        elif isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{name}.")
+        else:
+            yield _MEANS.get(name) or f"{name} ({_short(old)} → {_short(new)})"
+
+
 def _short(value: Any) -> str:
+    if value is None:
+        return "not set"
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -18,6 +18,8 @@ from ..schemas import PREDICTED_FINGERPRINTS, PREDICTED_SCORES, PREDICTED_SPECTR
 from ..spectra import formats
 from . import tables
 from .adapters import ADAPTERS, Rest
+from .adapters.adapter import Adapter
+from .left_out import Notes, Say, silent, tell_dropped
 from .ranking_intake import read_scores
 from .tables import ROW, SPECTRUM_FILES, Table, refuse
 
@@ -55,6 +57,7 @@ def read_predictions(
     format: str | None = None,
     unknown: Unknown = "raise",
     rest: Rest = "missing",
+    say: Say = silent,
 ) -> pl.DataFrame:
     """Predictions of `task` in its schema, in the order of the file.
 
@@ -63,26 +66,22 @@ def read_predictions(
         queries: what was asked. With them identifiers and candidates are checked, SMILES are matched as shown, and
             scores alone are read in the shown order.
         format: one of `tables.FORMATS` or of `ADAPTERS`; None tells it by the content.
-        unknown: `drop` leaves out rows of identifiers that were not asked (a file made for several splits).
+        unknown: `drop` leaves out rows of identifiers that were not asked (a file made for several splits), and
+            tells `say` how many.
         rest: of adapters of rankings, see `adapters.adapter.in_pool`.
+        say: takes a line about what was left out or filled in.
     Raises PredictionError naming file, rows and remedy. Queries without a prediction pass here.
     """
     path, name = Path(path), str(getattr(task, "name", task))
     if name not in _SPELLINGS:
         raise unknown_name("task", name, _SPELLINGS)
     if format in ADAPTERS:
-        return _adapted(path, name, queries, str(format), unknown, rest)
-    kind = tables.sniff(path, format)
-    if kind in SPECTRUM_FILES:
-        if name != "spectrum-prediction":
-            remedy = "hand in Parquet, CSV or JSON Lines"
-            raise PredictionError(f"a file of spectra does not answer the task {name}", where=str(path), remedy=remedy)
-        table = _spectrum_file(path, kind, queries)
-    else:
-        table = _table(path, kind, name)
+        return _adapted(path, name, queries, str(format), unknown, rest, say)
+    kind = _kind(path, name, format)
+    table = _spectrum_file(path, kind, queries) if kind in SPECTRUM_FILES else _table(path, kind, name)
     try:
         refuse(table, table.frame.filter(pl.col("identifier").is_null()), "without identifier", "name the query")
-        return _READERS[name](_of_queries(table, queries, unknown), queries)
+        return _READERS[name](_of_queries(table, queries, unknown, say), queries)
     except pl.exceptions.PolarsError as error:  # nested lists where one list belongs, a list where one number does
         types = ", ".join(f"{column}: {dtype}" for column, dtype in table.frame.drop(ROW).schema.items())
         remedy = "see docs/external.md for the shape of each column"
@@ -91,35 +90,69 @@ def read_predictions(
         ) from error
 
 
-def _adapted(
-    path: Path, name: str, queries: pl.DataFrame | None, format: str, unknown: Unknown, rest: Rest
-) -> pl.DataFrame:
-    adapter = ADAPTERS[format]
-    if queries is None:
-        raise PredictionError("no queries to match with", where=str(path), remedy="give the queries of the task")
+def check_file(path: str | Path, task: Any, format: str | None = None) -> None:
+    """What can be said against a file before there are queries: whether it is there, can be read, and has the columns
+    that `task` needs. Raises PredictionError as `read_predictions` does; reads the beginning of the file only."""
+    path, name = Path(path), str(getattr(task, "name", task))
+    if format in ADAPTERS:
+        _adapter(path, name, str(format))
+        return
+    kind = _kind(path, name, format)
+    if kind not in SPECTRUM_FILES and (columns := tables.column_names(path, kind)):
+        _names(path, name, columns, columns)
+
+
+def _kind(path: Path, name: str, format: str | None) -> str:
+    """The format of a file. Raises PredictionError for one that cannot answer the task."""
+    kind = tables.sniff(path, format)
+    if kind in SPECTRUM_FILES and name != "spectrum-prediction":
+        remedy = "hand in Parquet, CSV or JSON Lines"
+        raise PredictionError(f"a file of spectra does not answer the task {name}", where=str(path), remedy=remedy)
+    return kind
+
+
+def _adapter(path: Path, name: str, format: str) -> Adapter:
+    adapter: Adapter = ADAPTERS[format]
     if adapter.task != name:
         fit = [other for other in ADAPTERS if ADAPTERS[other].task == name]
         remedy = f"adapters of this task: {', '.join(fit) or 'none'}"
         raise PredictionError(f"{format} answers the task {adapter.task}, not {name}", where=str(path), remedy=remedy)
-    frame: pl.DataFrame = adapter.read(path, queries, unknown=unknown, rest=rest)
+    return adapter
+
+
+def _adapted(
+    path: Path, name: str, queries: pl.DataFrame | None, format: str, unknown: Unknown, rest: Rest, say: Say
+) -> pl.DataFrame:
+    adapter = _adapter(path, name, format)
+    if queries is None:
+        raise PredictionError("no queries to match with", where=str(path), remedy="give the queries of the task")
+    notes = Notes()
+    frame = adapter.read(path, queries, unknown=unknown, rest=rest, notes=notes)
+    notes.tell(path, say)
     return frame
 
 
 def _table(path: Path, kind: str, name: str) -> Table:
     """The file's columns under our names; other columns are left behind."""
-    spellings = _SPELLINGS[name]
-    stored = tables.column_names(path, kind)
-    wanted = list(tables.rename(stored, spellings)) if stored else None
+    stored = tables.column_names(path, kind) if kind == "parquet" else []
+    wanted = list(tables.rename(stored, _SPELLINGS[name]))
     found = tables.read_table(path, kind, wanted or None)
     columns = [c for c in found.frame.columns if c != ROW]
+    names = _names(path, name, columns, stored or columns)
+    frame = found.frame.select(ROW, *names).rename(names)
+    return Table(path, kind, frame.with_columns(pl.col("identifier").cast(pl.String).str.strip_chars()))
+
+
+def _names(path: Path, name: str, columns: list[str], shown: list[str]) -> dict[str, str]:
+    """Column of the file → our name. Raises PredictionError for one that is absent, naming those `shown`."""
+    spellings = _SPELLINGS[name]
     names = tables.rename(columns, spellings)
     has = set(names.values())
     for needed, choices in (("identifier", ("identifier",)), *_needed(name, has)):
         if not has & set(choices):
             known = [s for choice in choices for s in (choice, *spellings[choice])]
-            raise tables.absent_column(path, needed, stored or columns, known)
-    frame = found.frame.select(ROW, *names).rename(names)
-    return Table(path, kind, frame.with_columns(pl.col("identifier").cast(pl.String).str.strip_chars()))
+            raise tables.absent_column(path, needed, shown, known)
+    return names
 
 
 def _needed(name: str, has: set[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -135,14 +168,12 @@ def _needed(name: str, has: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     return [("mzs (or peaks)", ("mzs",)), ("intensities", ("intensities",))]
 
 
-def _of_queries(table: Table, queries: pl.DataFrame | None, unknown: Unknown) -> Table:
+def _of_queries(table: Table, queries: pl.DataFrame | None, unknown: Unknown, say: Say) -> Table:
     if queries is None:
         return table
     strange = table.frame.join(queries.select("identifier"), on="identifier", how="anti", maintain_order="left")
     if unknown == "drop":
-        if strange.height == table.frame.height:
-            remedy = "the file was made for other queries: check dataset and split"
-            raise PredictionError("none of its identifiers is among the queries", where=str(table.path), remedy=remedy)
+        tell_dropped(table.path, strange["identifier"], table.frame.height, say)
         kept = table.frame.join(queries.select("identifier"), on="identifier", how="semi", maintain_order="left")
         return Table(table.path, table.format, kept)
     refuse(table, strange, "of identifiers that are not among the queries", "answer the identifiers of the query file")

@@ -48,6 +48,7 @@ class Retrieval(Plain):
     """Rank candidate molecules for a measured spectrum."""
 
     name = "retrieval"
+    Options = RetrievalOptions
     predictions = PREDICTED_SCORES
     metric_family = "ranking"
     headline = "mrr"
@@ -69,6 +70,7 @@ class Retrieval(Plain):
         self.formula: FormulaKnown = self.options.formula or ("given" if self.options.kind == "formula" else "hidden")
         self.visible = (*visible(self.formula), *SHOWN)
         self._set: CandidateSet | None = None
+        self._tests: dict[str, pl.DataFrame] = {}
 
     @property
     def pools(self) -> CandidateSet:
@@ -88,12 +90,19 @@ class Retrieval(Plain):
 
     def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
         """With pools for every held-out molecule, and for a sample of the training molecules of each split."""
+        task = self.with_pools(self._pools(folds, molecules, progress))
+        task._tests = {split: parts["test"].select("inchikey14") for split, parts in folds.items()}
+        return task
+
+    def _pools(
+        self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]
+    ) -> CandidateSet:
         if self.options.candidates is not None:
             found = candidate_set(self.options.candidates)
             if found.kind != self.options.kind:
                 remedy = f"say kind: {found.kind}, or name another set"
                 raise ConfigError(f"a set of {found.kind} candidates", where=self.options.candidates, remedy=remedy)
-            return self.with_pools(found)
+            return found
         wanted: set[str] = set()
         for parts in folds.values():
             wanted.update(parts["val"]["inchikey14"], parts["test"]["inchikey14"])
@@ -102,7 +111,7 @@ class Retrieval(Plain):
         asked = molecules.filter(pl.col("inchikey14").is_in(sorted(wanted)))
         settings = PoolSettings(kind=self.options.kind, size=self.options.size, fill=self.options.fill)
         progress(f"candidate pools of {len(wanted):,} molecules")
-        return self.with_pools(build(asked, lists, settings, _Paced(progress)))
+        return build(asked, lists, settings, _Paced(progress))
 
     def record(self) -> dict[str, Any]:
         return {
@@ -113,7 +122,18 @@ class Retrieval(Plain):
         }
 
     def artifacts(self) -> dict[str, Any]:
-        return {"candidates": describe(self.pools)}
+        """The pools in numbers, all of them and by split those of the test queries that are asked."""
+        by_split = {split: self._described(test) for split, test in self._tests.items()}
+        return {"candidates": describe(self.pools) | {"asked": by_split}}
+
+    def _described(self, test: pl.DataFrame) -> dict[str, Any]:
+        """The pools of a test fold's molecules that are asked, and how much `min_candidates` leaves out."""
+        asked = self.asked(test)
+        kept = asked["inchikey14"].unique()
+        left_out = {"spectra": test.height - asked.height, "molecules": test["inchikey14"].n_unique() - kept.len()}
+        found = describe(self.pools.select(kept.to_list()))
+        numbers = {key: value for key, value in found.items() if key not in ("name", "kind", "hash", "settings")}
+        return {**numbers, "min_candidates": self.options.min_candidates, "left_out": left_out}
 
     def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows whose pool has at least `min_candidates` members."""

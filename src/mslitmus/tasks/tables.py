@@ -122,13 +122,38 @@ def read_table(path: Path, format: str, columns: Sequence[str] | None = None) ->
 
 
 def column_names(path: Path, format: str) -> list[str]:
-    """Columns of a Parquet file, without reading it; of any other format the empty list."""
-    if format != "parquet":
-        return []
-    try:
-        return list(pl.read_parquet_schema(path))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _cut(path, error) from error
+    """Columns of a table by its beginning (of a Parquet file by its end), without reading it.
+
+    The empty list where the beginning does not tell. Raises PredictionError for a Parquet file that is cut.
+    """
+    if format == "parquet":
+        try:
+            return list(pl.read_parquet_schema(path))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise _cut(path, error) from error
+    text = _head(path).decode("utf-8-sig", "replace").lstrip()
+    if format == "jsonl":
+        return _keys(text)
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, format)), [])
+
+
+def _keys(text: str) -> list[str]:
+    """Keys of all whole lines of the beginning of a JSON Lines file, in order of appearance."""
+    found: dict[str, None] = {}
+    for line in text.split("\n")[:-1] or [text]:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # the reader of the whole file says what is wrong with it, and where
+        found.update(dict.fromkeys(value if isinstance(value, dict) else ()))
+    return list(found)
+
+
+def _delimiter(text: str, format: str) -> str:
+    if format == "tsv":
+        return "\t"
+    first = text.split("\n", 1)[0]
+    return ";" if ";" in first and "," not in first else ","
 
 
 def rename(found: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -228,10 +253,9 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
 
 def _read_csv(path: Path, format: str) -> pl.DataFrame:
     data = _content(path).removeprefix(b"\xef\xbb\xbf")
-    first = data.lstrip().split(b"\n", 1)[0]
-    comma = ";" if b";" in first and b"," not in first else ","
+    first = data.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace")
     try:
-        return pl.read_csv(data, separator="\t" if format == "tsv" else comma, infer_schema=False)
+        return pl.read_csv(data, separator=_delimiter(first, format), infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise PredictionError(
             f"not a table: {str(error).split(chr(10))[0]}", where=f"{path}{_ragged(path, format)}",
@@ -241,17 +265,12 @@ def _read_csv(path: Path, format: str) -> pl.DataFrame:
 
 def _ragged(path: Path, format: str) -> str:
     """`:12` of the first line that has more columns than the header, else nothing."""
-    rows = csv.reader(_text(path), delimiter="\t" if format == "tsv" else _separator(path))
+    rows = csv.reader(_text(path), delimiter=_delimiter(next(_text(path), ""), format))
     width = len(next(rows, []))
     for row in rows:
         if len(row) > width:
             return f":{rows.line_num}"
     return ""
-
-
-def _separator(path: Path) -> str:
-    first = next(_text(path), "")
-    return ";" if ";" in first and "," not in first else ","
 
 
 def _text(path: Path) -> Iterator[str]:
@@ -289,7 +308,7 @@ def _lines(path: Path, format: str) -> Iterator[int]:
     if format == "jsonl":
         yield from (n for n, line in enumerate(_text(path), start=1) if line.strip())
         return
-    rows = csv.reader(_text(path), delimiter="\t" if format == "tsv" else _separator(path))
+    rows = csv.reader(_text(path), delimiter=_delimiter(next(_text(path), ""), format))
     next(rows, None)
     before = rows.line_num
     for _ in rows:

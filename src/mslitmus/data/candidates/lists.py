@@ -8,8 +8,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,10 @@ def import_list(
     if known.is_file() and json.loads(known.read_text(encoding="utf-8")).get("source") == source:
         return molecule_list(label)
     texts = read_smiles(path, column)
-    made = make_list(label, texts, processes=processes, progress=progress)
+    try:
+        made = make_list(label, texts, processes=processes, progress=progress)
+    except DataError as error:
+        raise DataError(error.message, where=str(path), remedy=error.remedy) from error
     info = made.info | {"source": source, "hash": made.hash, "imported": now(), "mslitmus": __version__}
     try:
         home().mkdir(parents=True, exist_ok=True)
@@ -94,7 +99,8 @@ def make_list(
     name: str, smiles: Iterable[str], *, processes: int = 2, progress: Progress | None = None
 ) -> MoleculeList:
     """A list from SMILES at hand. Raises DataError where none is readable."""
-    texts = list(dict.fromkeys(text for text in smiles if text))
+    stated = [text for text in smiles if text]
+    texts = list(dict.fromkeys(stated))
     chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
     rows: list[Standard | str] = []
     for part in workers.apply(f"{__name__}:standardise_many", chunks, processes if len(texts) > 2 * _CHUNK else 1):
@@ -103,17 +109,21 @@ def make_list(
             progress(len(rows), len(texts))
     good = [row for row in rows if isinstance(row, Standard)]
     bad = [text for text, row in zip(texts, rows, strict=True) if isinstance(row, str)]
+    unreadable = set(bad)
+    bad_lines = [text for text in stated if text in unreadable]
     if not good:
-        raise DataError("no molecule is readable", where=name, remedy="check that the file holds SMILES")
+        example = f", e.g. {bad[0][:60]!r}" if bad else ""
+        remedy = "check that it holds SMILES; of a table, name their column with --column"
+        raise DataError(f"no molecule is readable among {len(stated):,} lines{example}", where=name, remedy=remedy)
     table = pl.DataFrame([vars(row) for row in good], schema_overrides=MOLECULES).select(list(MOLECULES))
     ordered = table.sort("exact_mass", "inchikey14", "smiles")  # of one key's tautomers the first spelling stays
     frame = ordered.unique("inchikey14", keep="first", maintain_order=True)
     info = {
         "name": name,
-        "lines": len(texts),
+        "lines": len(stated),
         "molecules": frame.height,
-        "repeated": len(good) - frame.height,
-        "unreadable": len(bad),
+        "repeated": len(stated) - len(bad_lines) - frame.height,
+        "unreadable": len(bad_lines),
         "unreadable_examples": bad[:5],
     }
     return MoleculeList(name, frame, info)
@@ -171,16 +181,26 @@ def read_smiles(path: Path, column: str | None = None) -> list[str]:
             table = pl.read_parquet(path)
             return _column(table, _choose(table, column, path))
         lines = _lines(path)
-    except (OSError, UnicodeDecodeError, EOFError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"cannot read: {error}", where=str(path), remedy="give a list of SMILES") from error
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "is it cut, or of another kind than its ending says? .smi, .tsv, .csv (each also .gz) or .parquet"
+        raise DataError(f"cannot be read: {reason}", where=str(path), remedy=remedy) from error
+    if not any(line.strip() for line in lines):
+        raise DataError("the file is empty", where=str(path), remedy="give a list of SMILES")
     if stem.endswith((".tsv", ".csv")):
         return _table(lines, "\t" if stem.endswith(".tsv") else ",", column, path)
+    if column is not None:
+        remedy = "leave --column out (the first word of a line counts), or call a table .tsv or .csv"
+        raise DataError(f"a .smi list has no column {column!r}", where=str(path), remedy=remedy)
     return [line.split()[0] for line in lines if line.strip()]
 
 
 def _lines(path: Path) -> list[str]:
     raw = path.read_bytes()
-    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8").splitlines()
+    if raw.startswith(b"PAR1"):
+        raise OSError("a Parquet file without its ending")
+    packed = raw.startswith(b"\x1f\x8b") or path.suffix.lower() == ".gz"
+    return (gzip.decompress(raw) if packed else raw).decode("utf-8-sig").splitlines()
 
 
 def _table(lines: list[str], separator: str, column: str | None, path: Path) -> list[str]:
@@ -191,7 +211,11 @@ def _table(lines: list[str], separator: str, column: str | None, path: Path) -> 
         cells = (line.split(separator) for line in lines)
         return [row[smiles_like[-1]] for row in cells if len(row) > smiles_like[-1]]
     text = "\n".join(lines).encode()
-    table = pl.read_csv(text, separator=separator, infer_schema=False)
+    try:
+        table = pl.read_csv(text, separator=separator, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        remedy = "every line needs as many columns as the header; quote values that hold the separator"
+        raise DataError(f"not a table: {str(error).splitlines()[0]}", where=str(path), remedy=remedy) from error
     return _column(table, _choose(table, column, path))
 
 
@@ -208,9 +232,10 @@ def _choose(table: pl.DataFrame, column: str | None, path: Path) -> str:
     for wanted in (column.lower(),) if column else _COLUMNS:
         if wanted in names:
             return names[wanted]
-    raise DataError(
-        f"no column {column or 'smiles'!r}", where=str(path), remedy=f"columns: {', '.join(table.columns)}; give one"
-    )
+    close = get_close_matches((column or "smiles").lower(), names, n=1, cutoff=0.6)
+    hint = f"did you mean --column {names[close[0]]}? " if close else "name the column of the SMILES with --column; "
+    remedy = f"{hint}the file has {', '.join(table.columns[:12])}"
+    raise DataError(f"no column {column or 'smiles'!r}", where=str(path), remedy=remedy)
 
 
 def _column(table: pl.DataFrame, name: str) -> list[str]:

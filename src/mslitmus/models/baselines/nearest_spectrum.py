@@ -39,7 +39,7 @@ from ..controls.control import Control
 from ..controls.mean_fingerprint import as_fingerprints
 from ..options import Options
 from ..protocol import FitContext, FitReport, Kind
-from .tiers import TIERS, Tiers
+from .tiers import OF_FORMULA, TIERS, Tiers
 
 BITS = 2048
 _KEPT = ("identifier", "smiles", "inchikey14", "formula", "adduct", "ion_mode", "precursor_mz", "mzs", "intensities")
@@ -86,6 +86,16 @@ class NearestSpectrum(Control):
         Tolerance.of(self.options.precursor_tolerance)
         powers = () if self.options.score == "entropy" else (self.options.intensity_power, self.options.mz_power)
         self._scoring = Scoring(self.options.score, self.options.tolerance, *powers)
+
+    def check_task(self, task: Any) -> None:
+        """Raises ConfigError for a tier of formulae where the task's queries do not name theirs."""
+        hidden = [tier for tier in self.options.tiers if tier in OF_FORMULA]
+        if hidden and "formula" not in task.visible:
+            raise ConfigError(
+                f"tier {hidden[0]!r} needs the formula of the queries, which the task {task.name!r} hides",
+                where=f"model {self.name!r}",
+                remedy="tiers: [mass, all], or task_options: {formula: given}",
+            )
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         started = time.perf_counter()

@@ -24,6 +24,7 @@ from ...spectra.library import Subsets
 from ...spectra.tolerance import Tolerance
 
 TIERS = ("formula", "subformula", "mass", "all")
+OF_FORMULA = ("formula", "subformula")  # these need queries that name their formula
 _NONE = np.zeros(0, np.int64)
 Rows = NDArray[np.int64]
 

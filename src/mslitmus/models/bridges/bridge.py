@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,6 +23,7 @@ from ..protocol import FitContext, FitReport, Kind
 BRIDGES = {"fingerprint": "rank-by-fingerprint", "spectrum-prediction": "rank-by-spectra"}
 #: The task of a model that serves whichever it is told (`external`).
 ANY_TASK = "any"
+_PAGE = "docs/controls.md, Bridges"
 
 
 class BridgeOptions(Options):
@@ -62,6 +63,24 @@ class Bridge:
         chosen: Any = parse_options(cls.Options, options, where=f"model {cls.name!r}")
         read = getattr(MODELS[chosen.of], "inputs", None)
         return dict(read(chosen.options)) if read else {}
+
+    def check_task(self, task: Any) -> None:
+        """What the inner model has to say against the task, before any work."""
+        check = getattr(self.inner, "check_task", None)
+        if check is not None:
+            check(task)
+
+    def report_to(self, progress: Callable[[str], None]) -> None:
+        """Where `predict` tells what it does: a loaded model has no context."""
+        told = getattr(self.inner, "report_to", None)
+        if told is not None:
+            told(progress)
+
+    @property
+    def source(self) -> str | None:
+        """The file that the inner model's predictions come from, if they do."""
+        source: str | None = getattr(self.inner, "source", None)
+        return source
 
     def inner_records(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The records that the inner model learns from, as its own task shows them."""
@@ -108,7 +127,7 @@ def _impossible(of: str, what: str, bridge: str) -> ConfigError:
     return ConfigError(
         f"{of!r} is {what} and cannot rank through {bridge!r}",
         where=f"model {bridge!r}",
-        remedy=f"name a model of the task {wanted!r}",
+        remedy=f"name a model of the task {wanted!r}; what can rank through what: {_PAGE}",
     )
 
 
@@ -131,12 +150,14 @@ def resolve(
             raise ConfigError(
                 f"{name!r} needs no bridge: options of ranking do not apply",
                 where="ranking",
-                remedy=f"leave out {', '.join(sorted(ranking))}",
+                remedy=f"leave out {', '.join(sorted(ranking))}; bridges: {_PAGE}",
             )
         return name, {**options, "task": task} if native == ANY_TASK else dict(options)
     if task != "retrieval" or native not in BRIDGES:
-        also = ", and retrieval through it" if native in BRIDGES else ""
-        raise ConfigError(f"model {name!r} does not serve the task {task!r}", remedy=f"it serves {native!r}{also}")
+        also = ", and retrieval through a bridge" if native in BRIDGES else ""
+        raise ConfigError(
+            f"model {name!r} does not serve the task {task!r}", remedy=f"it serves {native!r}{also}: see {_PAGE}"
+        )
     return BRIDGES[native], {"of": name, "options": dict(options), **(ranking or {})}
 
 

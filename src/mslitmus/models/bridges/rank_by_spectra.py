@@ -77,7 +77,7 @@ class RankBySpectra(Bridge):
         return conform(pl.concat(parts).sort("query", maintain_order=True), PREDICTED_SCORES)
 
     def report_to(self, progress: Callable[[str], None]) -> None:
-        """Where `predict` tells how far it is: a loaded model has no context."""
+        super().report_to(progress)
         self._progress = progress
 
     def _say(self, done: int, total: int, seconds: float) -> None:

@@ -36,4 +36,12 @@
     });
   }
   show();
+  // A box whose table is wider than it is fades out there, until it is scrolled to its end.
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const fade = (box) => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  const all = () => boxes.forEach(fade);
+  for (const box of boxes) box.addEventListener("scroll", () => fade(box), { passive: true });
+  if (window.ResizeObserver) { const seen = new ResizeObserver(all); boxes.forEach((box) => seen.observe(box)); }
+  addEventListener("resize", all);
+  all();
 })();

@@ -12,6 +12,7 @@ import polars as pl
 from ...errors import PredictionError, unknown_name
 from ...schemas import PREDICTED_SCORES, conform
 from .. import tables
+from ..left_out import Notes
 from ..ranking_intake import keys_of
 
 #: Members of a pool that a tool did not list: no score (the worst case, by the rule of missing predictions), or a score
@@ -23,7 +24,8 @@ RESTS = ("missing", "lowest")
 class Read(Protocol):
     """`read(path, queries, **options)` → predictions in the schema of the adapter's task.
 
-    Options: `unknown` as of `intake.read_predictions`; `rest`, which adapters of rankings take (see `in_pool`).
+    Options: `unknown` as of `intake.read_predictions`; `rest`, which adapters of rankings take (see `in_pool`);
+    `notes`, which count what was left out and filled in.
     """
 
     def __call__(self, path: str | Path, queries: pl.DataFrame, **options: Any) -> pl.DataFrame: ...
@@ -81,10 +83,12 @@ def query_named(text: str, identifiers: frozenset[str]) -> str | None:
     return known[0] if known else None
 
 
-def named(table: tables.Table, column: str, queries: pl.DataFrame, unknown: str = "raise") -> tables.Table:
+def named(
+    table: tables.Table, column: str, queries: pl.DataFrame, unknown: str = "raise", notes: Notes | None = None
+) -> tables.Table:
     """Adds `identifier` by `query_named` of a text column.
 
-    Rows of names that are no query raise PredictionError, or are left out with `unknown="drop"`.
+    Rows of names that are no query raise PredictionError, or are left out with `unknown="drop"` and noted.
     """
     identifiers = frozenset(queries["identifier"].to_list())
     distinct = table.frame[column].unique().drop_nulls()
@@ -96,6 +100,8 @@ def named(table: tables.Table, column: str, queries: pl.DataFrame, unknown: str 
     )
     frame = table.frame.join(means, on=column, how="left", maintain_order="left")
     if unknown == "drop":
+        if notes is not None:
+            notes.dropped += [str(t) for t in frame.filter(pl.col("identifier").is_null())[column]]
         return tables.Table(table.path, table.format, frame.filter(pl.col("identifier").is_not_null()))
     remedy = "name the spectra by the identifiers of the query file when the tool is run"
     tables.refuse(table, frame.filter(pl.col("identifier").is_null()), "of spectra that are no query", remedy, column)
@@ -110,12 +116,15 @@ def numbers(table: tables.Table, column: str) -> pl.Series:
     return value
 
 
-def in_pool(scored: pl.DataFrame, queries: pl.DataFrame, where: Path, rest: str = "missing") -> pl.DataFrame:
+def in_pool(
+    scored: pl.DataFrame, queries: pl.DataFrame, where: Path, rest: str = "missing", notes: Notes | None = None
+) -> pl.DataFrame:
     """PREDICTED_SCORES from what a tool listed: the best score of each pool member; the others are left out.
 
     Args:
         scored: identifier, score, and `key` (InChIKey-14) or `smiles` (where `key` is null or absent).
         rest: see `Rest`; queries that the tool did not answer at all stay without predictions.
+        notes: count the candidates that `rest` filled in.
     Raises PredictionError where nothing that the tool listed is in any pool.
     """
     if rest not in RESTS:
@@ -135,5 +144,9 @@ def in_pool(scored: pl.DataFrame, queries: pl.DataFrame, where: Path, rest: str 
     if rest == "lowest":
         floor = scored.group_by("identifier").agg((pl.col("score").min() - 1.0).alias("floor"))
         table = table.join(floor, on="identifier", how="left", maintain_order="left")
+        filled = table.filter(pl.col("score").is_null() & pl.col("floor").is_not_null())
+        if notes is not None and filled.height:
+            notes.filled, notes.filled_queries = filled.height, filled["identifier"].n_unique()
+            notes.shown = table.join(filled.select("identifier").unique(), on="identifier", how="semi").height
         table = table.with_columns(pl.coalesce("score", "floor").alias("score"))
     return conform(table.drop_nulls("score"), PREDICTED_SCORES)

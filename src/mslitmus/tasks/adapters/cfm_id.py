@@ -23,6 +23,7 @@ import polars as pl
 
 from ...chem.molecule import identify
 from ...errors import ChemistryError, PredictionError
+from ..left_out import Notes
 from .adapter import Adapter, files_below, query_named
 from .spectra import Peaks, at_energy, table
 
@@ -37,7 +38,9 @@ class _Record:
     levels: dict[float, list[tuple[float, float]]] = field(default_factory=dict)
 
 
-def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: Any) -> pl.DataFrame:
+def read(
+    path: str | Path, queries: pl.DataFrame, unknown: str = "raise", notes: Notes | None = None, **_: Any
+) -> pl.DataFrame:
     """PREDICTED_SPECTRA of the queries that a record answers. Raises PredictionError for a record of no query."""
     identifiers = frozenset(queries["identifier"].to_list())
     asked = {row["identifier"]: row for row in queries.drop("mzs", "intensities", strict=False).iter_rows(named=True)}
@@ -52,6 +55,8 @@ def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: A
             meant = _meant(file, record, len(records), identifiers, of_molecule)
             if not meant and unknown != "drop":
                 raise _nobody(file, record)
+            if not meant and notes is not None:
+                notes.dropped.append(_called(file, record))
             for identifier in meant:
                 if identifier in answers:
                     raise PredictionError(f"query {identifier!r} is answered twice", where=str(file), remedy="keep one")
@@ -85,10 +90,13 @@ def _meant(
     return found
 
 
+def _called(file: Path, record: _Record) -> str:
+    return record.header.get("id") or record.header.get("smiles") or file.stem
+
+
 def _nobody(file: Path, record: _Record) -> PredictionError:
-    called = record.header.get("id") or record.header.get("smiles") or file.stem
     remedy = "give cfm-predict the queries' identifiers as ids, or the molecules and adducts of the query file"
-    return PredictionError(f"record {called!r} answers no query", where=str(file), remedy=remedy)
+    return PredictionError(f"record {_called(file, record)!r} answers no query", where=str(file), remedy=remedy)
 
 
 def _records(file: Path) -> Iterator[_Record]:

@@ -16,6 +16,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
+from ..left_out import Notes
 from .adapter import Adapter, files_below, in_pool, named, refuse_pickle
 
 _FILES = "the test table (df_test_path) saved as Parquet, JSON Lines or CSV"
@@ -23,7 +24,12 @@ _REMEDY = "in Python where you trust it: pandas.read_pickle(path).to_parquet('te
 
 
 def read(
-    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+    path: str | Path,
+    queries: pl.DataFrame,
+    rest: str = "missing",
+    unknown: str = "raise",
+    notes: Notes | None = None,
+    **_: Any,
 ) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members listed, see `adapter.in_pool` for `rest`."""
     file = files_below(path, ("*.parquet", "*.jsonl", "*.csv"), _FILES)[0]
@@ -43,7 +49,7 @@ def read(
     else:
         score = pl.int_ranges(0, -pl.col("smiles").list.len().cast(pl.Int64), -1).cast(pl.List(pl.Float64))
     frame = frame.with_columns(score=score).filter(pl.col("smiles").list.len() > 0)
-    return in_pool(frame.select("identifier", "smiles", "score").explode("smiles", "score"), queries, file, rest)
+    return in_pool(frame.select("identifier", "smiles", "score").explode("smiles", "score"), queries, file, rest, notes)
 
 
 def _smiles(table: tables.Table) -> pl.Expr:

@@ -16,6 +16,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
+from ..left_out import Notes
 from .adapter import Adapter, files_below, in_pool, named, numbers
 
 _FILES = "a folder of <identifier>.csv (or .psv), one file a query, or one of them"
@@ -23,16 +24,25 @@ _KEYS = ("InChIKey1", "InChIKey")
 
 
 def read(
-    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+    path: str | Path,
+    queries: pl.DataFrame,
+    rest: str = "missing",
+    unknown: str = "raise",
+    notes: Notes | None = None,
+    **_: Any,
 ) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members that MetFrag listed, see `adapter.in_pool` for `rest`."""
     files = files_below(path, ("*.csv", "*.psv", "*.tsv"), _FILES)
     return in_pool(
-        pl.concat([_one(file, queries, unknown) for file in files], how="diagonal"), queries, Path(path), rest
+        pl.concat([_one(file, queries, unknown, notes) for file in files], how="diagonal"),
+        queries,
+        Path(path),
+        rest,
+        notes,
     )
 
 
-def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
+def _one(file: Path, queries: pl.DataFrame, unknown: str, notes: Notes | None) -> pl.DataFrame:
     head = file.read_bytes()[:4096].split(b"\n", 1)[0]
     if b"|" in head and b"," not in head:
         frame = pl.read_csv(
@@ -48,10 +58,14 @@ def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
         raise PredictionError(f"no column {absent}", where=str(file), remedy="set MetFragCandidateWriter = CSV")
     if "identifier" not in columns:
         table = tables.Table(file, table.format, table.frame.with_columns(file=pl.lit(file.stem)))
-        table = named(table, "file", queries, unknown)
+        table = named(table, "file", queries, unknown, notes)
     else:
         table = named(
-            tables.Table(file, table.format, table.frame.rename({"identifier": "query"})), "query", queries, unknown
+            tables.Table(file, table.format, table.frame.rename({"identifier": "query"})),
+            "query",
+            queries,
+            unknown,
+            notes,
         )
     smiles = pl.col("SMILES") if "SMILES" in columns else pl.lit(None, pl.String)
     block = pl.col(key).str.slice(0, 14) if key else pl.lit(None, pl.String)

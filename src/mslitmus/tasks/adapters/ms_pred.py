@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from ...errors import MissingExtraError, PredictionError
+from ..left_out import Notes
 from .adapter import Adapter, files_below, query_named, refuse_pickle
 from .spectra import Peaks, at_energy, merged, table
 
@@ -34,7 +35,9 @@ _PICKLE = (
 _ENERGY = re.compile(r"collision\s+([0-9.]+)")
 
 
-def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: Any) -> pl.DataFrame:
+def read(
+    path: str | Path, queries: pl.DataFrame, unknown: str = "raise", notes: Notes | None = None, **_: Any
+) -> pl.DataFrame:
     """PREDICTED_SPECTRA of the queries predicted. Raises PredictionError for a file of no query or another shape."""
     identifiers = frozenset(queries["identifier"].to_list())
     asked = {row["identifier"]: row for row in queries.drop("mzs", "intensities", strict=False).iter_rows(named=True)}
@@ -44,6 +47,8 @@ def read(path: str | Path, queries: pl.DataFrame, unknown: str = "raise", **_: A
         for name, energy, peaks in _hdf5(file) if file.suffix in (".hdf5", ".h5") else [_tree(file)]:
             identifier = query_named(name, identifiers)
             if identifier is None and unknown == "drop":
+                if notes is not None:
+                    notes.dropped.append(name)
                 continue
             if identifier is None:
                 remedy = "use the identifiers of the query file as `spec` in the labels"

@@ -17,6 +17,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
+from ..left_out import Notes
 from .adapter import Adapter, files_below, in_pool, named, numbers
 
 _PATTERNS = ("structure_identifications*.tsv", "structure_candidates*.tsv", "compound_identifications*.tsv")
@@ -26,14 +27,19 @@ _KEY = ("InChIkey2D", "InChIKey2D")
 
 
 def read(
-    path: str | Path, queries: pl.DataFrame, rest: str = "missing", unknown: str = "raise", **_: Any
+    path: str | Path,
+    queries: pl.DataFrame,
+    rest: str = "missing",
+    unknown: str = "raise",
+    notes: Notes | None = None,
+    **_: Any,
 ) -> pl.DataFrame:
     """PREDICTED_SCORES of the pool members that SIRIUS listed, see `adapter.in_pool` for `rest`."""
     files = files_below(path, _PATTERNS, _FILES)
     if Path(path).is_dir():  # the most complete of each folder's tables: all, else top-n, else best hit
         files = [max(group, key=_completeness) for group in _by_folder(files)]
-    parts = [_one(file, queries, unknown) for file in files]
-    return in_pool(pl.concat(parts), queries, Path(path), rest)
+    parts = [_one(file, queries, unknown, notes) for file in files]
+    return in_pool(pl.concat(parts), queries, Path(path), rest, notes)
 
 
 def _by_folder(files: list[Path]) -> list[list[Path]]:
@@ -48,7 +54,7 @@ def _completeness(file: Path) -> tuple[bool, int]:
     return "_all" in file.name, file.stat().st_size
 
 
-def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
+def _one(file: Path, queries: pl.DataFrame, unknown: str, notes: Notes | None) -> pl.DataFrame:
     table = tables.read_table(file, tables.sniff(file, "tsv"))
     columns = table.frame.columns
     key = next((name for name in _KEY if name in columns), None)
@@ -60,7 +66,7 @@ def _one(file: Path, queries: pl.DataFrame, unknown: str) -> pl.DataFrame:
     if feature is None:  # the folder is the feature
         feature = "folder"
         table = tables.Table(file, "tsv", table.frame.with_columns(folder=pl.lit(file.parent.name)))
-    table = named(table, feature, queries, unknown)
+    table = named(table, feature, queries, unknown, notes)
     return table.frame.select("identifier", key=pl.col(key).str.slice(0, 14), score=numbers(table, "CSI:FingerIDScore"))
 
 

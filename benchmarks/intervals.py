@@ -1,6 +1,6 @@
 """How fast intervals and comparisons are, beside scipy.stats, and that they agree.
 
-OMP_NUM_THREADS=2 python benchmarks/statistics.py [--queries 20000] [--metrics 10] [--resamples 10000]
+OMP_NUM_THREADS=2 python benchmarks/intervals.py [--queries 20000] [--metrics 10] [--resamples 10000]
 """
 
 from __future__ import annotations
