@@ -22,6 +22,11 @@ OPTIONS = {
         "trunk": {"width": 32, "layers": 1},
         "training": _TRAINING,
     },
+    "massformer": {
+        "encoder": {"size": "slim", "layers": 1},
+        "trunk": {"width": 32, "layers": 1},
+        "training": _TRAINING,
+    },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
