@@ -11,7 +11,7 @@ precursor m/z), so that a metric narrower than the bin is not lost beforehand.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,26 +20,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ....errors import ModelError
-from ...options import Options
 from ..losses import LOSSES, SparseFit
 from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
+from .options import HeadOptions
 
 _HIDDEN = -1e4  # logit of an entry that cannot be
 _LOWEST = 8.0  # Da: no fragment is lighter
 _STEP = 0.004  # Da, of the search for the place of a bin's peaks
 
 
-class BinOptions(Options):
+class BinOptions(HeadOptions):
     """Options of the binned heads."""
 
     width: float = Field(0.1, ge=0.01, le=10, description="Da")
     max_mz: float = Field(1005.0, gt=0, le=10_000, description="Da; peaks above are neither learned nor predicted")
     min_molecules: int = Field(5, ge=1, description="training molecules that must show a bin for it to exist")
-    loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
-    power: float = Field(0.5, gt=0, le=1, description="intensities are learned to this power, and predicted undone")
-    mass_power: float = Field(0.0, ge=0, le=3, description="weighted-mse: weight (m/z / 100)^mass_power")
-    max_peaks: int = Field(128, ge=1, le=10_000, description="predicted, the most intense")
-    threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
 
 
 def forward_bin(mzs: NDArray[np.float64], width: float) -> NDArray[np.int64]:

@@ -18,7 +18,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ....errors import ModelError
-from ...options import Options
 from ..ions import ELEMENTS
 from ..losses import LOSSES, SparseFit
 from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
@@ -27,12 +26,13 @@ from .formula_ions import ElementFeaturiser, Ions, spelled
 from .formula_lists import Containment, isotope_atoms, masses
 from .formula_targets import match
 from .formula_vocabulary import annotate, choose, losses, possible, precursor_ions, products, shown_by, spread
+from .options import HeadOptions
 
 _HYDROGEN = ELEMENTS.index("H")
 _MERGED = 2.0  # ppm: a product and a loss that are one ion differ by rounding, or by a stated precursor's error
 
 
-class FormulaOptions(Options):
+class FormulaOptions(HeadOptions):
     """Options of the formula head."""
 
     size: int = Field(5000, ge=1, le=100_000, description="entries of the vocabulary, products and losses together")
@@ -45,11 +45,6 @@ class FormulaOptions(Options):
     floor: float = Field(0.001, ge=0, le=0.1, description="Da; the tolerance is at least this")
     min_mz: float = Field(8.0, ge=0, description="Da; peaks below are neither learned nor predicted")
     max_mz: float = Field(1005.0, gt=0, le=10_000, description="Da; the same for peaks above, but for the precursor")
-    loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
-    power: float = Field(0.5, gt=0, le=1, description="intensities are learned to this power, and predicted undone")
-    mass_power: float = Field(0.0, ge=0, le=3, description="weighted-mse: weight (m/z / 100)^mass_power")
-    max_peaks: int = Field(128, ge=1, le=10_000, description="predicted, the most intense")
-    threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
 
 
 class FormulaHead(nn.Module):

@@ -13,7 +13,7 @@ every fragment is scored in one pass, and nothing but the spectrum is learned fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ....spectra.peaks import PRECURSOR_ABOVE, PRECURSOR_BELOW
-from ...options import Options
 from ..layers import ResidualBlock
 from ..losses import LOSSES, SparseFit
 from ..parts import Batch, Encoded, FlatPeaks, Provides, TargetTable
@@ -32,9 +31,10 @@ from .fragment_ions import IonTable, ion_table, log_sum
 from .fragment_known import KnownFormulae, formula_options, known_formulae
 from .fragment_origins import peak_origins
 from .fragment_vectors import FragmentVectors
+from .options import HeadOptions
 
 
-class FragmentOptions(Options):
+class FragmentOptions(HeadOptions):
     """Options of the fragment head."""
 
     max_fragments: int = Field(500, ge=1, le=20_000, description="of a molecule, those that break the least bonds")
@@ -42,16 +42,11 @@ class FragmentOptions(Options):
     width: int = Field(96, ge=8, le=1024, description="of a fragment's vector")
     vocabulary: int = Field(4000, ge=0, le=100_000, description="known product and loss formulae; 0 for none")
     min_molecules: int = Field(3, ge=1, description="training molecules that must show a known formula")
-    loss: Literal["cosine", "cross-entropy", "entropy", "weighted-mse"] = "cosine"
     without_precursor: float = Field(0.5, ge=0, le=1, description="share of the loss that leaves the precursor out")
-    power: float = Field(0.5, gt=0, le=1, description="intensities are learned to this power, and predicted undone")
-    mass_power: float = Field(0.0, ge=0, le=3, description="weighted-mse: weight (m/z / 100)^mass_power")
     ppm: float = Field(10.0, gt=0, le=100, description="between a peak and the entries that explain it")
     floor: float = Field(0.003, ge=0, le=0.1, description="Da; the tolerance is at least this")
     environments: bool = Field(True, description="also learn a vector for each hashed atom environment")
     dropout: float = Field(0.1, ge=0, lt=0.5, description="of atom states; twice that in the spectrum's vector")
-    max_peaks: int = Field(128, ge=1, le=10_000, description="predicted, the most intense")
-    threshold: float = Field(0.001, ge=0, lt=1, description="of the base peak; fainter peaks are not predicted")
 
 
 @dataclass(frozen=True)
