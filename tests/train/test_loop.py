@@ -193,11 +193,33 @@ def test_a_model_is_shown_no_measured_peaks_unless_it_says_what_it_is_shown(fold
 def test_time_runs_out_and_a_larger_budget_goes_on(folds, tmp_path):
     options = {"epochs": 500, "patience": 500}
     report = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=0.5))
-    assert "out of time" in report.stopped
+    assert "out of budget" in report.stopped
     assert 1 <= len(report.history) < 500
     longer = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=report.seconds + 1.0))
     assert len(longer.history) > len(report.history) + 1
-    assert "out of time" in longer.stopped
+    assert "out of budget" in longer.stopped
+
+
+def test_a_budget_of_epochs_goes_on_as_if_unbroken(folds, tmp_path):
+    options = {"epochs": 4, "patience": 500}
+    whole = model(**options)
+    train.fit(whole, *folds[:2], context(tmp_path / "whole"))
+    cut = train.fit(model(**options), *folds[:2], context(tmp_path / "parts", max_epochs=2))
+    assert cut.stopped == "out of budget (2 epochs)"
+    assert len(cut.history) == 2
+    again = train.fit(model(**options), *folds[:2], context(tmp_path / "parts", max_epochs=2))
+    assert again.history == cut.history
+    parts = model(**options)
+    rest = train.fit(parts, *folds[:2], context(tmp_path / "parts", max_epochs=9))
+    assert len(rest.history) == 4
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, parts.network.state_dict()[name]), name
+
+
+def test_a_budget_of_steps(folds, tmp_path):
+    report = train.fit(model(epochs=9), *folds[:2], context(tmp_path, max_steps=1))
+    assert report.stopped == "out of budget (1 steps)"
+    assert report.notes["steps"] == 1
 
 
 def test_a_loss_that_is_no_number_says_what_to_do(folds, tmp_path):

@@ -31,7 +31,8 @@ class FitContext:
         score: the reported validation metric, (predictions, truth) → higher is better. Chooses epoch and stop.
         progress: takes one line an epoch.
         device: `cpu`, `cuda` or `auto`.
-        max_seconds: stop training (with the best epoch kept) after so long, counted over resumed calls.
+        max_seconds, max_epochs, max_steps: the budget: training stops, the best epoch kept, at whichever is reached
+            first, counted over resumed calls; a later call with more goes on. Cached features do not count.
         threads: of the numerical libraries; None leaves them as they are.
         cache: folder of molecule features shared by runs; None keeps them in memory only.
     """
@@ -42,6 +43,8 @@ class FitContext:
     progress: Callable[[str], None] = _silent
     device: str = "auto"
     max_seconds: float | None = None
+    max_epochs: int | None = None
+    max_steps: int | None = None
     threads: int | None = None
     cache: Path | None = None
 

@@ -17,6 +17,7 @@ from ..errors import ModelError, PredictionError
 from ..models.protocol import FitContext
 from ..provenance import code_hash, environment, file_hash, now, write_json, write_parquet
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
+from .budget import continues
 from .config import ModelConfig, StudyConfig, build_model
 from .folder import claim, read_json, read_table
 
@@ -73,7 +74,6 @@ def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, see
         "allow_missing": model.allow_missing,
         "seed": seed,
         "selection_metric": study.primary_metric,
-        "max_seconds": study.budget.max_seconds,
     }
 
 
@@ -88,7 +88,9 @@ def _inputs(name: str, options: Mapping[str, Any]) -> dict[str, str]:
 def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     path = cell.folder / "fit.json"
     if path.exists():
-        return dict(read_json(path))
+        record = dict(read_json(path))
+        if not continues(record, study.budget, cell.folder):
+            return record
     task = cell.task
     model = build_model(*cell.model.resolved(study.task))
 
@@ -104,6 +106,8 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         progress=progress,
         device=study.budget.device,
         max_seconds=study.budget.max_seconds,
+        max_epochs=study.budget.max_epochs,
+        max_steps=study.budget.max_steps,
         threads=study.budget.threads,
         cache=store.home() / "features",
     )
@@ -116,6 +120,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         "parameters": model.parameters(),
         "seconds": max(time.perf_counter() - started, report.seconds),  # a resumed fit counts its earlier sessions
         "report": report.to_json(),
+        "budget": study.budget.limits,
         "finished": now(),
         "environment": environment(),
     }

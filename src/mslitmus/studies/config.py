@@ -133,11 +133,18 @@ class StatisticsConfig(Strict):
 
 
 class BudgetConfig(Strict):
-    """What one training run may use. Whichever is reached first ends it."""
+    """What one training run may use: the limit reached first ends it, a larger one continues finished cells."""
 
     max_seconds: float | None = Field(default=None, gt=0)
+    max_epochs: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """What a training run may use, by name."""
+        return {name: getattr(self, name) for name in ("max_seconds", "max_epochs", "max_steps")}
 
 
 class StudyConfig(Strict):

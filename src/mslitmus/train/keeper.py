@@ -19,7 +19,7 @@ from ..errors import ModelError
 from ..models.options import TrainingOptions
 from ..models.protocol import AsksItself, Epoch, FitContext, FitReport, Trainable
 
-OUT_OF_TIME = "out of time"
+OUT_OF_BUDGET = "out of budget"
 _MEASURED = ("mzs", "intensities", "base_peak_intensity")
 
 
@@ -65,6 +65,7 @@ class Keeper(Callback):
         self.waited = self.plateau = 0
         self.factor = 1.0
         self.stopped = ""
+        self.steps = 0
         self.interrupted = False
         self._epoch_started = started
 
@@ -75,13 +76,14 @@ class Keeper(Callback):
             "waited": [self.waited, self.plateau, self.factor],
             "stopped": self.stopped,
             "seconds": self.elapsed,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = [Epoch(**epoch) for epoch in state_dict["history"]]
         self.best_epoch, self.best_score = state_dict["best"]
         self.waited, self.plateau, self.factor = state_dict["waited"]
-        self.before = state_dict["seconds"]
+        self.before, self.steps = state_dict["seconds"], state_dict["steps"]
 
     def finished_before(self, state_dict: dict[str, Any]) -> None:
         """Only the report is asked for again: its seconds are those of the training."""
@@ -93,8 +95,14 @@ class Keeper(Callback):
         return self.before + time.perf_counter() - self.started
 
     @property
-    def out_of_time(self) -> bool:
-        return self.context.max_seconds is not None and self.elapsed >= self.context.max_seconds
+    def spent(self) -> str:
+        """Which limit of the budget is reached; empty while there is more."""
+        limits = {
+            "s": (self.elapsed, self.context.max_seconds),
+            "epochs": (len(self.history), self.context.max_epochs),
+            "steps": (self.steps, self.context.max_steps),
+        }
+        return next((f"{limit:g} {unit}" for unit, (used, limit) in limits.items() if limit and used >= limit), "")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         pl_module.factor = self.factor
@@ -103,7 +111,8 @@ class Keeper(Callback):
         self._epoch_started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.out_of_time:
+        self.steps += 1
+        if self.spent:
             trainer.should_stop = True
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -111,7 +120,8 @@ class Keeper(Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         options, epoch = self.model.training, trainer.current_epoch + 1
-        last = epoch >= options.epochs or self.out_of_time
+        limit = min(options.epochs, self.context.max_epochs or options.epochs)
+        last = epoch >= limit or bool(self.spent)
         score = self._score() if last or epoch % options.evaluate_every == 0 else None
         loss = float(torch.stack(pl_module.losses).mean()) if pl_module.losses else math.nan
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -121,8 +131,8 @@ class Keeper(Callback):
             self._judge(score, epoch, options)
         pl_module.factor = self.factor
         self.context.progress(self._line(epoch, loss, score, seconds))
-        if self.out_of_time:
-            self.stopped = f"{OUT_OF_TIME} ({self.context.max_seconds:g} s)"
+        if spent := self.spent:
+            self.stopped = f"{OUT_OF_BUDGET} ({spent})"
         elif self.waited >= options.patience:
             self.stopped = f"no better validation score in {options.patience} evaluations"
         elif epoch >= options.epochs:
@@ -155,7 +165,7 @@ class Keeper(Callback):
 
     def report(self) -> FitReport:
         """What happened, once training is over."""
-        notes = {"validation_spectra_scored": self.val.height, "validation_spectra": self.val_rows}
+        notes = {"steps": self.steps, "validation_spectra_scored": self.val.height, "validation_spectra": self.val_rows}
         return FitReport(
             seconds=round(self.elapsed, 3),
             parameters=self.model.parameters(),

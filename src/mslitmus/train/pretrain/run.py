@@ -118,9 +118,14 @@ def pretrain(
     def stage(model: Stage, name: str) -> dict[str, Any]:
         progress(f"{name}: {train.height:,} molecules, judged on {min(val.height, model.training.val_limit):,}")
         context = FitContext(
-            setting.folder / name, setting.seed, accuracy, progress, setting.device, setting.max_seconds,
-            setting.threads,
-        )  # fmt: skip
+            folder=setting.folder / name,
+            seed=setting.seed,
+            score=accuracy,
+            progress=progress,
+            device=setting.device,
+            max_seconds=setting.max_seconds,
+            threads=setting.threads,
+        )
         report = fit(model, train, val, context)
         return _told(report, train.height)
 
