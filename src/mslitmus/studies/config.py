@@ -19,6 +19,7 @@ from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
 from ..tasks import TASKS
 from ..tasks.build import OptionError, build_task
 from .complaints import LocatedError
+from .grid import expand
 
 Named = TypeVar("Named", "SplitConfig", "ModelConfig", "StudyConfig")
 T = TypeVar("T")
@@ -163,6 +164,11 @@ class StudyConfig(Strict):
     difficulty: bool = True  # of each split; false leaves it out (minutes on 30,000 molecules)
     statistics: StatisticsConfig = StatisticsConfig()
     budget: BudgetConfig = BudgetConfig()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _expanded(cls, value: Any) -> Any:
+        return [row for entry in value for row in expand(entry)] if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _names(self) -> StudyConfig:

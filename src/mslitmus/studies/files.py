@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ..errors import ConfigError, MslitmusError, unknown_name
 from .complaints import first_complaint
 from .config import StudyConfig, build_model
+from .grid import written
 
 _EXAMPLE = "see configs/massbank.yaml for every key"
 
@@ -52,10 +53,10 @@ def load(path: Path) -> StudyConfig:
         study = StudyConfig.model_validate(value)
     except ValidationError as error:
         found = first_complaint(error, StudyConfig)
-        where = f"{path}:{_line(node, found.location)}"
+        where = f"{path}:{_line(node, _written(value, found.location))}"
         raise ConfigError(found.message, where=where, remedy=found.remedy or _EXAMPLE) from error
     for index, refusal in _refused(study):
-        where = f"{path}:{_line(node, ('models', index))}"
+        where = f"{path}:{_line(node, _written(value, ('models', index)))}"
         raise ConfigError(_of_model(study, index, refusal), where=where, remedy=refusal.remedy) from refusal
     return study
 
@@ -117,6 +118,13 @@ def _refuse_repeated_keys(node: Any, path: Path, above: tuple[Any, ...] = ()) ->
 def dump(study: StudyConfig) -> str:
     """The resolved study as YAML: every key, defaults included."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _written(value: Mapping[str, Any], location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    try:
+        return written(value.get("models"), location)
+    except ValueError:  # the complaint is about the grid itself
+        return ("models",)
 
 
 def _line(node: Any, location: tuple[str | int, ...]) -> int:
