@@ -27,6 +27,13 @@ def test_every_combination_has_a_name_and_its_settings():
     assert list(expand("precursor-only")) == ["precursor-only"]
 
 
+def test_rows_are_left_out_by_name():
+    rows = list(expand({**ENTRY, "without": ["copy × two"]}))
+    assert [row["name"] for row in rows] == ["copy × one", "moved × one", "moved × two"]
+    with pytest.raises(ValueError, match="no row is named 'copy x two'; the rows are copy × one"):
+        list(expand({**ENTRY, "without": ["copy x two"]}))
+
+
 def test_values_of_a_list_are_labelled_by_their_key():
     entry = {"model": "neural", "name": "gin", "vary": {"options.training.learning_rate": [0.001, 0.003]}}
     rows = list(expand(entry))

@@ -7,7 +7,8 @@
         options.training.learning_rate: [0.001, 0.003]                      # or a list; labels are made of the values
 
 stands for the four models "gin × learning_rate 0.001", "gin × learning_rate 0.003", "gat × …". `name` goes first where
-it is given. Settings that are mappings are merged into what the entry says; anything else replaces it.
+it is given. Settings that are mappings are merged into what the entry says; anything else replaces it. `without` lists
+the names of rows that are left out, e.g. where encoder and head do not fit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-VARY = "vary"
+VARY, WITHOUT = "vary", "without"
 _JOINED = " × "
 
 
@@ -30,8 +31,18 @@ def expand(entry: Any) -> Iterator[Any]:
     if not isinstance(vary, Mapping) or not vary:
         raise ValueError("vary: a mapping of keys to settings, e.g. {options.encoder: {gin: {name: gin}}}")
     choices = [list(_choices(str(path), settings)) for path, settings in vary.items()]
+    absent = list(map(str, entry.get(WITHOUT) or []))
+    rows = list(_rows(entry, choices))
+    known = [row["name"] for row in rows]
+    for name in absent:
+        if name not in known:
+            raise ValueError(f"without: no row is named {name!r}; the rows are {', '.join(known)}")
+    yield from (row for row in rows if row["name"] not in absent)
+
+
+def _rows(entry: Mapping[str, Any], choices: list[list[tuple[str, str, Any]]]) -> Iterator[dict[str, Any]]:
     for chosen in product(*choices):
-        row = {key: value for key, value in entry.items() if key != VARY}
+        row = {key: value for key, value in entry.items() if key not in (VARY, WITHOUT)}
         for path, _, value in chosen:
             row = _with(row, path.split("."), value)
         labels = [label for _, label, _ in chosen]
