@@ -117,17 +117,13 @@ def pretrain(
 
     def stage(model: Stage, name: str) -> dict[str, Any]:
         progress(f"{name}: {train.height:,} molecules, judged on {min(val.height, model.training.val_limit):,}")
-        context = FitContext(
-            folder=setting.folder / name,
-            seed=setting.seed,
-            score=accuracy,
-            progress=progress,
-            device=setting.device,
-            max_seconds=setting.max_seconds,
-            threads=setting.threads,
-        )
-        report = fit(model, train, val, context)
-        return _told(report, train.height)
+        limits: dict[str, Any] = {
+            "device": setting.device,
+            "max_seconds": setting.max_seconds,
+            "threads": setting.threads,
+        }
+        context = FitContext(setting.folder / name, setting.seed, accuracy, progress, **limits)
+        return _told(fit(model, train, val, context), train.height)
 
     record["stages"]["tokeniser"] = stage(tokeniser, _STAGES[0])
     use = tokeniser.code_use(train["smiles"].to_list())
