@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from mslitmus.audits import AUDITS, examine
+from mslitmus.audits import AUDITS, Evidence, examine
 from mslitmus.audits.denominators import answered_only
 from mslitmus.audits.finding import SEVERITIES, RunTables
 from mslitmus.schemas import COMPARISONS, SUMMARY
@@ -44,19 +44,23 @@ def tables(coverage=1.0, overlap=0, difference=0.2, flipped=False, **change) -> 
     return RunTables(summary(net=coverage, copy=1.0, floor=1.0), compared, KINDS, {"molecule": record}, METRIC)
 
 
+def found(name: str, run: RunTables) -> list:
+    return AUDITS[name](Evidence(run))
+
+
 def worst(name: str, **change) -> str:
-    return min((f.severity for f in AUDITS[name](tables(**change))), key=SEVERITIES.index)
+    return min((f.severity for f in found(name, tables(**change))), key=SEVERITIES.index)
 
 
 def test_an_honest_run_passes_all():
-    found = examine(tables())
-    assert {f.severity for f in found} == {"pass"}
-    assert {f.audit for f in found} == set(AUDITS)
+    findings = examine(Evidence(tables())).findings
+    assert {f.severity for f in findings} == {"pass"}
+    assert {f.audit for f in findings} == {name for name in AUDITS if AUDITS[name].cost == "quick"}
 
 
 def test_skipped_queries_are_counted():
     assert worst("denominators", coverage=0.4) == "warning"
-    assert AUDITS["denominators"](tables(coverage=0.4))[0].affected == 120
+    assert found("denominators", tables(coverage=0.4))[0].affected == 120
 
 
 def scores() -> pl.DataFrame:
@@ -80,7 +84,7 @@ def test_the_mean_of_a_shrunken_denominator():
 
 def test_a_skipping_models_headline_would_move():
     told = replace(tables(coverage=0.6), scores=scores())
-    said = next(f for f in AUDITS["denominators"](told) if f.severity == "warning").evidence
+    said = next(f for f in found("denominators", told) if f.severity == "warning").evidence
     assert (
         "over all queries 0.500, place 1 of 3; over the answered alone 0.710 (+0.210), which would be place 1" in said
     )
@@ -90,40 +94,40 @@ def test_the_trivial_model_is_the_better_one():
     assert worst("trivial", difference=0.0) == "warning"
     assert worst("trivial", difference=-0.2) == "warning"
     assert worst("trivial", difference=0.2, flipped=True) == "pass"
-    assert "nearest" not in AUDITS["trivial"](tables())[0].claim
-    assert "copy" in AUDITS["trivial"](tables())[0].claim  # the better of the two controls on validation
+    assert "nearest" not in found("trivial", tables())[0].claim
+    assert "copy" in found("trivial", tables())[0].claim  # the better of the two controls on validation
 
 
 def test_leaked_molecules_are_counted():
     assert worst("overlap", overlap=5) == "warning"
-    assert examine(tables(overlap=5))[0].severity == "warning"  # the most severe comes first
+    assert examine(Evidence(tables(overlap=5))).findings[0].severity == "warning"  # the most severe comes first
 
 
 @pytest.mark.parametrize("difficulty", [None, {}, {"overlap": None}, {"overlap": {}}])
 def test_an_overlap_nobody_measured_is_no_pass(difficulty):
     run = tables()
     record = {"method": "molecule", "difficulty": difficulty}
-    (found,) = AUDITS["overlap"](RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
-    assert (found.severity, "not measured" in found.claim) == ("note", True)
+    (seen,) = found("overlap", RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
+    assert (seen.severity, "not measured" in seen.claim) == ("note", True)
 
 
 def test_the_verdict_is_holms_as_on_the_page():
-    found = AUDITS["trivial"](tables(difference=0.2, p_holm=0.35))[0]  # its interval excludes 0, the family does not
-    assert (found.severity, "cannot be told" in found.claim) == ("warning", True)
+    seen = found("trivial", tables(difference=0.2, p_holm=0.35))[0]  # its interval excludes 0, the family does not
+    assert (seen.severity, "cannot be told" in seen.claim) == ("warning", True)
 
 
 @pytest.mark.parametrize("flipped", [False, True])
 def test_one_molecule_gives_no_verdict(flipped):
-    found = AUDITS["trivial"](tables(flipped=flipped, low=None, high=None, p_holm=None))[0]
-    assert found.severity == "warning"
-    assert "no interval" in found.evidence
-    assert "p = undefined" in found.evidence
+    seen = found("trivial", tables(flipped=flipped, low=None, high=None, p_holm=None))[0]
+    assert seen.severity == "warning"
+    assert "no interval" in seen.evidence
+    assert "p = undefined" in seen.evidence
 
 
 def test_near_twins_are_noted():
     run = tables()
     twins = {"histogram": {"edges": [0.0, 0.95, 1.0], "counts": [80, 20]}}
     record = {**run.splits["molecule"], "difficulty": {**run.splits["molecule"]["difficulty"], "nearest_train": twins}}
-    found = AUDITS["overlap"](RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
-    assert [f.severity for f in found] == ["pass", "note"]
-    assert found[1].affected == 20
+    seen = found("overlap", RunTables(run.summary, run.comparisons, run.kinds, {"molecule": record}, run.primary))
+    assert [f.severity for f in seen] == ["pass", "note"]
+    assert seen[1].affected == 20

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from make_run import MOLECULES
 
-from mslitmus.audits import examine
+from mslitmus.audits import Evidence, examine
 from mslitmus.audits.finding import RunTables
 from mslitmus.metrics.comparisons import compare
 from mslitmus.metrics.groups import worst_group
@@ -58,7 +58,7 @@ def make_ranking_run(folder: Path, *, seed: int = 0, trained: bool = True) -> Pa
         table.write_parquet(folder / f"{name}.parquet")
     _write(folder / "candidates.json", candidates())
     _write(folder / "bounds.json", {"molecule": {}})
-    _write(folder / "findings.json", [finding.to_json() for finding in examine(tables)])
+    _write(folder / "findings.json", [finding.to_json() for finding in examine(Evidence(tables)).findings])
     (folder / "config.yaml").write_text(
         f"name: ranking\ntask: retrieval\nsplits: [molecule]\nmetrics: {json.dumps(RANKING_METRICS)}\n"
         "primary_metric: hit@1\n",

@@ -7,14 +7,17 @@ from typing import Any
 
 import polars as pl
 
+from .audit import Audit
+from .evidence import Evidence
 from .finding import Finding, RunTables
 
 
-def denominators(tables: RunTables) -> list[Finding]:
+def denominators(evidence: Evidence) -> list[Finding]:
     """A warning per split and model whose coverage on the test fold is below 1 (skips count as failures).
 
     Where the scores are at hand it says how far the headline would move, had the skipped queries been left out.
     """
+    tables = evidence.tables
     rows = tables.summary.filter(
         (pl.col("fold") == "test") & (pl.col("metric") == tables.primary) & pl.col("seed").is_null()
     )
@@ -28,8 +31,8 @@ def denominators(tables: RunTables) -> list[Finding]:
     ]
     if rows.height and not findings:
         claim = "every model answers every query"
-        evidence = f"coverage 100 % for {asked['model'].n_unique()} models on {asked['split'].n_unique()} splits"
-        findings.append(Finding("denominators", "pass", claim, 0, evidence, "nothing to do"))
+        shown = f"coverage 100 % for {asked['model'].n_unique()} models on {asked['split'].n_unique()} splits"
+        findings.append(Finding("denominators", "pass", claim, 0, shown, "nothing to do"))
     return findings
 
 
@@ -91,3 +94,6 @@ def _finding(row: Mapping[str, Any], board: pl.DataFrame, shrunk: float | None, 
         evidence=evidence,
         remedy="predict every query, or report coverage beside every number",
     )
+
+
+DENOMINATORS = Audit("does every model answer every query?", "quick", denominators)

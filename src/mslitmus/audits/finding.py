@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -71,9 +71,3 @@ def _reversed(row: Mapping[str, Any]) -> Mapping[str, Any]:
         "high": negative(row["low"]),
         "effect_size": negative(row["effect_size"]),
     }
-
-
-class Audit(Protocol):
-    """Reads a run's tables, returns findings (none is an answer too)."""
-
-    def __call__(self, tables: RunTables) -> list[Finding]: ...

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .finding import Finding, RunTables
+from .audit import Audit
+from .evidence import Evidence
+from .finding import Finding
 
 #: Above this share of near twins a split deserves a note.
 NOTED = 0.05
 
 
-def overlap(tables: RunTables) -> list[Finding]:
+def overlap(evidence: Evidence) -> list[Finding]:
     """Per split, the share of test molecules that occur in train, read off the split's difficulty record; a note where
     it was not measured."""
+    tables = evidence.tables
     findings = []
     for name, record in tables.splits.items():
         exact = ((record.get("difficulty") or {}).get("overlap") or {}).get("molecules")
@@ -23,9 +26,9 @@ def overlap(tables: RunTables) -> list[Finding]:
         count, share = int(exact["count"]), float(exact["share"] or 0.0)
         if count:
             claim = f"{share:.1%} of the test molecules of split {name} are in train"
-            evidence = f"{count} molecules by InChIKey-14 (method {record['method']})"
+            shown = f"{count} molecules by InChIKey-14 (method {record['method']})"
             remedy = "read its numbers as interpolation, and show a molecule or scaffold split beside it"
-            findings.append(Finding("overlap", "warning", claim, count, evidence, remedy))
+            findings.append(Finding("overlap", "warning", claim, count, shown, remedy))
         else:
             claim = f"no test molecule of split {name} is in train"
             findings.append(Finding("overlap", "pass", claim, 0, "exact overlap 0 by InChIKey-14", "nothing to do"))
@@ -53,3 +56,6 @@ def _twins(name: str, record: Mapping[str, Any]) -> list[Finding]:
     )
     remedy = "read the stratum of similarity to train beside the mean"
     return [Finding("overlap", "note", claim, int(counts[-1]), evidence, remedy)]
+
+
+OVERLAP = Audit("which test molecules did the models meet in training?", "quick", overlap)

@@ -7,13 +7,16 @@ from typing import Any
 
 import polars as pl
 
+from .audit import Audit
+from .evidence import Evidence
 from .finding import Finding, RunTables, paired
 
 ALPHA = 0.05
 
 
-def trivial(tables: RunTables) -> list[Finding]:
+def trivial(evidence: Evidence) -> list[Finding]:
     """Per split and trained model, the paired comparison with the best trivial model by validation mean."""
+    tables = evidence.tables
     findings = []
     for split in tables.splits:
         best = _best_trivial(tables, split)
@@ -60,3 +63,6 @@ def _interval(difference: float, low: float | None, high: float | None) -> str:
     """A paired difference with its interval, as the tables print it; a single molecule has no interval."""
     within = "no interval" if low is None or high is None else f"95 % interval {low:+.3f} to {high:+.3f}"
     return f"difference {difference:+.3f} ({within})"
+
+
+TRIVIAL = Audit("does a trained model beat the best model that learns nothing?", "quick", trivial)

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from ..audits import examine
+from ..audits import Evidence, examine
 from ..audits.finding import RunTables
 from ..data.splits.mces import molecule_clusters
 from ..metrics.comparisons import compare
@@ -69,8 +69,8 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     write_parquet(run.root / "pool_sizes.parquet", pool_sizes(run, study, task, folds))
     write_json(run.root / "bounds.json", bounds)
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
-    found = examine(RunTables(summary, comparisons, kinds, splits, study.primary_metric, scores))
-    write_json(run.root / "findings.json", [finding.to_json() for finding in found])
+    found = examine(Evidence(RunTables(summary, comparisons, kinds, splits, study.primary_metric, scores)))
+    write_json(run.root / "findings.json", [finding.to_json() for finding in found.findings])
 
 
 def _clusters(folds: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
