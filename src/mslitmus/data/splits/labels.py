@@ -1,13 +1,14 @@
-"""What a spectrum can be grouped by that is not a column: its scaffold, its energy condition."""
+"""What a spectrum can be grouped by that is not a column: its scaffold, its compound class, its energy condition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
 from ...chem import molecule as chem
+from ...chem.classes import compound_classes
 from ...errors import ChemistryError, SplitError
 from ..laboratory import laboratory
 
@@ -17,13 +18,15 @@ ELECTRONVOLT_KINDS = ("eV", "NCE", "ramp", "stepped")
 
 
 def label(frame: pl.DataFrame, name: str, parameters: Mapping[str, Any]) -> pl.Series:
-    """The column `name`, or the derived label `scaffold`, `laboratory` or `energy` (with the split's `low`, `high`).
+    """The column `name`, or the derived label `scaffold`, `laboratory`, `class` (with the split's `test`) or `energy`
+    (with the split's `low`, `high`).
 
     Raises SplitError if the frame has neither the column nor what the label derives from.
     """
     needed = {
         "scaffold": ("smiles", "inchikey14"),
         "laboratory": ("source",),
+        "class": ("smiles", "inchikey14"),
         "energy": ("collision_energy", "collision_energy_kind"),
     }
     if absent := [column for column in needed.get(name, (name,)) if column not in frame.columns]:
@@ -32,6 +35,9 @@ def label(frame: pl.DataFrame, name: str, parameters: Mapping[str, Any]) -> pl.S
         return scaffolds(frame)
     if name == "laboratory":
         return frame.select(laboratory()).to_series()
+    if name == "class":
+        inside = in_classes(frame, parameters["test"])
+        return frame.select(pl.when(inside).then(pl.lit("inside")).when(~inside).then(pl.lit("outside"))).to_series()
     if name == "energy":
         return energy_condition(frame, parameters["low"], parameters["high"])
     return frame[name]
@@ -55,6 +61,25 @@ def scaffolds(rows: pl.DataFrame) -> pl.Series:
         .select(pl.when(pl.col("scaffold") == "").then(acyclic).otherwise(pl.col("scaffold")).alias("scaffold"))
         .to_series()
     )
+
+
+def in_classes(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
+    """Whether each row's molecule is in any of these compound classes (`chem.classes`); null without a structure.
+
+    A molecule with tautomers of different classes is in all of them.
+    """
+    wanted = set(names)
+    distinct = frame["smiles"].drop_nulls().unique()
+    found: list[bool | None] = []
+    for smiles in distinct:
+        try:
+            found.append(not wanted.isdisjoint(compound_classes(smiles)))
+        except ChemistryError:  # as no structure: whoever filters by class leaves it out
+            found.append(None)
+    table = pl.DataFrame({"smiles": distinct, "inside": pl.Series(found, dtype=pl.Boolean)})
+    rows = frame.select("smiles", "inchikey14").join(table, on="smiles", how="left", maintain_order="left")
+    whole = pl.when(pl.col("inchikey14").is_null()).then("inside").otherwise(pl.col("inside").any().over("inchikey14"))
+    return rows.select(inside=pl.when(pl.col("inside").is_not_null()).then(whole)).to_series()
 
 
 def energy_condition(frame: pl.DataFrame, low: float, high: float) -> pl.Series:

@@ -28,6 +28,7 @@ SPLITS = Registry(
         "instrument": "mslitmus.data.splits.conditions:by_instrument",
         "adduct": "mslitmus.data.splits.conditions:by_adduct",
         "energy": "mslitmus.data.splits.conditions:by_energy",
+        "class": "mslitmus.data.splits.classes:by_class",
         "massspecgym": "mslitmus.data.splits.published:massspecgym",
         "evaluation": "mslitmus.data.splits.evaluation:evaluation",
         "folds": "mslitmus.data.splits.published:from_file",
