@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..registry import Registry
 from .evidence import Absent, Evidence
-from .finding import SEVERITIES, Finding, RunTables
+from .examination import examined, names_of, ordered
+from .finding import Finding, RunTables
 
 AUDITS = Registry(
     "audit",
@@ -30,26 +30,22 @@ class Examination:
 
 
 def examine(evidence: Evidence, names: Sequence[str] | None = None, costs: Sequence[str] = ("quick",)) -> Examination:
-    """Run audits.
+    """Run audits. `examination.examined` goes on where one of them fails; this raises what it raised.
 
     Args:
         names: those alone, whatever they cost; None: all of `costs`.
     Raises ConfigError for an unknown name.
     """
-    chosen = [name for name in AUDITS if AUDITS[name].cost in costs] if names is None else list(names)
     findings: list[Finding] = []
     not_run, seconds = {}, {}
-    for number, name in enumerate(chosen, 1):
-        audit = AUDITS[name]
-        evidence.progress(f"[{number}/{len(chosen)}] {name}: {audit.about}")
-        started = time.perf_counter()
-        try:
-            findings += audit(evidence)
-        except Absent as absent:
-            not_run[name] = str(absent)
-        seconds[name] = round(time.perf_counter() - started, 3)
-    ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.audit, f.claim))
-    return Examination(tuple(ordered), not_run, seconds)
+    for outcome in examined(AUDITS, evidence, names_of(AUDITS, costs) if names is None else list(names)):
+        if outcome.error is not None:
+            raise outcome.error
+        findings += outcome.findings
+        seconds[outcome.name] = outcome.seconds
+        if outcome.not_run is not None:
+            not_run[outcome.name] = outcome.not_run
+    return Examination(ordered(findings), not_run, seconds)
 
 
 __all__ = ["AUDITS", "Absent", "Evidence", "Examination", "Finding", "RunTables", "examine"]

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from ..tasks.protocol import Task
+from .claim import Claim
 from .finding import RunTables
 
 #: Questions of a task's visible columns → predictions of its schema.
@@ -72,6 +73,7 @@ class Evidence:
         read_predictions: key → predictions of val and test in the task's schema.
         open_model: key → a function that asks the fitted model. Only for audits marked `live`.
         pretraining: declared lists.
+        claims: what an author says of the run's models.
         progress: takes one line.
     """
 
@@ -82,6 +84,7 @@ class Evidence:
     read_predictions: Callable[[CellKey], pl.DataFrame] = _no_predictions
     open_model: Callable[[CellKey], Ask] = no_model
     pretraining: tuple[Pretraining, ...] = ()
+    claims: tuple[Claim, ...] = ()
     progress: Callable[[str], None] = _silent
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
 from .data import data_app
@@ -30,6 +31,7 @@ app.add_typer(pretrain_app, name="pretrain")
 app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)
+app.command("audit")(audit_run)
 app.command("predict")(predict_spectra)
 app.command("template")(write_template)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..audits import AUDITS
 from ..data.splits import SPLITS
@@ -27,7 +27,20 @@ def parts_table(kind: str | None = None) -> Table:
     """One row a kind of part, or a single kind."""
     if kind is not None and kind not in REGISTRIES:
         raise unknown_name("kind of part", kind, REGISTRIES)
+    if kind == "audits":
+        return _audits()
     table = Table("kind", "names")
     for name in [kind] if kind else REGISTRIES:
         table.add_row(name, ", ".join(REGISTRIES[name]))
+    return table
+
+
+def _audits() -> Table:
+    """Audits with what they cost and the question that each answers."""
+    table = Table(Column("audit", no_wrap=True), Column("cost", no_wrap=True), "question")
+    for name in AUDITS:
+        try:
+            table.add_row(name, AUDITS[name].cost, AUDITS[name].about)
+        except ImportError as error:
+            table.add_row(name, "", f"cannot be loaded: {error}")
     return table

@@ -8,6 +8,7 @@ from . import candidates, comparing, describing, strata
 from .board import validated
 from .examples import SPECTRUM, examples
 from .finding import headline
+from .findings import counted, examined, grouped
 from .folder import RunFiles, read_run
 from .hardness import hardness
 from .leaderboard import leaderboard
@@ -73,6 +74,9 @@ def render(files: RunFiles) -> str:
         has_effective=any(row.independent for row in rows),
         lower=any(directed(metric) and not rising(metric) for metric in files.metrics),
         headline=headline(files),
+        examined=examined(files),
+        counted=counted,
+        grouped=grouped,
         boards=boards,
         pools=candidates.pools(files),
         curves=candidates.curves(files),

@@ -15,6 +15,7 @@ from ..audits.denominators import answered_only
 from ..errors import RunError, SchemaError
 from ..metrics.groups import WORST_GROUPS
 from ..metrics.repeated import REPEATED
+from ..provenance import file_hash
 from ..schemas import COMPARISONS, EXAMPLES, POOL_SIZES, STRATA, SUMMARY, Schema, conform
 from .numbers import usable
 
@@ -37,6 +38,8 @@ class RunFiles:
     dataset: Mapping[str, Any] | None
     ledger: list[Mapping[str, Any]] | None
     findings: list[Mapping[str, Any]] | None
+    audit: Mapping[str, Any] | None
+    scores_hash: str | None
     summary: pl.DataFrame | None
     comparisons: pl.DataFrame | None
     strata: pl.DataFrame | None
@@ -133,6 +136,8 @@ def read_run(folder: Path) -> RunFiles:
         dataset=_optional(folder / "dataset.json"),
         ledger=_records(folder / "ledger.json", "entries"),
         findings=_records(folder / "findings.json", "findings"),
+        audit=(audit := _optional(folder / "audit.json")),
+        scores_hash=_hash(folder / "scores.parquet") if audit else None,
         summary=summary,
         comparisons=_table(folder / "comparisons.parquet", COMPARISONS),
         strata=_table(folder / "strata.parquet", STRATA),
@@ -154,6 +159,11 @@ def read_run(folder: Path) -> RunFiles:
             remedy="give the folder that `mslitmus run CONFIG.yaml` names at its end",
         )
     return files
+
+
+def _hash(path: Path) -> str | None:
+    """Which state of the scores this is, as audit.json names it."""
+    return file_hash(path)[:16] if path.exists() else None
 
 
 def _cell_key(cell: Mapping[str, Any]) -> tuple[str, str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ..audits import Evidence, RunTables
-from ..audits.evidence import Ask, CellKey, Pretraining, no_model
+from ..audits.evidence import Absent, Ask, CellKey, Pretraining, no_model
 from ..errors import ModelError, RunError
 from .config import StudyConfig
 from .files import load
@@ -41,10 +41,12 @@ class _Run:
         return read_table(self.folder.cell(key.split, key.model, key.seed) / "predictions.parquet")
 
     def open_model(self, key: CellKey) -> Ask:
-        """The fitted model of a cell. An `external` row answers from its file and cannot be asked."""
+        """The fitted model of a cell. Raises Absent for a file of predictions, which cannot be asked."""
         from ..models import MODELS
 
         row = next(model for model in self.study.models if model.name == key.model)
+        if row.model == "external" and row.options.get("predictions"):
+            raise Absent(f"{key.model} is a file of predictions: give its command line (--command)")
         folder = self.folder.cell(key.split, key.model, key.seed) / "model"
         try:
             model = MODELS[row.resolved(self.study.task)[0]].load(folder)
