@@ -34,6 +34,7 @@ class FitContext:
         max_seconds, max_epochs, max_steps: the budget: training stops, the best epoch kept, at whichever is reached
             first, counted over resumed calls; a later call with more goes on. Cached features do not count.
         threads: of the numerical libraries; None leaves them as they are.
+        devices: GPUs that share the batches of this training; on the CPU processes.
         cache: folder of molecule features shared by runs; None keeps them in memory only.
     """
 
@@ -46,6 +47,7 @@ class FitContext:
     max_epochs: int | None = None
     max_steps: int | None = None
     threads: int | None = None
+    devices: int = 1
     cache: Path | None = None
 
 
@@ -105,6 +107,22 @@ class Model(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self: ...
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """A model that can start from the weights of another fitted one: transfer (`start_from` in a study).
+
+    `head` is `keep`, or `anew` for a new head, with its own vocabulary, on that model's body.
+    """
+
+    def check_start(self, parent: Any, head: str) -> None:
+        """Both unfitted. Raises ConfigError where their architectures differ."""
+        ...
+
+    def start_from(self, folder: Path, head: str) -> None:
+        """Take over vocabulary and weights that `save` wrote: the model answers with them, and `fit` trains them on."""
+        ...
 
 
 @runtime_checkable

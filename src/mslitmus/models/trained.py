@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..provenance import write_json
 from . import TRAINERS
 from .options import TrainingOptions
+from .predict.starting import Start, check_same
 from .protocol import FitContext, FitReport, Kind
 
 
@@ -30,10 +31,15 @@ class TrainedModel(ABC):
     network: nn.Module
     _data_hash = ""
     _device = torch.device("cpu")
+    _start: Start | None = None
 
     @abstractmethod
     def described(self) -> dict[str, Any]:
         """All options, defaults included: what the constructor takes."""
+
+    def check_start(self, parent: Any, head: str = "keep") -> None:
+        """Raises ConfigError where this model cannot start from that one's weights (see `protocol.Starts`)."""
+        check_same(self, parent, head)
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Train with the one loop; see `mslitmus.train.fit`."""

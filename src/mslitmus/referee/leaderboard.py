@@ -17,7 +17,7 @@ from pydantic import ValidationError, field_validator
 from ..errors import ConfigError
 from ..models import MODELS
 from ..studies.complaints import first_complaint
-from ..studies.config import Strict
+from ..studies.strict import Strict
 from .bench import score
 from .manifest import Manifest
 from .submission import Controls

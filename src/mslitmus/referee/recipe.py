@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ..data import store
 from ..errors import ConfigError, DataError, MslitmusError, unknown_name
 from ..studies.complaints import first_complaint
-from ..studies.config import DataConfig, SplitConfig, StatisticsConfig, Strict, StudyConfig
+from ..studies.config import DataConfig, SplitConfig, StatisticsConfig, StudyConfig
+from ..studies.strict import Strict
 from .submission import Controls, submission
 
 

@@ -14,12 +14,13 @@ import polars as pl
 from .. import train
 from ..data import store
 from ..errors import ModelError, PredictionError
-from ..models.protocol import FitContext
+from ..models.protocol import FitContext, FitReport
 from ..provenance import code_hash, environment, file_hash, now, write_json, write_parquet
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
 from .budget import continues
 from .config import ModelConfig, StudyConfig, build_model
-from .folder import claim, read_json, read_table
+from .folder import claim, digest, read_json, read_table
+from .start_from import outdated, take_over
 
 Progress = Callable[[str], None]
 
@@ -46,7 +47,7 @@ def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
     fitted = _fit(cell, study, progress)
     predicted = _predict(cell, study, fitted, progress)
     scored = _score(cell, study)
-    record = {
+    record: dict[str, Any] = {
         "split": cell.split,
         "model": cell.model.name,
         "kind": fitted["kind"],
@@ -54,17 +55,38 @@ def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
         "options": cell.model.options,
         "parameters": fitted["parameters"],
         "seconds": {"fit": fitted["seconds"], "predict": predicted["seconds"], "score": scored["seconds"]},
+        "inference": predicted.get("inference"),  # absent from cells of earlier versions
         "fit": fitted["report"],
         "environment": fitted["environment"],
+        **{key: fitted[key] for key in ("train_on", "start_from") if key in fitted},
     }
     if not (cell.folder / "cell.json").exists() or read_json(cell.folder / "cell.json") != record:
         write_json(cell.folder / "cell.json", record)
 
 
+def finished(cell: Cell, study: StudyConfig) -> bool:
+    """Whether `compute` would find nothing to do: trained as far as the budget says, predicted, scored, recorded."""
+    names = ("fit.json", "predict.json", "predictions.parquet", "score.json", "scores.parquet", "cell.json")
+    if not all((cell.folder / name).exists() for name in names):
+        return False
+    fit, predicted, scored = (read_json(cell.folder / f"{stage}.json") for stage in ("fit", "predict", "score"))
+    if outdated(fit, cell.model, cell.folder) or continues(fit, study.budget, cell.folder):
+        return False
+    return predicted.get("fitted") == fit["finished"] and _scores_hold(scored, _scored_from(cell, study))
+
+
 def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, seed: int) -> dict[str, Any]:
     """Everything that decides the predictions. Metrics and statistics may change; then only scores are made again."""
     name, options = model.resolved(study.task)
+    own: dict[str, Any] = {}  # keys that only rows have which set them: cells of earlier versions keep their identity
+    if model.train_on is not None and (trained := model.train_on.identity()):
+        own["train_on"] = trained
+    if (start := model.start_from) is not None:
+        parent = next(other for other in study.models if other.name == start.model)
+        made_of = digest(identity(study, task, split, parent, seed))
+        own["start_from"] = {"identity": made_of, **start.model_dump(exclude={"model"})}
     return {
+        **own,
         "task": task.record(),
         "split": split,
         "queries_per_molecule": study.data.max_queries_per_molecule,
@@ -89,10 +111,13 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     path = cell.folder / "fit.json"
     if path.exists():
         record = dict(read_json(path))
-        if not continues(record, study.budget, cell.folder):
+        if not outdated(record, cell.model, cell.folder) and not continues(record, study.budget, cell.folder):
             return record
     task = cell.task
     model = build_model(*cell.model.resolved(study.task))
+    training, own = _training_set(cell)
+    if started_from := take_over(model, cell.model, cell.folder):
+        own["start_from"] = started_from
 
     def score(predictions: pl.DataFrame, rows: pl.DataFrame) -> float:
         truth = task.truth(rows)
@@ -109,11 +134,15 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         max_epochs=study.budget.max_epochs,
         max_steps=study.budget.max_steps,
         threads=study.budget.threads,
+        devices=study.budget.devices,
         cache=store.home() / "features",
     )
     context.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    report = train.fit(model, task.training_view(cell.folds["train"]), task.training_view(cell.folds["val"]), context)
+    if started_from and not started_from["fine_tune"]:
+        report = FitReport(0.0, model.parameters(), stopped=f"not trained: the model of {started_from['model']!r}")
+    else:
+        report = train.fit(model, task.training_view(training), task.training_view(cell.folds["val"]), context)
     model.save(context.folder)
     record = {
         "kind": model.kind,
@@ -123,10 +152,19 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         "budget": study.budget.limits,
         "finished": now(),
         "environment": environment(),
+        **own,
     }
     (cell.folder / "predict.json").unlink(missing_ok=True)  # of an earlier fit, perhaps within the same second
     write_json(path, record)
     return record
+
+
+def _training_set(cell: Cell) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """What the cell learns from, and the record of how it came about, empty for the whole training fold."""
+    if cell.model.train_on is None:
+        return cell.folds["train"], {}
+    training, counts = cell.model.train_on.apply(cell.folds["train"], cell.seed, cell.model.name)
+    return training, {"train_on": counts}
 
 
 def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -170,6 +208,8 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
         message = f"model {cell.model.name!r}, split {cell.split}: {error.message}"
         raise PredictionError(message, where=where, remedy=error.remedy) from error
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height, "fitted": fitted["finished"]}
+    device = str(getattr(model, "device", "cpu"))  # a loaded model answers on the CPU unless it says otherwise
+    record["inference"] = {"queries": queries.height, "threads": study.budget.threads, "device": device}
     write_parquet(path, predictions)
     write_json(record_path, record)
     return record
@@ -180,18 +220,24 @@ def _answered(predictions: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
     return val if val.join(predictions.select("identifier"), on="identifier", how="semi").height else val.head(0)
 
 
+def _scored_from(cell: Cell, study: StudyConfig) -> dict[str, Any]:
+    """What decides the scores of a cell that is predicted."""
+    answers = file_hash(cell.folder / "predictions.parquet")
+    return {"metrics": study.metrics, "predictions": answers, "code": code_hash("metrics", "tasks", "chem")}
+
+
+def _scores_hold(record: Mapping[str, Any], made_of: Mapping[str, Any]) -> bool:
+    return all(record.get(key) == value for key, value in made_of.items())
+
+
 def _score(cell: Cell, study: StudyConfig) -> dict[str, Any]:
     """Scores of the predictions there are, made again where what decides them changed, our own code included."""
     path, record_path = cell.folder / "scores.parquet", cell.folder / "score.json"
     answers = cell.folder / "predictions.parquet"
-    made_of = {
-        "metrics": study.metrics,
-        "predictions": file_hash(answers),
-        "code": code_hash("metrics", "tasks", "chem"),
-    }
+    made_of = _scored_from(cell, study)
     if record_path.exists() and path.exists():
         record = dict(read_json(record_path))
-        if all(record.get(key) == value for key, value in made_of.items()):
+        if _scores_hold(record, made_of):
             return record
     started = time.perf_counter()
     predictions = read_table(answers)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from ..data.protocols import PROTOCOLS
 from ..data.splits import SPLITS, check_settings
@@ -20,6 +21,10 @@ from ..tasks import TASKS
 from ..tasks.build import OptionError, build_task
 from .complaints import LocatedError
 from .grid import expand
+from .start_from import StartFrom, ancestry, check_seeds
+from .strict import Strict
+from .train_on import TrainOn
+from .where import Where
 
 Named = TypeVar("Named", "SplitConfig", "ModelConfig", "StudyConfig")
 T = TypeVar("T")
@@ -28,12 +33,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
 _LONGEST_NAME = 100
 _OFFERS = ("fit", "predict", "parameters", "save", "load")
-
-
-class Strict(BaseModel):
-    """No unknown keys, no silent coercion, frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(Strict):
@@ -49,7 +48,7 @@ class DataConfig(Strict):
     min_peaks: int = Field(default=1, ge=1)
     simulation_challenge: bool | None = None  # MassSpecGym's own mark of the records of its simulation task
     max_queries_per_molecule: int | None = Field(default=None, ge=1)
-    exclude_flags: list[str] = []
+    exclude_flags: list[str] = Field(default_factory=list)
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)
 
     @field_validator(*_NAMED_VALUES)
@@ -63,15 +62,17 @@ class DataConfig(Strict):
 
 
 class SplitConfig(Strict):
-    """One split: a method, its form, its seed, and the method's own parameters."""
+    """One split: a method, its form, its seed, the method's own parameters, and which of val and test is asked."""
 
     method: str
     name: str = ""
     form: str | None = None
     seed: Seed = 0
     protocol: str | None = None
-    protocol_parameters: dict[str, Any] = {}
-    parameters: dict[str, Any] = {}
+    protocol_parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    test_on: Where | None = None
+    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), "test_on"))
 
     @model_validator(mode="before")
     @classmethod
@@ -98,14 +99,18 @@ class ModelConfig(Strict):
     """One row of the leaderboard: a registered model and its options.
 
     In a retrieval study a predictor of spectra or fingerprints becomes a ranker; `ranking` holds that bridge's options.
+    `train_on` is the part of the training fold that it learns from, `start_from` the row whose weights it starts with.
     """
 
     model: str
     name: str = ""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     seeds: list[Seed] | None = None
-    ranking: dict[str, Any] = {}
+    ranking: dict[str, Any] = Field(default_factory=dict)
     allow_missing: bool = False
+    train_on: TrainOn | None = None
+    start_from: StartFrom | None = None
+    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), "train_on", "start_from"))
 
     @model_validator(mode="before")
     @classmethod
@@ -116,6 +121,10 @@ class ModelConfig(Strict):
     def _named(self) -> ModelConfig:
         if self.model not in MODELS:
             raise ValueError(str(unknown_name("model", self.model, MODELS)))
+        if self.start_from is not None and not self.start_from.fine_tune and self.train_on is not None:
+            raise ValueError(
+                "train_on says nothing where nothing is trained\n  → leave out train_on, or fine_tune: false"
+            )
         if not self.name:
             object.__setattr__(self, "name", self.model)
         return _checked_name(self)
@@ -141,6 +150,7 @@ class BudgetConfig(Strict):
     max_steps: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(default=1, ge=1)  # GPUs of one training; on the CPU processes
 
     @property
     def limits(self) -> dict[str, float | None]:
@@ -154,7 +164,7 @@ class StudyConfig(Strict):
     name: str
     title: str = ""
     task: str = "spectrum-prediction"
-    task_options: dict[str, Any] = {}
+    task_options: dict[str, Any] = Field(default_factory=dict)
     data: DataConfig
     splits: list[SplitConfig] = Field(min_length=1)
     models: list[ModelConfig] = Field(min_length=1)
@@ -192,6 +202,7 @@ class StudyConfig(Strict):
             if twice := _twice(listed):
                 again = ConfigError(f"{kind} {twice[0]!r} is listed twice; give each its own `name`")
                 raise LocatedError(again, f"{kind}s", _last(listed, twice[0]))
+        _check_starts(self.models, self.seeds)
         if twice := _twice(self.metrics):
             again = ConfigError(f"metric {twice[0]!r} is listed twice", remedy="keep one of them")
             raise LocatedError(again, "metrics", _last(self.metrics, twice[0]))
@@ -216,6 +227,11 @@ def _check_metrics(metrics: Sequence[str], task: Any) -> None:
             raise LocatedError(foreign, "metrics", index)
 
 
+def _without_unset(written: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Without those keys that say nothing: what was computed before there were such keys stays the same study."""
+    return {key: value for key, value in written.items() if key not in keys or value is not None}
+
+
 def build_model(model: str, options: Mapping[str, Any]) -> Any:
     """An unfitted model by name. Raises ConfigError or ModelError that names the option."""
     try:
@@ -229,6 +245,17 @@ def build_model(model: str, options: Mapping[str, Any]) -> Any:
     if kind not in get_args(Kind):  # a misspelt control would silently be no control
         raise ModelError(f"model {model!r} is of kind {kind!r}", remedy=f"one of {', '.join(get_args(Kind))}")
     return built
+
+
+def _check_starts(models: Sequence[ModelConfig], seeds: Sequence[int]) -> None:
+    """Rows that start from others start from rows there are, in no circle, with the same seeds."""
+    by_name = {model.name: model for model in models}
+    for index, model in enumerate(models):
+        try:
+            for name, parent in pairwise(ancestry(model, by_name)):
+                check_seeds(by_name[name], by_name[parent], seeds)
+        except ConfigError as error:
+            raise LocatedError(error, "models", index, "start_from") from error
 
 
 def _check_protocol(name: str, parameters: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from ..errors import ConfigError, MslitmusError, unknown_name
 from .complaints import first_complaint
 from .config import StudyConfig, build_model
 from .grid import written
+from .start_from import check_start
 
 _EXAMPLE = "see configs/massbank.yaml for every key"
 
@@ -83,9 +84,12 @@ def checked(values: Mapping[str, Any], where: str, places: Mapping[str, str] | N
 def _refused(study: StudyConfig) -> Iterator[tuple[int, MslitmusError]]:
     """Models that cannot be built or cannot do the task as it is asked (`check_task`), before any work."""
     task = study.build_task()
+    rows = {model.name: model for model in study.models}
     for index, model in enumerate(study.models):
         try:
             built = build_model(*model.resolved(study.task))
+            if model.start_from is not None:
+                check_start(model, built, build_model(*rows[model.start_from.model].resolved(study.task)))
             check = getattr(built, "check_task", None)
             if check is not None:
                 check(task)

@@ -66,11 +66,14 @@ def asked_of(
 ) -> tuple[dict[str, dict[str, pl.DataFrame]], Ledger]:
     """The folds with val and test cut down to the queries that are asked, and what was left out, counted."""
     asked: dict[str, dict[str, pl.DataFrame]] = {}
+    where = {split.name: split.test_on for split in study.splits}
     entries = []
     for split, parts in folds.items():
         asked[split] = dict(parts)
         for fold in ("val", "test"):
+            condition = where.get(split)
             steps: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+                "test_on": (lambda rows: rows) if condition is None else condition.keep,
                 f"askable_{task.name}": task.asked,
                 "keep_max_queries_per_molecule": partial(at_most, limit=study.data.max_queries_per_molecule),
             }
@@ -80,6 +83,6 @@ def asked_of(
                 if after.height < before.height:
                     entries.append(entry(rule, before, after, f"queries of {fold}, split {split}"))
                 if after.is_empty():
-                    remedy = "use more data, larger pools or a smaller min_candidates"
+                    remedy = "use more data, larger pools, a smaller min_candidates or a wider test_on"
                     raise DataError(f"no query of fold {fold} is left after {rule}", where=split, remedy=remedy)
     return asked, Ledger(tuple(entries))

@@ -7,10 +7,10 @@ The four steps act in this order, each on what the one before leaves:
 3. `fraction`: so much of the molecules, by a hash of InChIKey-14 and the cell's seed: 25 % lie within 50 %;
 4. `label_noise`: so much of the spectra get the structure of another molecule.
 
-Label noise is that of a wrong library hit: right mass, wrong molecule. The spectra are drawn by a hash of identifier and
-seed (so 10 % lie within 20 %); those of one adduct, in the order of their precursor m/z, exchange structures in pairs of
-neighbours of different molecules. What was measured stays with the spectrum (peaks, precursor m/z, adduct, energy,
-instrument), what names the molecule moves (`LABELS`). No molecule gains or loses spectra.
+Label noise is that of a wrong library hit: right mass, wrong molecule. The spectra are drawn by a hash of identifier
+and seed (so 10 % lie within 20 %); those of one adduct, in the order of their precursor m/z, exchange structures in
+pairs of neighbours of different molecules. What was measured stays with the spectrum (peaks, precursor m/z, adduct,
+energy, instrument), what names the molecule moves (`LABELS`). No molecule gains or loses spectra.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TrainOn(Strict):
 
     fraction: float = Field(default=1.0, gt=0, le=1)
     label_noise: float = Field(default=0.0, ge=0, le=1)
-    without_classes: list[str] = []
+    without_classes: list[str] = Field(default_factory=list)
     where: Where | None = None
 
     @field_validator("without_classes")

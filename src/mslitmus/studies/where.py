@@ -1,4 +1,4 @@
-"""Conditions on records, as a study file writes them: of a row's training (`train_on`), of what a split asks (`test_on`)."""
+"""Conditions on records, as a study writes them: of a row's training (`train_on`), of what a split asks (`test_on`)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Where(Strict):
         return frame
 
     def identity(self) -> dict[str, Any]:
-        """What decides which rows are kept: the conditions given, and the rules of compound classes where they count."""
+        """What decides which rows are kept: the conditions given, and the rules of classes where they count."""
         rules = {} if self.classes is None else {"class_rules": RULES_HASH}
         return {**self.model_dump(mode="json", exclude_none=True), **rules}
 

@@ -21,8 +21,8 @@ def by_class(
     test: str | Sequence[str] = (),
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
 ) -> Assignment:
-    """`class`: every molecule of the classes named under `test` (`chem.classes`: in any of them, whatever else it is in)
-    is tested, all others train and validate, val drawn by molecule. Of `fractions` only train : val counts."""
+    """`class`: every molecule that is in any of the classes named under `test` (`chem.classes`) is tested; all others
+    train and validate, val drawn by molecule. Of `fractions` only train : val counts."""
     names = (test,) if isinstance(test, str) else tuple(test)
     if not names or not set(names) <= set(CLASSES):
         unknown = sorted(set(names) - set(CLASSES))

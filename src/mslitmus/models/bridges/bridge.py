@@ -70,6 +70,18 @@ class Bridge:
         if check is not None:
             check(task)
 
+    def check_start(self, parent: Any, head: str = "keep") -> None:
+        """Starts from a bridge around a model that the inner one can start from; `ranking` may differ."""
+        check = getattr(self.inner, "check_start", None)
+        if check is None or type(parent) is not type(self):
+            what = f"{self.options.of!r} learns nothing" if check is None else "the row it starts from ranks otherwise"
+            raise ConfigError(what, remedy="start a trained network from a row of the same model")
+        check(parent.inner, head)
+
+    def start_from(self, folder: Path, head: str = "keep") -> None:
+        """Weights of the inner model of a saved bridge."""
+        self.inner.start_from(folder / "inner", head)
+
     def report_to(self, progress: Callable[[str], None]) -> None:
         """Where `predict` tells what it does: a loaded model has no context."""
         told = getattr(self.inner, "report_to", None)

@@ -33,6 +33,7 @@ from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionV
 from ..predict.encoders.fingerprint import MorganFeaturiser
 from ..predict.features import FeatureStore
 from ..predict.layers import ResidualBlock
+from ..predict.starting import Start
 from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading
 from .binning import BinningOptions, SparseRows, binned, dimension
@@ -197,11 +198,22 @@ class BinnedMLP(TrainedModel):
         store = FeatureStore(_MORGAN, context.cache or context.folder / "features")
         packed = store.get(smiles).arrays["bits"]
         store.flush()
-        self._build(ConditionVocabulary.of(train))
+        vocabulary, start = ConditionVocabulary.of(train), self._start
+        self._build(vocabulary if start is None else start.vocabulary(vocabulary))
         set_bits = np.unpackbits(packed, axis=1).sum(axis=0, dtype=np.int64)
         self.network.start_from((set_bits + 0.5) / (len(smiles) + 1))
+        if start is not None:
+            start.fill(self.network)
         self._table = self._tabulate(train, molecule, packed)
         self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
+        self._data_hash += "" if start is None else start.hash
+
+    def start_from(self, folder: Path, head: str = "keep") -> None:
+        """Vocabulary and weights of a saved model: this one answers as that one until it is trained on."""
+        parent = type(self).load(folder)
+        self._build(parent.vocabulary)
+        self._start = Start.of(parent.network, parent.vocabulary, folder, head)
+        self._start.fill(self.network)
 
     def _build(self, vocabulary: ConditionVocabulary) -> None:
         self.vocabulary = vocabulary

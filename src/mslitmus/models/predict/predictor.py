@@ -33,6 +33,7 @@ from .encoders.pretrained import load_pretrained, weights_hash
 from .features import FeatureStore
 from .layers import ResidualBlock
 from .parts import Batch, check_pair
+from .starting import Start
 
 _CHUNK = 1024  # spectra predicted at a time
 _ORIGINS = ("formula", "atoms", "shift")  # columns that a head's `origins` may give
@@ -113,15 +114,28 @@ class NeuralPredictor(TrainedModel):
             )
         stores = self._stores(context)
         peaks = training_peaks(train, stores[1])
-        conditions = ConditionVocabulary.of(train)
-        self._build(conditions, HEADS[self._head].vocabulary(self.head_options, peaks), stores)
+        conditions, start = ConditionVocabulary.of(train), self._start
+        keep = start is not None and start.keep_head
+        bins = self.bins if keep else HEADS[self._head].vocabulary(self.head_options, peaks)
+        self._build(conditions if start is None else start.vocabulary(conditions), bins, stores)
         load_pretrained(self.network.encoder, self._encoder, self.encoder_options)
+        if start is not None:
+            start.fill(self.network)
         targets = self.network.head.targets(peaks)
-        self._table = SpectrumTable.of(train, self.store, conditions, targets, self.head_store)
+        self._table = SpectrumTable.of(train, self.store, self.conditions, targets, self.head_store)
         for store in filter(None, stores):
             store.flush()
         self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
-        self._data_hash += weights_hash(self.encoder_options)
+        self._data_hash += weights_hash(self.encoder_options) + ("" if start is None else start.hash)
+
+    def start_from(self, folder: Path, head: str = "keep") -> None:
+        """Vocabulary and weights of a saved model: this one answers as that one until it is trained on."""
+        parent = type(self).load(folder)
+        start = Start.of(parent.network, parent.conditions, folder, head)
+        if start.keep_head:
+            self._build(parent.conditions, parent.bins, (parent.store, parent.head_store))
+            start.fill(self.network)
+        self._start = start
 
     @classmethod
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
