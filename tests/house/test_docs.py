@@ -13,7 +13,7 @@ from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_example_of_the_readme_runs(tiny, capsys):
@@ -40,4 +40,4 @@ def test_commands_exist(page):
 
 def test_every_page_is_in_the_index():
     listed = re.findall(r"[\w-]+\.md", yaml.safe_dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
-    assert {p.name for p in (ROOT / "docs").glob("*.md")} == set(listed)
+    assert {p.name for p in (ROOT / "docs").rglob("*.md")} == set(listed)

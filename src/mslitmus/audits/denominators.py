@@ -29,6 +29,7 @@ def denominators(evidence: Evidence) -> list[Finding]:
         _finding(row, board, shrunk.get((row["split"], row["model"])), tables.rising)
         for row in skipping.iter_rows(named=True)
     ]
+    findings += side_by_side(tables, skipping)
     if rows.height and not findings:
         claim = "every model answers every query"
         shown = f"coverage 100 % for {asked['model'].n_unique()} models on {asked['split'].n_unique()} splits"
@@ -63,6 +64,60 @@ def answered_only(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     return table.unpivot(metrics, index=index, variable_name="metric", value_name="mean").select(
         "split", "model", "metric", "average", "mean", "n_queries", "n_molecules"
     )
+
+
+def side_by_side(tables: RunTables, skipping: pl.DataFrame) -> list[Finding]:
+    """Three denominators beside each other, per split where a model skips and there is another to compare it with.
+
+    Skips as failures (the headline), each model's own answered queries (as papers report it), and the queries that all
+    models answer. A warning where the first model is another one by another denominator.
+    """
+    if tables.scores is None or not skipping.height:
+        return []
+    findings = []
+    for split in skipping["split"].unique(maintain_order=True):
+        here = tables.scores.filter((pl.col("split") == split) & (pl.col("fold") == "test"))
+        every = here.group_by("identifier").agg(pl.col("predicted").all())
+        shared = here.join(every.filter("predicted"), on="identifier", how="semi")
+        columns = {
+            "skips as failures": _means(here, tables.primary),
+            "own answers": _means(here.filter(pl.col("predicted")), tables.primary),
+            "answered by all": _means(shared, tables.primary),
+        }
+        models = sorted(columns["skips as failures"], key=columns["skips as failures"].__getitem__)
+        if len(models) < 2:
+            continue
+        models = models[::-1] if tables.rising else models
+        told = "; ".join(
+            f"{model} {' / '.join(_number(values.get(model)) for values in columns.values())}" for model in models
+        )
+        n = shared["identifier"].n_unique()
+        evidence = f"{' / '.join(columns)} (mean per molecule): {told}; all answer {n:,} of {every.height:,} queries"
+        learned = {name: _first(values, tables) for name, values in columns.items()}
+        changed = len({best for best in learned.values() if best is not None}) > 1
+        claim = f"three denominators give {'different winners' if changed else 'one winner'} on split {split}"
+        remedy = "compare models on all queries, skips as failures, and never each on its own"
+        severity = "warning" if changed else "note"
+        findings.append(Finding("denominators", severity, claim, every.height - n, evidence, remedy))
+    return findings
+
+
+def _means(scores: pl.DataFrame, metric: str) -> dict[str, float]:
+    """Model → mean per molecule, over seeds."""
+    each = scores.group_by("model", "seed", "inchikey14").agg(pl.col(metric).mean())
+    found = each.group_by("model").agg(pl.col(metric).mean()).sort("model")
+    return dict(found.rows())
+
+
+def _first(values: Mapping[str, float], tables: RunTables) -> str | None:
+    """The best model but for oracles, which are shown the truth."""
+    fair = {model: value for model, value in values.items() if tables.kinds.get(model) != "oracle"}
+    way = 1 if tables.rising else -1
+    return max(sorted(fair), key=lambda model: way * fair[model]) if fair else None
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _shrunk(tables: RunTables, models: Sequence[str]) -> Mapping[tuple[str, str], float]:

@@ -2,8 +2,9 @@
 
 Version 1 lists the truth first and in its own spelling, so that position and spelling tell it. `repaired` gives every
 candidate the uniform spelling, keeps one of each InChIKey-14, adds the truth where it is absent, and puts pools in hash
-order. `published` keeps the truth only where the file has it, duplicates as separate candidates (`KEY#2`), and order
-and spelling of the file: for reproducing published numbers, never for a comparison of models.
+order; where the file has its truths, and how it spells them, stands in the settings (`as_listed`). `published` keeps
+the truth only where the file has it, duplicates as separate candidates (`KEY#2`), and order and spelling of the file:
+for reproducing published numbers, never for a comparison of models.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -67,6 +68,7 @@ def from_json(
     wanted = pl.concat([found.get_column("query"), found.get_column("text")]).unique().sort().to_list()
     forms = _forms(wanted, processes, progress)
     rows = found.join(forms, on="text", how="left", maintain_order="left")
+    listed = _as_listed(rows)
     unreadable = rows.get_column("candidate").null_count()
     rows = rows.drop_nulls("candidate").with_columns(pl.lit(ORIGIN).alias("origin"))
     settings = {
@@ -74,6 +76,7 @@ def from_json(
         "sha256": file_hash(path),
         "mode": mode,
         "unreadable": unreadable,
+        "as_listed": listed,
         "rdkit": RDKIT_VERSION,
     }
     label = name or f"{path.name.partition('.')[0]}-{mode}"
@@ -101,6 +104,24 @@ def _read(path: Path) -> pl.DataFrame:
         {"query": list(pools), "text": list(pools.values())}, schema_overrides={"text": pl.List(pl.String)}
     )
     return table.explode("text").drop_nulls()
+
+
+def _as_listed(rows: pl.DataFrame) -> dict[str, Any]:
+    """Where the file has its truths, which no repaired set can tell any more: JSON values for the audit of candidates.
+
+    with_truth: lists that hold their truth; truth_first, truth_last, own_spelling: those that have it there, or in the
+    spelling of the query; chance: mean of 1/length.
+    """
+    place = pl.int_range(pl.len()).over("query").alias("place")
+    listed = rows.with_columns(place, size=pl.len().over("query")).filter(pl.col("candidate") == pl.col("molecule"))
+    truths = listed.unique("query", keep="first", maintain_order=True)
+    return {
+        "with_truth": truths.height,
+        "truth_first": int((truths["place"] == 0).sum()),
+        "truth_last": int((truths["place"] == truths["size"] - 1).sum()),
+        "own_spelling": int((truths["query"] == truths["text"]).sum()),
+        "chance": float(truths.select((1 / pl.col("size")).mean()).item() or 0.0),
+    }
 
 
 def _published(rows: pl.DataFrame) -> pl.DataFrame:

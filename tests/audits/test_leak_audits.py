@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mslitmus.audits import AUDITS
+from mslitmus.audits.contrast import contrast
+from mslitmus.audits.evidence import CellKey, Evidence, Pretraining
+from mslitmus.audits.finding import SEVERITIES, Finding, RunTables
+from mslitmus.audits.leakage import promises
+from mslitmus.schemas import COMPARISONS, SPECTRA, SUMMARY, conform
+
+METRIC = "cosine@0.1Da"
+KINDS = {"net": "trained", "floor": "blind"}
+
+
+@pytest.fixture
+def folds(tiny: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Eight molecules to train on and twelve to test."""
+    keys = tiny["inchikey14"].unique().sort()
+    train = tiny.filter(pl.col("inchikey14").is_in(keys.head(8).implode()))
+    test = tiny.filter(~pl.col("inchikey14").is_in(keys.head(8).implode()))
+    return {"train": train, "val": train.head(1), "test": test}
+
+
+def scores(test: pl.DataFrame, better: set[str], by: float = 0.4) -> pl.DataFrame:
+    """A model and a blind control; the model is better on some molecules."""
+    noise = np.random.default_rng(0).normal(0, 0.02, test.height)
+    base = test.select("identifier", "inchikey14", fold=pl.lit("test"), split=pl.lit("molecule"), seed=pl.lit(0))
+    base = base.with_columns(predicted=pl.lit(True))
+    lift = pl.when(pl.col("inchikey14").is_in(sorted(better))).then(by).otherwise(0.0)
+    net = base.with_columns(model=pl.lit("net")).with_columns((0.4 + lift + pl.Series(noise)).alias(METRIC))
+    floor = base.with_columns((0.2 + pl.Series(noise[::-1])).alias(METRIC), model=pl.lit("floor"))
+    return pl.concat([net.select(floor.columns), floor])
+
+
+def board() -> pl.DataFrame:
+    rows = [
+        {"split": "molecule", "model": model, "fold": "val", "metric": METRIC, "average": "molecule", "mean": mean}
+        for model, mean in (("net", 0.4), ("floor", 0.2))
+    ]
+    return conform(pl.DataFrame(rows).with_columns(pl.lit(None).alias(n) for n in SUMMARY if n not in rows[0]), SUMMARY)
+
+
+def evidence(
+    folds: Mapping[str, pl.DataFrame],
+    better: set[str] = frozenset(),  # type: ignore[assignment]
+    method: str = "molecule",
+    options: Mapping[str, object] | None = None,
+    pretraining: tuple[Pretraining, ...] = (),
+) -> Evidence:
+    told = {"molecules": {"count": 0, "share": 0.0}}  # a record that says that all is well
+    record = {"method": method, "form": None, "seed": 0, "dataset_hash": "d", "difficulty": {"overlap": told}}
+    compared = pl.DataFrame(schema=dict(COMPARISONS))
+    tables = RunTables(board(), compared, KINDS, {"molecule": record}, METRIC, scores(folds["test"], better))
+    cells = {CellKey("molecule", model, 0): {"options": options or {}} for model in KINDS}
+    return Evidence(tables, cells=cells, read_folds=lambda split: folds, pretraining=pretraining)
+
+
+def worst(findings: list[Finding]) -> Finding:
+    return min(findings, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def keys(folds: Mapping[str, pl.DataFrame], n: int) -> list[str]:
+    return folds["test"]["inchikey14"].unique().sort().head(n).to_list()
+
+
+def of(frame: pl.DataFrame, molecules: list[str]) -> pl.DataFrame:
+    return frame.filter(pl.col("inchikey14").is_in(molecules))
+
+
+def test_honest_folds_raise_no_alarm(folds):
+    for name in ("leakage", "spectrum-leakage", "labels"):
+        found = AUDITS[name](evidence(folds))
+        assert {f.severity for f in found} <= {"pass", "note"}, [f.claim for f in found]
+        assert any(f.severity == "pass" for f in found)
+
+
+def test_planted_molecules_are_fatal_whatever_the_record_says(folds):
+    met = keys(folds, 6)
+    copies = of(folds["test"], met).group_by("inchikey14").head(1).select(folds["train"].columns)
+    leaking = {**folds, "train": pl.concat([folds["train"], copies])}
+    seen = worst(AUDITS["leakage"](evidence(leaking, set(met))))
+    assert (seen.severity, seen.affected) == ("fatal", 6)
+    assert "net is better on them by +0.4" in seen.evidence
+    assert worst(AUDITS["leakage"](evidence(leaking, method="random"))).severity == "warning"
+
+
+def test_a_salt_is_the_same_molecule(folds):
+    met = keys(folds, 2)
+    salts = of(folds["test"], met).with_columns(
+        (pl.col("smiles") + ".Cl").alias("smiles"), pl.lit("SALTSALTSALTSA").alias("inchikey14"),
+        (pl.col("identifier") + "-salt").alias("identifier"),
+    ).head(1)  # fmt: skip
+    leaking = {**folds, "train": pl.concat([folds["train"], salts.select(folds["train"].columns)])}
+    seen = worst(AUDITS["leakage"](evidence(leaking)))
+    assert (seen.severity, seen.affected) == ("fatal", 1)
+    assert "another InChIKey-14" in seen.claim
+    assert worst(AUDITS["spectrum-leakage"](evidence(leaking))).severity == "fatal"
+
+
+@pytest.mark.parametrize(("better", "severity"), [(True, "fatal"), (False, "warning")])
+def test_a_pretraining_list_with_test_molecules(folds, better, severity):
+    met = keys(folds, 6)
+    declared = Pretraining("zinc", of(folds["test"], met).select("smiles", "inchikey14").unique())
+    found = AUDITS["leakage"](evidence(folds, set(met) if better else set(), pretraining=(declared,)))
+    assert (worst(found).severity, worst(found).affected) == (severity, 6)
+    assert "list zinc" in worst(found).evidence
+
+
+def test_a_pretraining_list_without_test_molecules(folds):
+    declared = Pretraining("zinc", folds["train"].select("smiles", "inchikey14").unique(), ("net",))
+    found = AUDITS["leakage"](evidence(folds, pretraining=(declared,)))
+    assert worst(found).severity == "pass" or worst(found).severity == "note"
+    assert any("no test molecule of split molecule is in the pretraining" in f.claim for f in found)
+
+
+def test_weights_tell_what_they_have_seen(folds, tmp_path: Path):
+    options = {"encoder": {"name": "gin", "weights": str(tmp_path)}}
+    untold = worst(AUDITS["leakage"](evidence(folds, options=options)))
+    assert (untold.severity, "nobody says" in untold.claim) == ("warning", True)
+    pl.DataFrame({"inchikey14": keys(folds, 2)}).write_parquet(tmp_path / "molecules.parquet")
+    held = {"data_hash": "d", "splits": [{"method": "molecule", "form": None, "seed": 0}]}
+    (tmp_path / "pretraining.json").write_text(json.dumps({"asked": {"held_out": held}}))
+    broken = worst(AUDITS["leakage"](evidence(folds, options=options)))
+    assert (broken.severity, broken.affected) == ("fatal", 2)
+    assert "left them out" in broken.claim
+
+
+def test_promises_come_from_the_name_of_the_split_too():
+    assert promises({"method": "molecule", "disjoint": []}) == ("inchikey14",)
+    assert promises({"method": "instrument", "form": "new-molecules"}) == ("inchikey14",)
+    assert promises({"method": "random", "form": None}) == ()
+
+
+def test_a_broken_promise_of_formulae(folds):
+    formula = folds["test"]["formula"][0]
+    told = {**folds, "train": folds["train"].with_columns(formula=pl.lit(formula))}
+    found = AUDITS["leakage"](evidence(told, method="formula"))
+    assert any(f.severity == "fatal" and "share no formula" in f.claim for f in found)
+
+
+def test_the_same_measurement_under_two_names(folds):
+    stranger = folds["train"].row(0, named=True)
+    copies = of(folds["test"], keys(folds, 3)).with_columns(
+        inchikey14=pl.lit(stranger["inchikey14"]), smiles=pl.lit(stranger["smiles"]),
+        identifier=pl.col("identifier") + "-again",
+    )  # fmt: skip
+    mislabelled = {**folds, "train": pl.concat([folds["train"], copies.select(folds["train"].columns)])}
+    seen = worst(AUDITS["spectrum-leakage"](evidence(mislabelled)))
+    assert seen.severity == "warning"
+    assert "under another name" in seen.claim
+
+
+def test_labels_that_contradict_each_other(folds):
+    test = folds["test"]
+    one, other = keys(folds, 2)
+    stranger = of(test, [other]).row(0, named=True)
+    copies = of(test, [one]).with_columns(
+        inchikey14=pl.lit(stranger["inchikey14"]), smiles=pl.lit(stranger["smiles"]),
+        formula=pl.lit(stranger["formula"]), identifier=pl.col("identifier") + "-again",
+    )  # fmt: skip
+    found = AUDITS["labels"](evidence({**folds, "test": pl.concat([test, copies])}))
+    told = {f.claim.split(" in the test")[0].lstrip("0123456789, "): f.severity for f in found}
+    assert told["molecules share a measurement with another molecule"] == "warning"
+    assert told["precursors that do not fit molecule and adduct"] == "warning"
+
+
+def test_repeats_and_wrong_keys(folds):
+    test = folds["test"]
+    again = pl.concat([test, test.with_columns(identifier=pl.col("identifier") + "-again")])
+    assert "count more than once" in worst(AUDITS["labels"](evidence({**folds, "test": again}))).claim
+    named = test.with_columns(inchikey14=pl.col("inchikey14").str.reverse())
+    assert "not that of their SMILES" in worst(AUDITS["labels"](evidence({**folds, "test": named}))).claim
+
+
+def test_a_contrast_holds_its_level_and_sees_a_difference():
+    random = np.random.default_rng(0)
+    names = [f"{k:03}" for k in range(60)]
+    alarms = 0
+    for _ in range(40):
+        values = pl.DataFrame({"inchikey14": names, "value": random.normal(0, 1, 60)})
+        found = contrast(values, set(names[:12]))
+        assert found is not None
+        alarms += found.p < 0.05
+    assert alarms <= 6
+    shifted = pl.DataFrame({"inchikey14": names, "value": np.r_[np.ones(12), np.zeros(48)] + random.normal(0, 0.3, 60)})
+    seen = contrast(shifted, set(names[:12]))
+    assert seen is not None
+    assert seen.p < 0.001
+    assert seen.low > 0.5
+    assert contrast(shifted, set(names[:2])) is None
+
+
+def test_spectra_of_the_schema_are_enough(folds):
+    bare = {name: conform(part, SPECTRA) for name, part in folds.items()}
+    assert AUDITS["spectrum-leakage"](evidence(bare))
