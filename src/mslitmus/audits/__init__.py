@@ -14,8 +14,23 @@ AUDITS = Registry(
     "audit",
     {
         "denominators": "mslitmus.audits.denominators:DENOMINATORS",
+        "leakage": "mslitmus.audits.leakage:LEAKAGE",
+        "spectrum-leakage": "mslitmus.audits.spectrum_leakage:SPECTRUM_LEAKAGE",
+        "labels": "mslitmus.audits.labels:LABELS",
+        "candidates": "mslitmus.audits.candidates:CANDIDATES",
+        "shortcuts": "mslitmus.audits.shortcuts:SHORTCUTS",
+        "ladder": "mslitmus.audits.ladder:LADDER",
+        "calibration": "mslitmus.audits.calibration:CALIBRATION",
+        "selection": "mslitmus.audits.selection:SELECTION",
+        "pseudo-replication": "mslitmus.audits.pseudo_replication:PSEUDO_REPLICATION",
+        "claims": "mslitmus.audits.claims:CLAIMS",
         "trivial": "mslitmus.audits.trivial:TRIVIAL",
         "overlap": "mslitmus.audits.overlap:OVERLAP",
+        "spectrum-ablation": "mslitmus.audits.spectrum_ablation:SPECTRUM_ABLATION",
+        "molecule-ablation": "mslitmus.audits.molecule_ablation:MOLECULE_ABLATION",
+        "metadata": "mslitmus.audits.metadata:METADATA",
+        "batching": "mslitmus.audits.batching:BATCHING",
+        "noise": "mslitmus.audits.noise:NOISE",
     },
 )
 
