@@ -31,6 +31,11 @@ AUDITS = Registry(
         "metadata": "mslitmus.audits.metadata:METADATA",
         "batching": "mslitmus.audits.batching:BATCHING",
         "noise": "mslitmus.audits.noise:NOISE",
+        "similarity-curve": "mslitmus.audits.similarity_curve:SIMILARITY_CURVE",
+        "condition-shift": "mslitmus.audits.condition_shift:CONDITION_SHIFT",
+        "worst-group": "mslitmus.audits.worst_group:WORST_GROUP",
+        "energy": "mslitmus.audits.energy:ENERGY",
+        "isomers": "mslitmus.audits.isomers:ISOMERS",
     },
 )
 
