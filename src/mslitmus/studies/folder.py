@@ -15,6 +15,7 @@ import polars as pl
 
 from ..errors import RunError
 from ..provenance import write_json
+from .lock import exclusive
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,8 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One writer at a time. A lock whose process is gone (a kill) is taken over."""
-        path, mine = self.root / ".lock", self.root / f".lock.{os.getpid()}"
-        mine.write_text(str(os.getpid()))  # whole before it gets its name, so that nobody reads half a lock
-        try:
-            while not _linked(mine, path):
-                owner = _owner(path)
-                if owner is not None and owner != os.getpid() and _alive(owner):
-                    remedy = f"wait for process {owner}, or run under another --name (if it is no run: delete {path})"
-                    raise RunError("another run is writing here", where=str(self.root), remedy=remedy)
-                path.unlink(missing_ok=True)
-        finally:
-            mine.unlink(missing_ok=True)
-        try:
+        with exclusive(self.root):
             yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> None:
@@ -128,6 +116,7 @@ _MEANS = {
     "data": "the records that take part changed",
     "file": "the file of folds changed",
     "task.candidates": "the candidate pools changed",
+    "start_from.identity": "the row that it starts from changed",
 }
 
 
@@ -151,35 +140,3 @@ def _short(value: Any) -> str:
         return "not set"
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _linked(mine: Path, path: Path) -> bool:
-    """Give `mine` the name `path` unless that name is taken."""
-    try:
-        os.link(mine, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a disk without hard links
-        try:
-            with path.open("x") as lock:
-                lock.write(mine.read_text())
-        except FileExistsError:
-            return False
-    return True
-
-
-def _owner(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

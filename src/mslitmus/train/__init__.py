@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
+
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,12 +23,28 @@ def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContex
     return model.fit(train, val, context)
 
 
-def require_device(name: str) -> None:
-    """Raises ConfigError where `cuda` is asked for and not to be had: at once, not after hours of other models."""
-    if name == "cuda" and find_spec("torch") is not None:
+def require_device(name: str, count: int = 1) -> None:
+    """Raises ConfigError where `cuda` is asked for and not to be had, or fewer GPUs than `count`: at once, not after
+    hours of other models."""
+    if find_spec("torch") is None:
+        return
+    if name == "cuda":
         from .loop import resolve_device
 
         resolve_device(name)
+    if count > 1 and (found := len(gpus(name))) and found < count:
+        raise ConfigError(f"devices: {count} are asked for, {found} GPUs are here", remedy=f"devices: {found} at most")
 
 
-__all__ = ["fit", "require_device"]
+def gpus(device: str) -> list[str]:
+    """Names of the GPUs here as CUDA_VISIBLE_DEVICES takes them; none where `cpu` is asked for or torch is absent."""
+    if device == "cpu" or find_spec("torch") is None:
+        return []
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+__all__ = ["fit", "gpus", "require_device"]

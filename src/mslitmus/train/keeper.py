@@ -105,25 +105,24 @@ class Keeper(Callback):
         return next((f"{limit:g} {unit}" for unit, (used, limit) in limits.items() if limit and used >= limit), "")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        pl_module.factor = self.factor
+        pl_module.factor = trainer.strategy.broadcast(self.factor)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._epoch_started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.steps += 1
-        if self.spent:
-            trainer.should_stop = True
+        trainer.should_stop |= trainer.strategy.reduce_boolean_decision(bool(self.spent), all=False)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         options, epoch = self.model.training, trainer.current_epoch + 1
+        loss = pl_module.mean_loss()
         limit = min(options.epochs, self.context.max_epochs or options.epochs)
         last = epoch >= limit or bool(self.spent)
         score = self._score() if last or epoch % options.evaluate_every == 0 else None
-        loss = float(torch.stack(pl_module.losses).mean()) if pl_module.losses else math.nan
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         seconds = time.perf_counter() - self._epoch_started
         self.history.append(Epoch(epoch, loss, score, rate, round(seconds, 3)))
@@ -138,6 +137,7 @@ class Keeper(Callback):
         elif epoch >= options.epochs:
             self.stopped = f"all {options.epochs} epochs"
         trainer.should_stop = bool(self.stopped)
+        trainer.strategy.broadcast((self.factor, trainer.should_stop))  # to followers, see `ranks`
         _replace(self.folder / "last.ckpt", trainer.save_checkpoint)
 
     def _score(self) -> float:

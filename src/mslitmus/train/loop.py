@@ -40,6 +40,7 @@ from ..models.options import TrainingOptions
 from ..models.protocol import FitContext, FitReport, Trainable
 from ..provenance import write_json
 from .keeper import OUT_OF_BUDGET, Keeper
+from .ranks import Follower, Ranks, Shared, deal, ranks_of
 
 _KILLED = 128 + signal.SIGTERM
 
@@ -55,19 +56,38 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     # and sums split over another number of threads differ in their last digits.
     torch.set_num_threads(context.threads or torch.get_num_threads())
     _seed(context.seed)
+    shared = Shared(model, train, context)
     model.prepare(train, context)
     folder = context.folder / "checkpoints"
     resume = _open_folder(folder, model.fingerprint(), context.seed)
     keeper = Keeper(model, val, context, folder, time.perf_counter())
-    with _quiet(), _deterministic(device):
-        trainer = _trainer(model.training, keeper, device, context.folder)
-        model.network.to(device)
-        model.to(device)
-        _run(trainer, _Module(model, context.seed), keeper, resume)
+    if _goes_on(keeper, resume):
+        with ranks_of(shared, model, device, resume) as ranks:
+            _train(model, keeper, device, context, resume, ranks)
     best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
     model.network.load_state_dict(best)
     model.network.eval()
     return keeper.report()
+
+
+def follow(shared: Shared, rank: int, device: str, resume: Path | None) -> None:
+    """What a further process of a training does: its share of every batch, as rank 0 decides."""
+    torch.set_num_threads(shared.context.threads or torch.get_num_threads())
+    _seed(shared.context.seed)
+    shared.model.prepare(shared.train, shared.context)
+    ranks = Ranks(rank, shared.context.devices)
+    _train(shared.model, Follower(), device, shared.context, resume, ranks)
+
+
+def _train(
+    model: Trainable, callback: Any, device: str, context: FitContext, resume: Path | None, ranks: Ranks
+) -> None:
+    place = f"cuda:{ranks.rank}" if device == "cuda" and ranks.size > 1 else device
+    with _quiet(), _deterministic(device):
+        trainer = _trainer(model.training, callback, device, context.folder, ranks)
+        model.network.to(place)
+        model.to(place)
+        _run(trainer, _Module(model, context.seed, ranks), callback, resume)
 
 
 def resolve_device(name: str) -> str:
@@ -94,20 +114,24 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
 class _Module(lightning.LightningModule):
     """Lightning's view of a Trainable."""
 
-    def __init__(self, model: Trainable, seed: int) -> None:
+    def __init__(self, model: Trainable, seed: int, ranks: Ranks) -> None:
         super().__init__()
-        self.model, self.seed, self.network = model, seed, model.network
+        self.model, self.seed, self.network, self.ranks = model, seed, model.network, ranks
         self.losses: list[Tensor] = []
+        self.shares: list[float] = []  # of this process in each batch
         self.factor = 1.0  # of a plateau schedule
 
     def train_dataloader(self) -> Any:
-        return self.model.train_batches(_mix(self.seed, self.current_epoch))
+        batches = self.model.train_batches(_mix(self.seed, self.current_epoch))
+        self.shares = deal(batches, self.ranks)
+        return batches
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the model's batches are made where they are used
 
     def on_train_epoch_start(self) -> None:
-        _seed(_mix(self.seed, self.current_epoch))
+        rank = self.ranks.rank  # each drops out other units
+        _seed(_mix(self.seed, self.current_epoch) if rank == 0 else _mix(self.seed, self.current_epoch, rank))
         self.losses = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -124,8 +148,21 @@ class _Module(lightning.LightningModule):
                 f"the loss is {loss.item()} in epoch {self.current_epoch + 1}",
                 remedy=f"lower training.learning_rate (now {self.model.training.learning_rate:g})",
             )
-        self.losses.append(loss.detach())
-        return loss
+        if self.ranks.size == 1:
+            self.losses.append(loss.detach())
+            return loss
+        part = loss * self.shares[batch_idx]  # of the mean over the whole batch
+        self.losses.append(part.detach())
+        return part * self.ranks.size  # DDP takes the mean over processes
+
+    def mean_loss(self) -> float:
+        """Of the epoch, over whole batches."""
+        if not self.losses:
+            return math.nan
+        losses = torch.stack(self.losses)
+        if self.ranks.size > 1:
+            losses = self.trainer.strategy.reduce(losses, reduce_op="sum")
+        return float(losses.mean())
 
     def configure_optimizers(self) -> Any:
         options: TrainingOptions = self.model.training
@@ -134,14 +171,19 @@ class _Module(lightning.LightningModule):
         )
 
 
-def _run(trainer: Any, module: _Module, keeper: Keeper, resume: Path | None) -> None:
-    if resume is not None:
-        state = _callback_state(resume, keeper)
-        keeper.load_state_dict(state)
-        goes_on = state["stopped"].startswith(OUT_OF_BUDGET) and not keeper.spent
-        if state["stopped"] and not goes_on:
-            keeper.finished_before(state)
-            return
+def _goes_on(keeper: Keeper, resume: Path | None) -> bool:
+    """Whether there is anything left to train."""
+    if resume is None:
+        return True
+    state = _callback_state(resume, keeper)
+    keeper.load_state_dict(state)
+    goes_on = not state["stopped"] or (state["stopped"].startswith(OUT_OF_BUDGET) and not keeper.spent)
+    if not goes_on:
+        keeper.finished_before(state)
+    return goes_on
+
+
+def _run(trainer: Any, module: _Module, keeper: Any, resume: Path | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, ckpt_path=None if resume is None else str(resume))
@@ -166,10 +208,12 @@ def _callback_state(path: Path, keeper: Keeper) -> dict[str, Any]:
     return state
 
 
-def _trainer(options: TrainingOptions, keeper: Keeper, device: str, folder: Path) -> Any:
+def _trainer(options: TrainingOptions, keeper: Any, device: str, folder: Path, ranks: Ranks) -> Any:
     return lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
+        devices=ranks.size,
+        strategy=ranks.strategy(device),
+        use_distributed_sampler=False,  # `deal` does it
         max_epochs=options.epochs,
         min_epochs=0,
         gradient_clip_val=options.clip,
@@ -201,8 +245,8 @@ def _open_folder(folder: Path, fingerprint: str, seed: int) -> Path | None:
     return None
 
 
-def _mix(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _mix(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _seed(seed: int) -> None:
