@@ -191,6 +191,25 @@ def test_a_position_scorer_is_named(pools, known):
     assert any("the place in the pool, not the spectrum" in f.claim for f in mixed)
 
 
+def test_a_scorer_of_one_place_is_named(pools, known):
+    """Half of the pools begin with their truth, and the ranker knows the first place alone."""
+    chosen = pools.molecules[::2]
+    some = pools.pools.with_columns(place=pl.int_range(pl.len()).over("molecule"))
+    own = (pl.col("candidate") == pl.col("molecule")) & pl.col("molecule").is_in(chosen)
+    order = pl.when(own).then(-1).otherwise(pl.col("place"))
+    half = CandidateSet(
+        "half", "mass", {}, some.with_columns(order=order).sort("molecule", "order").select(list(CANDIDATES))
+    )
+
+    def first(rows, random):
+        return (rows["place"] == 0).cast(pl.Float64).to_numpy() + random.normal(0, 0.1, rows.height)
+
+    found = AUDITS["shortcuts"](evidence(half, known, first))
+    assert any(f.severity == "fatal" and "the place in the pool" in f.claim for f in found), [f.evidence for f in found]
+    fair = AUDITS["shortcuts"](evidence(half, known, honest))
+    assert {f.severity for f in fair} == {"pass"}
+
+
 def test_a_ranker_that_reads_no_spectrum_is_found(pools, known):
     found = AUDITS["shortcuts"](evidence(pools, known, by_candidate))
     assert any(f.severity == "fatal" and "all spectra of a molecule one ranking" in f.claim for f in found)

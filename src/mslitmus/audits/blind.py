@@ -21,14 +21,19 @@ from ..metrics.paired import sign_flip
 from ..models.baselines.tiers import neutral_masses
 from .candidates import counted
 from .evidence import Evidence
+from .spelling import spelling
 from .tells import Auc, pool_aucs
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 #: Rank differences below this are rounding.
 _EPSILON = 1e-9
+#: Stated precursors that were computed from the formula fit it to the last digit; measured ones seldom do.
+_PPM = 0.5
 #: `concordance`: molecules looked at, partners tried a candidate, candidates that a pair of pools must share.
 _MOLECULES, _PARTNERS, _SHARED = 1000, 20, 4
+#: Scores of a model that are looked at; of more, whole molecules are drawn. A million take half a minute.
+MOST_SCORES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,16 @@ class Ranking:
         left: Floats = np.round((self.ranks - slope * other) / _EPSILON) * _EPSILON
         return left
 
+    def follows_wrong(self, other: Floats) -> tuple[Floats, Integers]:
+        """Where the first choice of other ranks is wrong: how often the model chooses it too, chance taken out.
+
+        (a − e)/(1 − e) of each such query (1: always, 0: as by chance), a the share of the model's first choices
+        among the other's, e the share of all candidates; and the molecules of these queries.
+        """
+        found = np.asarray(_follows_wrong(self.ranks, other, self.offsets, self.truth))
+        known = np.isfinite(found)
+        return found[known], self.molecules[known]
+
     def hits(self, values: Floats | None = None) -> Floats:
         """hit@1 of each query, ties shared."""
         chosen = self.scores if values is None else values
@@ -101,7 +116,7 @@ class Ranking:
 
 
 def lay_rankings(evidence: Evidence, split: str, pools: CandidateSet) -> Ranking:
-    """The test queries of a split whose pool holds the truth and something else, all scored 0."""
+    """The test queries of a split whose pool holds the truth and another; at most `MOST_SCORES` rows, all scored 0."""
     test = evidence.folds(split)["test"]
     wanted = test["inchikey14"].drop_nulls().unique()
     table = pools.pools.filter(pl.col("molecule").is_in(wanted.implode()))
@@ -112,6 +127,7 @@ def lay_rankings(evidence: Evidence, split: str, pools: CandidateSet) -> Ranking
         pl.col("row").filter(is_truth).min().cast(pl.Int64).alias("own"),
     )  # fmt: skip
     asked = test.join(starts, left_on="inchikey14", right_on="molecule", maintain_order="left")
+    asked = _drawn(asked)
     size, row = asked["size"].to_numpy(), asked["row"].to_numpy()
     offsets = np.concatenate(([0], np.cumsum(size))).astype(np.int64)
     place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], size)
@@ -123,6 +139,17 @@ def lay_rankings(evidence: Evidence, split: str, pools: CandidateSet) -> Ranking
     return Ranking(numbered, table, offsets, truth, pool_row, codes, place, nothing, nothing)
 
 
+def _drawn(asked: pl.DataFrame) -> pl.DataFrame:
+    """Queries of as many molecules, drawn with a fixed seed, as have `MOST_SCORES` candidates in all."""
+    if asked["size"].sum() <= MOST_SCORES:
+        return asked
+    order = asked["inchikey14"].unique().sort().sample(fraction=1.0, shuffle=True, seed=0)
+    sizes = asked.group_by("inchikey14").agg(pl.col("size").sum())
+    rows = pl.DataFrame({"inchikey14": order}).join(sizes, on="inchikey14", maintain_order="left")
+    kept = rows.filter(pl.col("size").cum_sum() <= MOST_SCORES)
+    return asked.join(kept, on="inchikey14", how="semi", maintain_order="left")
+
+
 def blind_features(evidence: Evidence, split: str, base: Ranking) -> dict[str, Floats]:
     """Name → ranks (rows,) by what can be known of a candidate without a peak, and by the run's blind controls."""
     texts = base.pools["smiles"]
@@ -132,11 +159,18 @@ def blind_features(evidence: Evidence, split: str, base: Ranking) -> dict[str, F
         "aromatic letters": texts.str.count_matches(r"[cnops]").cast(pl.Float64).to_numpy(),
         "bracket atoms": texts.str.count_matches(r"\[").cast(pl.Float64).to_numpy(),
     }
+    if (written := _spelling(texts)) is not None:
+        of_pool["spelling that is not canonical"] = written
     again = counted(base.pools, evidence.folds(split)["train"])
     of_pool |= {name: again[name].to_numpy() for name in again.columns}
     found = {"the place in the pool": -base.place.astype(np.float64)}
     found |= {name: values[base.pool_row] for name, values in of_pool.items()}
-    found["the stated precursor mass"] = _mass_fit(base)
+    off = _mass_fit(base)
+    found["the stated precursor mass"] = -off
+    found[f"the stated precursor mass within {_PPM} ppm"] = (off <= _PPM * 1e-6 * _neutral(base)).astype(np.float64)
+    for each in evidence.pretraining:
+        listed = base.pools["candidate"].is_in(each.molecules["inchikey14"].drop_nulls().unique().implode())
+        found[f"the list {each.name}"] = listed.cast(pl.Float64).to_numpy()[base.pool_row]
     for key in evidence.first_seeds("blind"):
         if key.split == split:
             evidence.progress(f"{split}: scores of the control {key.model}")
@@ -144,14 +178,25 @@ def blind_features(evidence: Evidence, split: str, base: Ranking) -> dict[str, F
     return {name: base.ranked(values) for name, values in found.items()}
 
 
+def _spelling(texts: pl.Series) -> Floats | None:
+    """Whether each text is not canonical; None where a thousand drawn all are (it costs 0.25 ms a text)."""
+    distinct = texts.unique().sort()
+    if not spelling(distinct.sample(min(1000, len(distinct)), seed=0).to_list())[:, 0].any():
+        return None
+    return spelling(texts.to_list())[:, 0]
+
+
 def _mass_fit(base: Ranking) -> Floats:
-    """−|mass of the candidate − neutral mass of the query| (Da, to 1e-6); 0 where either is unknown."""
+    """|mass of the candidate − neutral mass of the query| (Da, to 1e-6); 0 where either is unknown."""
     formulas = base.pools["formula"]
     known = {text: _mass(text) for text in formulas.unique()}
     masses = formulas.replace_strict(known, return_dtype=pl.Float64).to_numpy()[base.pool_row]
-    neutral = np.repeat(neutral_masses(base.rows), np.diff(base.offsets))
-    off = np.round(np.abs(masses - neutral), 6)
-    return -np.where(np.isfinite(off), off, 0.0)
+    off = np.round(np.abs(masses - _neutral(base)), 6)
+    return np.where(np.isfinite(off), off, 0.0)
+
+
+def _neutral(base: Ranking) -> Floats:
+    return np.repeat(neutral_masses(base.rows), np.diff(base.offsets))
 
 
 def _mass(text: str) -> float:
@@ -266,6 +311,23 @@ def _hits(values, offsets, truth):  # type: ignore[no-untyped-def]
         top = values[offsets[q] : offsets[q + 1]].max()
         if values[truth[q]] == top:
             out[q] = 1.0 / (values[offsets[q] : offsets[q + 1]] == top).sum()
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _follows_wrong(ranks, other, offsets, truth):  # type: ignore[no-untyped-def]
+    out = np.full(truth.size, np.nan)
+    for q in range(truth.size):
+        a, b = offsets[q], offsets[q + 1]
+        top, theirs = ranks[a:b].max(), other[a:b].max()
+        chosen, first, both = 0, 0, 0
+        for k in range(a, b):
+            chosen += ranks[k] == top
+            first += other[k] == theirs
+            both += ranks[k] == top and other[k] == theirs
+        if other[truth[q]] < theirs and first < b - a:
+            chance = first / (b - a)
+            out[q] = (both / chosen - chance) / (1 - chance)
     return out
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..metrics.kernels import drop_precursor
 from ..spectra.flat import Flat, flatten
@@ -24,7 +25,8 @@ _COLUMNS = ("identifier", "precursor_mz", "inchikey14", "formula", "source", "ad
 
 
 def fragments(frame: pl.DataFrame, least: int = LEAST_PEAKS) -> pl.DataFrame:
-    """Rows with at least `least` fragment peaks: the columns above, `mzs`, `intensities` (base fragment 1), `mark`.
+    """Rows with at least `least` fragment peaks: the columns above, `mzs`, `intensities` (base fragment 1), `mark`,
+    `peaks` (how many).
 
     `mark` is the same for spectra whose fragments agree to 0.0001 Da and 0.001 of the base fragment.
     """
@@ -35,28 +37,36 @@ def fragments(frame: pl.DataFrame, least: int = LEAST_PEAKS) -> pl.DataFrame:
     return rows.hstack(_lists(flat, kept))
 
 
-def _lists(flat: Flat, kept: np.ndarray) -> pl.DataFrame:
+def _lists(flat: Flat, kept: NDArray[np.bool_]) -> pl.DataFrame:
     sizes = np.diff(flat.offsets)
+    chosen = kept[np.repeat(np.arange(len(sizes)), sizes)]
+    sizes = sizes[kept]
     row = np.repeat(np.arange(len(sizes)), sizes)
-    chosen = kept[row]
-    peaks = pl.DataFrame({"row": row[chosen], "mz": flat.mzs[chosen], "x": flat.intensities[chosen]})
-    peaks = peaks.with_columns(pl.col("x") / pl.col("x").max().over("row"))
-    place = (pl.col("mz") * 1e4).round().cast(pl.Int64).cast(pl.String)
-    height = (pl.col("x") * 1e3).round().cast(pl.Int64).cast(pl.String)
-    peaks = peaks.with_columns(text=pl.concat_str(place, height, separator=":"))
-    lists = peaks.group_by("row", maintain_order=True).agg(
-        mzs=pl.col("mz"), intensities=pl.col("x"), mark=pl.col("text").str.join(" ")
-    )
-    return lists.select("mzs", "intensities", "mark")
+    mzs, heights = flat.mzs[chosen], flat.intensities[chosen]
+    starts = np.cumsum(sizes) - sizes
+    if len(sizes):
+        heights = heights / np.maximum.reduceat(heights, starts)[row]
+    marks = _mixed(np.round(mzs * 1e4).astype(np.uint64) * np.uint64(2048) + np.round(heights * 1e3).astype(np.uint64))
+    peaks = pl.DataFrame({"row": row, "mzs": mzs, "intensities": heights})
+    lists = peaks.group_by("row", maintain_order=True).agg("mzs", "intensities").select("mzs", "intensities")
+    mark = np.add.reduceat(marks, starts) if len(sizes) else np.zeros(0, np.uint64)
+    return lists.with_columns(mark=pl.Series(mark, dtype=pl.UInt64), peaks=pl.Series(sizes, dtype=pl.Int64))
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of SplitMix64 (Steele, Lea & Flood 2014): a sum of these stands for a set of words."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def near_duplicates(queries: pl.DataFrame, library: pl.DataFrame, top: int = 3) -> pl.DataFrame:
     """Pairs (tables of `fragments`) of entropy similarity ≥ `NEAR` with ≥ `LEAST_PEAKS` shared peaks.
 
     The best spectrum of at most `top` molecules a query: identifier, library_identifier, score, and the columns
-    inchikey14, formula, source, mark of both (the library's with the suffix `_other`).
+    inchikey14, formula, source, mark, peaks of both (the library's with the suffix `_other`).
     """
-    columns = ["identifier", "inchikey14", "formula", "source", "mark"]
+    columns = ["identifier", "inchikey14", "formula", "source", "mark", "peaks"]
     if queries.is_empty() or library.is_empty():
         empty = queries.head(0).select(columns)
         return empty.join(empty, on="identifier", suffix="_other").with_columns(
@@ -73,5 +83,5 @@ def near_duplicates(queries: pl.DataFrame, library: pl.DataFrame, top: int = 3) 
 
 def identical() -> pl.Expr:
     """Of `near_duplicates`: whether a pair is one measurement, digit by digit."""
-    several = pl.col("mark").str.count_matches(" ") >= LEAST_IDENTICAL - 1
-    return (pl.col("mark") == pl.col("mark_other")) & several
+    same = (pl.col("mark") == pl.col("mark_other")) & (pl.col("peaks") == pl.col("peaks_other"))
+    return same & (pl.col("peaks") >= LEAST_IDENTICAL)

@@ -49,7 +49,7 @@ def _grade(split: str, share: float, at: float, claim: str, n: int, shown: str, 
 
 def _repeated(split: str, spectra: pl.DataFrame, of: int) -> list[Finding]:
     """Spectra of one molecule that are the same measurement."""
-    several = pl.col("mzs").list.len() >= LEAST_IDENTICAL
+    several = pl.col("peaks") >= LEAST_IDENTICAL
     again = spectra.filter(several).filter(pl.struct("inchikey14", "mark", "adduct").is_duplicated())
     extra = again.height - again.select("inchikey14", "mark", "adduct").n_unique() if again.height else 0
     example = f"; e.g. {again['identifier'][0]}" if extra else ""

@@ -27,12 +27,16 @@ ALL_SAME = 0.95
 ORDER_KEPT = 0.95
 #: Least correlation with a blind feature (within pools) that counts as following it. Honest models reach 0.3.
 FOLLOWED = 0.5
-#: Share of the model's AUC above 0.5 that goes when the feature is taken out: a warning, fatal.
+#: ... and least share of first choices that are the feature's where it is wrong (chance taken out, at least so many
+#: molecules). Honest models reach 0.1; a scorer that knows one right place makes all of them.
+CHOSEN, CHOSEN_MOLECULES = 0.4, 20
+#: Share of the model's AUC above 0.5 that goes when the feature is taken out (or of its hits that the feature
+#: makes, where first choices are followed): a warning, fatal.
 EXPLAINED_WARNING, EXPLAINED_FATAL = 0.5, 0.8
 #: A correlation so high that nothing else than the feature can be in the score.
 SAME_RANKING = 0.95
 #: Isomers of the truth above candidates of other formulae: no model that reads peaks is that sure of a hidden formula.
-KNOWN_FORMULA = 0.99
+KNOWN_FORMULA = 0.95
 #: A model of no use has no shortcut to speak of.
 USEFUL = 0.55
 _REMEDY = "ablate the spectrum (mslitmus audit RUN --live), and report the model beside the control that explains it"
@@ -44,7 +48,8 @@ class Followed:
 
     rho: mean rank correlation within pools; explained: share of the model's AUC above 0.5 that is gone when the feature
     is taken out; own, rest: AUC of the feature (in the direction followed), and of what is left of the model; hits: the
-    model's at 1, those of them that the feature makes too, and as many as it would by chance.
+    model's at 1, those of them that the feature makes too, and as many as it would by chance; wrong: share of the
+    feature's wrong first choices that the model makes too, None where the feature has none to speak of.
     """
 
     feature: str
@@ -54,11 +59,28 @@ class Followed:
     rest: Auc
     p: float
     hits: tuple[float, float, float]
+    wrong: Auc | None
+
+    @property
+    def by_rank(self) -> bool:
+        return min(abs(self.rho.low), abs(self.rho.high)) >= FOLLOWED
+
+    @property
+    def by_choice(self) -> bool:
+        return self.wrong is not None and self.wrong.low >= CHOSEN
+
+    @property
+    def share(self) -> float:
+        """Of the model's knowledge, how much the feature accounts for: by rank, or by first choices."""
+        by_rank = self.explained if self.by_rank else 0.0
+        by_choice = self.hits[1] / self.hits[0] if self.by_choice and self.hits[0] > 0 else 0.0
+        return max(by_rank, by_choice)
 
     def __str__(self) -> str:
+        wrong = "" if self.wrong is None else f", where its first choice is wrong the model makes {self.wrong.mean:.0%}"
         return (
             f"{self.feature}: rank correlation {self.rho.mean:+.2f} ({self.rho.low:+.2f} to {self.rho.high:+.2f}), "
-            f"alone {self.own.mean:.3f}, taking it out leaves {self.rest}"
+            f"alone {self.own.mean:.3f}, taking it out leaves {self.rest}{wrong}"
         )
 
 
@@ -88,12 +110,10 @@ def judge(key: CellKey, model: Ranking, features: Mapping[str, np.ndarray]) -> l
     found = [followed(name, values, model, auc) for name, values in features.items()]
     p = holm(np.array([each.p for each in found]))
     followers = [
-        each
-        for each, adjusted in zip(found, p, strict=True)
-        if adjusted < ALPHA and min(abs(each.rho.low), abs(each.rho.high)) >= FOLLOWED
+        each for each, adjusted in zip(found, p, strict=True) if (adjusted < ALPHA and each.by_rank) or each.by_choice
     ]
     # One finding a model, of the feature that explains most: correlated controls would all say the same.
-    followers.sort(key=lambda each: (each.explained, abs(each.rho.mean)), reverse=True)
+    followers.sort(key=lambda each: (each.share, abs(each.rho.mean)), reverse=True)
     findings += [finding for each in followers[:1] if (finding := _follows(key, each, auc, useful))]
     if findings:
         return findings
@@ -113,16 +133,20 @@ def followed(name: str, ranks: np.ndarray, model: Ranking, auc: Auc) -> Followed
     explained = 1 - (rest.mean - 0.5) / above if above > 1e-9 else 0.0
     mine, theirs = model.hits(), model.hits(sign * ranks)
     hits = (float(mine.sum()), float((mine * theirs).sum()), float(mine.sum() * theirs.mean()))
-    return Followed(name, rho, float(np.clip(explained, 0.0, 1.0)), own, rest, p, hits)
+    rates, molecules = model.follows_wrong(sign * ranks)
+    enough = len(np.unique(molecules)) >= CHOSEN_MOLECULES
+    wrong = mean_auc(rates, molecules, bounded=False) if enough else None
+    return Followed(name, rho, float(np.clip(explained, 0.0, 1.0)), own, rest, p, hits, wrong)
 
 
 def _follows(key: CellKey, each: Followed, auc: Auc, useful: bool) -> Finding | None:
     """The severity of a feature that is followed; None where it costs the claim nothing."""
     same = min(abs(each.rho.low), abs(each.rho.high)) >= SAME_RANKING
-    explains = each.explained >= EXPLAINED_WARNING and each.own.low > 0.5
-    shown = f"the model's {auc}; {each}; {each.explained:.0%} of its advantage over chance goes with it"
+    useful = useful or (each.by_choice and each.hits[1] > 2 * each.hits[2])
+    explains = each.share >= EXPLAINED_WARNING and each.own.low > 0.5
+    shown = f"the model's {auc}; {each}; {each.share:.0%} of what it knows goes with it"
     if same or (useful and explains):
-        fatal = useful and each.own.low > 0.5 and (each.explained >= EXPLAINED_FATAL or same)
+        fatal = useful and each.own.low > 0.5 and (each.share >= EXPLAINED_FATAL or same)
         how = "is" if same else "follows"
         claim = f"the ranking of {key.model} on split {key.split} {how} {each.feature}, not the spectrum"
         severity = "fatal" if fatal else "warning"

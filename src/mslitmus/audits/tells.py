@@ -97,11 +97,13 @@ def _aucs(values, offsets, truth):  # type: ignore[no-untyped-def]
     return out
 
 
-def mean_auc(values: Floats, molecules: NDArray[Any] | None = None) -> Auc:
-    """Mean over molecules of AUCs, one value a pool or query, with the interval of a bootstrap over molecules."""
+def mean_auc(values: Floats, molecules: NDArray[Any] | None = None, bounded: bool = True) -> Auc:
+    """Mean over molecules of AUCs, one value a pool or query, with the interval of a bootstrap over molecules.
+
+    `bounded` false: of values that may lie outside 0 to 1.
+    """
     labels = np.arange(len(values)) if molecules is None else molecules
-    bounded = np.array([True])
-    found = cluster_bootstrap(values, labels, resamples=1000, average="molecule", unit_range=bounded)
+    found = cluster_bootstrap(values, labels, resamples=1000, average="molecule", unit_range=np.array([bounded]))
     return Auc(float(found.mean[0]), float(found.low[0]), float(found.high[0]), found.n_clusters)
 
 
