@@ -96,10 +96,10 @@ def _ranked(predictions: pl.DataFrame, known: pl.DataFrame) -> Answers:
 
 def _bits(predictions: pl.DataFrame, known: pl.DataFrame, evidence: Evidence) -> Answers:
     table = known.join(predictions, on="identifier", how="inner", maintain_order="left")
-    p = np.stack(table["fingerprint"].to_list()).astype(np.float64)
+    p = table["fingerprint"].explode().to_numpy().astype(np.float32).reshape(table.height, -1)
     on = p >= 0.5
     inside, outside = np.where(on, p, 0.0).sum(axis=1), np.where(on, 0.0, p).sum(axis=1)
-    expected = inside / np.maximum(on.sum(axis=1) + outside, 1e-12)
+    expected = (inside / np.maximum(on.sum(axis=1) + outside, 1e-12)).astype(np.float64)
     primary = evidence.tables.primary
     if primary not in table.columns or not evidence.tables.rising:
         raise Absent("needs a similarity as primary metric")

@@ -33,12 +33,13 @@ def headline(files: RunFiles) -> Headline | None:
         return None
     pairs.sort(key=lambda pair: pair[0])
     sentences = [
-        _sentence(files, split, model, trivial, full=i == 0) for i, (_, split, model, trivial) in enumerate(pairs)
+        sentence(files, split, model, trivial, full=i == 0) for i, (_, split, model, trivial) in enumerate(pairs)
     ]
     return Headline(sentences[0], tuple(sentences[1:]))
 
 
-def _sentence(files: RunFiles, split: str, model: Entry | None, trivial: Entry | None, *, full: bool) -> str:
+def sentence(files: RunFiles, split: str, model: Entry | None, trivial: Entry | None, *, full: bool) -> str:
+    """What one split says of a model beside the best trivial one; `full` names measure and molecules."""
     measured = measure(files.primary)
     if model is None or trivial is None:
         only = model or trivial
