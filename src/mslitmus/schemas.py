@@ -133,7 +133,7 @@ STRATA: Schema = {
     "split": pl.String(),
     "model": pl.String(),
     "metric": pl.String(),
-    "stratum": pl.String(),  # energy, adduct, instrument, precursor mass, similarity to train
+    "stratum": pl.String(),  # energy, adduct, instrument, precursor mass, similarity to train, heavy atoms, ...
     "level": pl.String(),
     "order": pl.Int64(),  # of the levels within the stratum
     "mean": pl.Float64(),
@@ -174,6 +174,125 @@ POOL_SIZES: Schema = {
     "mean": pl.Float64(),  # per molecule, over seeds
     "chance": pl.Float64(),  # of a constant scorer on the same pools
     "n_queries": pl.Int64(),
+}
+
+#: Where a model stands over metrics and splits: 0 is the first place, 1 the last.
+NORMALISED_RANKS: Schema = {
+    "split": pl.String(),  # null over all splits
+    "model": pl.String(),
+    "mean": pl.Float64(),
+    "best": pl.Float64(),
+    "worst": pl.Float64(),
+    "n_rankings": pl.Int64(),  # metrics, or splits × metrics
+    "n_models": pl.Int64(),
+}
+#: Marginal means of a grid of models, "encoder × head".
+FACTORS: Schema = {
+    "split": pl.String(),
+    "metric": pl.String(),
+    "factor": pl.String(),  # the option that varies: encoder, head
+    "place": pl.Int64(),  # 0 for the first part of a name, 1 for the second
+    "level": pl.String(),
+    "mean": pl.Float64(),  # over the levels of the other factor, each weighing the same
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "n_cells": pl.Int64(),
+    "n_molecules": pl.Int64(),
+}
+#: Every two models of a split, the better one first, on the reported metric per molecule: how firm is their order?
+ORDERINGS: Schema = {
+    "split": pl.String(),
+    "metric": pl.String(),
+    "model_a": pl.String(),  # better on test
+    "model_b": pl.String(),
+    "place": pl.Int64(),  # of model_a, 1 the first
+    "apart": pl.Int64(),  # places between the two, 1 for neighbours
+    "difference": pl.Float64(),  # how much better a is, 0 or more
+    "resamples_kept": pl.Float64(),  # share of resamples of molecules with a before b
+    "p_holm": pl.Float64(),  # of the paired comparison
+    "trainings_kept": pl.Float64(),  # share of pairs of trainings (seed of a, seed of b) with a before b
+    "n_trainings": pl.Int64(),
+    "settled": pl.Float64(),  # share of the budget from which on validation has a before b; null: not at its end
+    "splits_kept": pl.Int64(),  # other splits with a before b
+    "n_splits": pl.Int64(),
+}
+#: How alike a ranking made in another way is to the reported one.
+AGREEMENT: Schema = {
+    "split": pl.String(),
+    "against": pl.String(),  # budget, seed, resamples, split
+    "setting": pl.String(),  # 25 %, seed 1, all, the other split's name
+    "tau": pl.Float64(),  # Kendall's tau-b
+    "n_kept": pl.Int64(),  # pairs in the same order; null for resamples
+    "n_pairs": pl.Int64(),
+}
+#: Validation score of a trained model at shares of the budget.
+BUDGET_SCORES: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "share": pl.Float64(),  # 0.25, 0.5, 0.75, 1
+    "seconds": pl.Float64(),  # of training until then, mean over seeds
+    "score": pl.Float64(),  # the best so far, mean over seeds; null before the first
+    "rank": pl.Float64(),  # 1 the first; ties share; models without a score come last
+    "n_seeds": pl.Int64(),
+}
+OPERATING_POINTS: Schema = {
+    "split": pl.String(),
+    "model": pl.String(),
+    "kind": pl.String(),
+    "metric": pl.String(),
+    "mean": pl.Float64(),  # per molecule on test
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "parameters": pl.Float64(),
+    "seconds_fit": pl.Float64(),  # mean over seeds
+    "queries_per_second": pl.Float64(),
+    "threads": pl.Int64(),
+    "device": pl.String(),
+    "front_parameters": pl.Boolean(),  # nothing is at least as good for no more
+    "front_seconds_fit": pl.Boolean(),
+    "front_queries_per_second": pl.Boolean(),
+}
+#: What each test query is like: made once a run, and what strata are made of.
+TEST_QUERIES: Schema = {
+    "split": pl.String(),
+    "identifier": pl.String(),
+    "inchikey14": pl.String(),
+    "adduct": pl.String(),
+    "instrument_type": pl.String(),
+    "collision_energy": pl.Float32(),
+    "collision_energy_kind": pl.String(),
+    "precursor_mz": pl.Float64(),
+    "similarity_to_train": pl.Float64(),  # Tanimoto to the nearest training molecule; null where not computed
+    "heavy_atoms": pl.Int64(),
+    "rotatable_bonds": pl.Int64(),
+    "peaks": pl.Int64(),  # measured
+    "survival": pl.Float64(),  # share of the intensity in the precursor peak
+}
+#: Mean and rank of each model under each protocol of scoring the same predictions.
+SENSITIVITY: Schema = {
+    "split": pl.String(),
+    "metric": pl.String(),
+    "energies": pl.String(),  # single, merged
+    "pool": pl.Int64(),  # candidates at most; null where there are none
+    "average": pl.String(),  # molecule, spectrum
+    "headline": pl.Boolean(),  # the protocol that the study reports
+    "model": pl.String(),
+    "mean": pl.Float64(),
+    "rank": pl.Int64(),
+}
+#: Pairs of models whose order under a protocol is not that of the headline.
+FLIPS: Schema = {
+    "split": pl.String(),
+    "metric": pl.String(),
+    "energies": pl.String(),
+    "pool": pl.Int64(),
+    "average": pl.String(),
+    "model_a": pl.String(),  # before b under the headline
+    "model_b": pl.String(),
+    "headline_difference": pl.Float64(),  # how much better a is
+    "headline_p": pl.Float64(),  # sign flips over molecules, Holm over the pairs of the protocol
+    "difference": pl.Float64(),  # how much better b is under this protocol
+    "p": pl.Float64(),
 }
 
 

@@ -11,11 +11,13 @@ from .. import __version__
 from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
+from .card import write_card
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
 from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
+from .sensitivity import protocol_sensitivity
 from .terminal import console, errors
 
 app = typer.Typer(
@@ -32,8 +34,10 @@ app.command("split")(split_dataset)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)
 app.command("audit")(audit_run)
+app.command("card")(write_card)
 app.command("predict")(predict_spectra)
 app.command("template")(write_template)
+app.command("sensitivity")(protocol_sensitivity)
 
 
 def _version(show: bool) -> None:
@@ -59,6 +63,13 @@ def run_study(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the study file and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the leaderboard only.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Cells at a time; 0: as many as GPUs or cores have room for.")
+    ] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray: the cells as tasks of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto or host:port; default: RAY_ADDRESS, else this machine.")
+    ] = None,
 ) -> None:
     """Run a study from file to report. Started again after a kill, it continues where it was."""
     from ..studies.files import find, load
@@ -70,13 +81,16 @@ def run_study(
             f"{path}: {len(config.splits)} splits × {len(config.models)} models: no complaint", highlight=False
         )
         return
+    from ..studies.engines import engine_of
     from ..studies.runner import run
+
+    chosen = engine_of(engine, jobs, address)
 
     def say(line: str) -> None:
         if not quiet:
             errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    show_run(run(config, out / (name or config.name), progress=say, fresh=fresh))
+    show_run(run(config, out / (name or config.name), progress=say, fresh=fresh, engine=chosen))
 
 
 @app.command("report")

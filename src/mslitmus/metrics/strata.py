@@ -19,6 +19,10 @@ ENERGY_EDGES = (10.0, 20.0, 30.0, 45.0, 60.0)
 #: Kinds whose `collision_energy` is in eV (converted where the kind is not eV itself, see `spectra.energy`).
 IN_EV = ("eV", "NCE", "ramp", "stepped")
 MASS_EDGES = (200.0, 300.0, 400.0, 500.0, 700.0)
+HEAVY_ATOM_EDGES = (15, 20, 25, 30, 40)
+ROTATABLE_EDGES = (2, 4, 6, 9)
+PEAK_EDGES = (5, 10, 20, 50, 100)
+SURVIVAL_EDGES = (0.01, 0.1, 0.3, 0.6, 0.9)
 SIMILARITY_EDGES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
 #: Adducts with a level of their own; the rest are `other`.
 TOP_ADDUCTS = 6
@@ -40,8 +44,10 @@ def stratify(
     Args:
         scores: as for `summary.summarise`; seeds are averaged per query first.
         meta: one row an `identifier`; strata are made of the columns it has: `collision_energy` with
-            `collision_energy_kind` (kinds never share a level), `adduct`, `instrument_type`, `precursor_mz`, and
-            `similarity_to_train` (0 to 1; one value a query, or with a `split` column one a query and split).
+            `collision_energy_kind` (kinds never share a level), `adduct`, `instrument_type`, `precursor_mz`,
+            `similarity_to_train` (0 to 1; one value a query, or with a `split` column one a query and split),
+            `heavy_atoms`, `rotatable_bonds`, `peaks` (measured) and `survival` (share of the intensity in the
+            precursor peak).
         average: `"spectrum"` or `"molecule"`, within the level.
         clusters: columns inchikey14 and cluster; molecules of one cluster are resampled together.
 
@@ -113,8 +119,11 @@ def _binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str)
 
 
 def _bin_names(edges: Sequence[float], unit: str) -> list[str]:
+    """Names of the levels; whole edges are those of counts, whose levels end at the last count that belongs to them."""
     texts = [f"{edge:g}" for edge in edges]
     inner = [f"{low}–{high}" for low, high in pairwise(texts)]
+    if all(isinstance(edge, int) for edge in edges):
+        inner = [f"{low}–{high - 1:g}" if high - 1 > low else f"{low:g}" for low, high in pairwise(edges)]
     return [f"{text}{unit}" for text in (f"< {texts[0]}", *inner, f"≥ {texts[-1]}")]
 
 
@@ -163,4 +172,8 @@ STRATUM_MAKERS: tuple[tuple[str, tuple[str, ...], _Maker], ...] = (
         ("similarity_to_train",),
         lambda f: _binned(f, "similarity_to_train", SIMILARITY_EDGES, ""),
     ),
+    ("heavy atoms", ("heavy_atoms",), lambda f: _binned(f, "heavy_atoms", HEAVY_ATOM_EDGES, "")),
+    ("rotatable bonds", ("rotatable_bonds",), lambda f: _binned(f, "rotatable_bonds", ROTATABLE_EDGES, "")),
+    ("measured peaks", ("peaks",), lambda f: _binned(f, "peaks", PEAK_EDGES, "")),
+    ("precursor survival", ("survival",), lambda f: _binned(f, "survival", SURVIVAL_EDGES, "")),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from . import candidates, comparing, describing, strata
+from . import candidates, comparing, describing, operating, protocols, ranks, stability, strata
 from .board import validated
 from .examples import SPECTRUM, examples
 from .finding import headline
@@ -17,8 +19,12 @@ from .page import environment, static, write
 
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
+    ("ranks", "Ranks"),
     ("candidates", "Candidates"),
     ("comparisons", "Paired comparisons"),
+    ("stability", "Stability"),
+    ("sensitivity", "Protocol sensitivity"),
+    ("operating", "Operating points"),
     ("strata", "Strata"),
     ("difficulty", "Split difficulty"),
     ("training", "Training"),
@@ -78,6 +84,13 @@ def render(files: RunFiles) -> str:
         counted=counted,
         grouped=grouped,
         boards=boards,
+        tabbed=_tabbed,
+        ranks=ranks.ranks(files),
+        grids=[(split, ranks.grids(files, split)) for split in splits],
+        stability=stability.stability(files),
+        sensitivity=protocols.sensitivities(files),
+        stale=protocols.stale(files),
+        operating=operating.operating(files),
         pools=candidates.pools(files),
         curves=candidates.curves(files),
         matrices=matrices,
@@ -101,6 +114,21 @@ def _sections(files: RunFiles, *, sheets: bool, training: bool) -> list[tuple[st
     """The sections of this run with their titles: no training where nothing trains, no comparisons of one model."""
     ranking = files.task == "retrieval" or files.candidates is not None
     pairs = files.summary is None or files.summary["model"].n_unique() > 1
-    there = {"disagreements": sheets, "candidates": ranking, "training": training, "comparisons": pairs}
+    there = {
+        "disagreements": sheets,
+        "candidates": ranking,
+        "training": training,
+        "comparisons": pairs,
+        # tables that only newer runs have, or that say nothing of one model: without them no section
+        "ranks": ranks.ranks(files) is not None,
+        "stability": bool(stability.stability(files)),
+        "sensitivity": files.sensitivity is not None,
+        "operating": bool(operating.operating(files)),
+    }
     titles = {"examples": "Mirror plots"} if files.task == SPECTRUM else {}
     return [(name, titles.get(name, title)) for name, title in SECTIONS if there.get(name, True)]
+
+
+def _tabbed(parts: Sequence[Any]) -> list[tuple[str, Any]]:
+    """(split, part) of what has a `split`: what the tabs are made of."""
+    return [(part.split, part) for part in parts]

@@ -16,7 +16,23 @@ from ..errors import RunError, SchemaError
 from ..metrics.groups import WORST_GROUPS
 from ..metrics.repeated import REPEATED
 from ..provenance import file_hash
-from ..schemas import COMPARISONS, EXAMPLES, POOL_SIZES, STRATA, SUMMARY, Schema, conform
+from ..schemas import (
+    AGREEMENT,
+    BUDGET_SCORES,
+    COMPARISONS,
+    EXAMPLES,
+    FACTORS,
+    FLIPS,
+    NORMALISED_RANKS,
+    OPERATING_POINTS,
+    ORDERINGS,
+    POOL_SIZES,
+    SENSITIVITY,
+    STRATA,
+    SUMMARY,
+    Schema,
+    conform,
+)
 from .numbers import usable
 
 REMEDY = "delete it and repeat `mslitmus run CONFIG.yaml`: a run resumes and writes again what is absent"
@@ -49,6 +65,14 @@ class RunFiles:
     disagreements: pl.DataFrame | None
     candidates: Mapping[str, Any] | None
     pool_sizes: pl.DataFrame | None
+    normalised_ranks: pl.DataFrame | None
+    factors: pl.DataFrame | None
+    orderings: pl.DataFrame | None
+    agreement: pl.DataFrame | None
+    budget_scores: pl.DataFrame | None
+    operating_points: pl.DataFrame | None
+    sensitivity: pl.DataFrame | None
+    flips: pl.DataFrame | None
     answered: pl.DataFrame | None
     bounds: Mapping[str, Any] | None
     splits: Mapping[str, Mapping[str, Any]]
@@ -147,6 +171,14 @@ def read_run(folder: Path) -> RunFiles:
         disagreements=_table(folder / "disagreements.parquet", EXAMPLES),
         candidates=_optional(folder / "candidates.json"),
         pool_sizes=_table(folder / "pool_sizes.parquet", POOL_SIZES),
+        normalised_ranks=_table(folder / "normalised_ranks.parquet", NORMALISED_RANKS),
+        factors=_table(folder / "factors.parquet", FACTORS),
+        orderings=_table(folder / "orderings.parquet", ORDERINGS),
+        agreement=_table(folder / "agreement.parquet", AGREEMENT),
+        budget_scores=_table(folder / "budget_scores.parquet", BUDGET_SCORES),
+        operating_points=_table(folder / "operating_points.parquet", OPERATING_POINTS),
+        sensitivity=_table(folder / "sensitivity.parquet", SENSITIVITY),
+        flips=_table(folder / "flips.parquet", FLIPS),
         answered=_answered(folder / "scores.parquet", summary),
         bounds=_optional(folder / "bounds.json"),
         splits=splits,

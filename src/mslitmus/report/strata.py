@@ -11,6 +11,7 @@ from markupsafe import Markup
 from .board import board, chosen
 from .folder import RunFiles
 from .leaderboard import axis_for, shape
+from .levels import LevelRow, level_chart
 from .numbers import count, directed, interval, metric_label, reported_first, rising, score, usable
 from .plot import Axis, Mark, axis_header, dot
 
@@ -47,6 +48,8 @@ class StrataPanel:
     trivial: str | None
     better: str  # on which side of the trivial model's mark a gain lies
     strata: tuple[Stratum, ...]
+    lead: str  # the model that the charts show with its interval
+    charts: tuple[Markup, ...]  # one a stratum
     worst_strata: tuple[str, ...]
     worst: tuple[tuple[str, bool, tuple[Worst | None, ...]], ...]  # model, trained, one entry a stratum
 
@@ -68,6 +71,8 @@ def _panel(files: RunFiles, split: str, metric: str, table: pl.DataFrame) -> Str
     best = chosen(files, split, metric, "molecule", control=True) if directed(metric) else None
     shown = _shown(shapes, best.model if best else None)
     axis = axis_for([*table["mean"].to_list(), *table["high"].to_list(), *table["low"].to_list()])
+    leader = chosen(files, split, metric, "molecule", control=False) if directed(metric) else None
+    lead = leader.model if leader and leader.model in models else models[0]
     blocks = [
         _stratum(name, table.filter(pl.col("stratum") == name), shown, axis, best.model if best else None)
         for name in table["stratum"].unique(maintain_order=True).to_list()
@@ -82,6 +87,11 @@ def _panel(files: RunFiles, split: str, metric: str, table: pl.DataFrame) -> Str
         trivial=best.model if best else None,
         better="right" if rising(metric) else "left",
         strata=tuple(blocks),
+        lead=lead,
+        charts=tuple(
+            _chart(name, table.filter(pl.col("stratum") == name), shapes, axis, lead, best.model if best else None)
+            for name in table["stratum"].unique(maintain_order=True).to_list()
+        ),
         worst_strata=names,
         worst=worst,
     )
@@ -113,6 +123,30 @@ def _stratum(name: str, table: pl.DataFrame, shapes: Mapping[str, str], axis: Ax
             cells.append((dot(axis, mean, low, high, label=label, shape=form, marks=marks), score(mean)))
         rows.append((str(level), f"{count(n['n_queries'])} / {count(n['n_molecules'])}", tuple(cells)))
     return Stratum(name, tuple(rows))
+
+
+def _chart(
+    name: str, table: pl.DataFrame, shapes: Mapping[str, str], axis: Axis, lead: str, best: str | None
+) -> Markup:
+    """The levels of one stratum: the leading model, the trivial one to beat, the other trained ones as dots."""
+    rows = []
+    for level in table.sort("order")["level"].unique(maintain_order=True).to_list():
+        by_model = {row["model"]: row for row in table.filter(pl.col("level") == level).iter_rows(named=True)}
+        own = by_model.get(lead, {})
+        rows.append(
+            LevelRow(
+                name=str(level),
+                queries=next(iter(by_model.values()))["n_queries"],
+                lead=(own.get("mean"), own.get("low"), own.get("high")),
+                trivial=by_model.get(best or "", {}).get("mean") if best != lead else None,
+                others=tuple(
+                    (model, row["mean"])
+                    for model, row in by_model.items()
+                    if shapes.get(model) == "trained" and model != lead and usable(row["mean"])
+                ),
+            )
+        )
+    return level_chart(rows, axis, title=name, lead=lead, trivial=best)
 
 
 def _worst(

@@ -16,12 +16,12 @@ from ..metrics.strata import stratify
 from ..metrics.summary import add_skill, summarise
 from ..provenance import write_json, write_parquet
 from ..tasks.protocol import Task
+from .analyses import analyse
 from .config import StudyConfig
 from .examples import disagreements, examples
 from .folder import RunFolder, read_json, read_table
 from .pool_sizes import pool_sizes
-
-_META = ("identifier", "adduct", "instrument_type", "collision_energy", "collision_energy_kind", "precursor_mz")
+from .query_traits import query_traits
 
 
 def gather(run: RunFolder, study: StudyConfig) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
@@ -56,10 +56,12 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     summary = summarise(scores, study.metrics, resamples=resamples, seed=seed, clusters=clusters)
     summary = add_skill(summary, kinds, bounds)
     comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed, clusters=clusters)
-    meta = pl.concat([_meta(run, name, parts["test"]) for name, parts in folds.items()], how="diagonal")
-    strata = stratify(scores, meta, [study.primary_metric], resamples=resamples, seed=seed, clusters=clusters)
+    meta = query_traits(run, folds)
+    known = meta.drop("similarity_to_train") if meta["similarity_to_train"].is_null().all() else meta
+    strata = stratify(scores, known, [study.primary_metric], resamples=resamples, seed=seed, clusters=clusters)
     write_parquet(run.root / "scores.parquet", scores)
     write_parquet(run.root / "summary.parquet", summary)
+    write_parquet(run.root / "test_queries.parquet", meta)
     write_parquet(run.root / "comparisons.parquet", comparisons)
     write_parquet(run.root / "strata.parquet", strata)
     write_parquet(run.root / "worst_groups.parquet", worst_group(strata))
@@ -67,6 +69,8 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     write_parquet(run.root / "examples.parquet", examples(run, study, task, scores, folds))
     write_parquet(run.root / "disagreements.parquet", disagreements(run, study, task, scores, folds))
     write_parquet(run.root / "pool_sizes.parquet", pool_sizes(run, study, task, folds))
+    queries = {name: parts["val"].height + parts["test"].height for name, parts in folds.items()}
+    analyse(run, study, scores, records, summary, comparisons, queries, clusters)
     write_json(run.root / "bounds.json", bounds)
     splits = {s.name: read_json(run.split(s.name)) for s in study.splits}
     found = examine(Evidence(RunTables(summary, comparisons, kinds, splits, study.primary_metric, scores)))
@@ -77,10 +81,3 @@ def _clusters(folds: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
     """inchikey14, cluster: single linkage at MCES < 10 of all molecules that are asked about."""
     parts = [parts[fold].select("inchikey14", "smiles") for parts in folds.values() for fold in ("val", "test")]
     return molecule_clusters(pl.concat(parts)).table
-
-
-def _meta(run: RunFolder, split: str, test: pl.DataFrame) -> pl.DataFrame:
-    """The conditions of each test spectrum, and how near its molecule lies to the training fold."""
-    rows = test.select(*_META, "inchikey14").with_columns(split=pl.lit(split))
-    path = run.beside(split) / "nearest.parquet"
-    return rows.join(read_table(path), on="inchikey14", how="left") if path.exists() else rows

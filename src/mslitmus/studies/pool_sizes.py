@@ -30,7 +30,7 @@ def pool_sizes(
     rows: list[dict[str, object]] = []
     for split in study.splits:
         test = folds[split.name]["test"]
-        truths = _smaller(task, test)
+        truths = smaller(task, test)
         for model in study.models:
             seed = (model.seeds or study.seeds)[0]
             made = read_table(run.cell(split.name, model.name, seed) / "predictions.parquet")
@@ -55,7 +55,7 @@ def pool_sizes(
     return pl.DataFrame(rows, schema=POOL_SIZES)
 
 
-def _smaller(task: Retrieval, test: pl.DataFrame) -> dict[int, pl.DataFrame]:
+def smaller(task: Retrieval, test: pl.DataFrame) -> dict[int, pl.DataFrame]:
     """Size → truth of the test queries, from the largest pool to the smallest.
 
     Pools are nested, so each is drawn from the one before it: a draw costs a hash a candidate.

@@ -15,10 +15,11 @@ from ..data.splits import Split
 from ..data.store import Dataset
 from ..provenance import environment, file_hash, now, table_hash, write_json, write_parquet
 from ..tasks.protocol import Task
-from ..train import require_device
 from .aggregate import aggregate
-from .cells import Cell, compute, identity
+from .analyses import TABLES as ANALYSES
+from .cells import identity
 from .config import SplitConfig, StudyConfig
+from .engines import Bench, Engine, Serial, execute
 from .files import dump
 from .folder import RunFolder, claim, compare, digest, read_json
 from .selection import select
@@ -36,26 +37,35 @@ _TABLES = (
     "examples",
     "disagreements",
     "pool_sizes",
+    "test_queries",
+    *ANALYSES,
+    "sensitivity",
+    "flips",
 )
-_RECORDS = ("provenance", "dataset", "ledger", "bounds", "findings", "candidates")
+_RECORDS = ("provenance", "dataset", "ledger", "bounds", "findings", "audit", "candidates")
 _WRITTEN = (*(f"{t}.parquet" for t in _TABLES), *(f"{r}.json" for r in _RECORDS), "config.yaml", "report.html")
 
 
-def run(study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bool = False) -> Path:
+def run(
+    study: StudyConfig, root: Path, *, progress: Progress = print, fresh: bool = False, engine: Engine | None = None
+) -> Path:
     """Compute whatever of the study is not in `root` yet and return the run folder.
 
     A killed run continues where it was: finished splits, trained models, predictions and scores are kept.
     Raises a MslitmusError; what was finished before it stays.
+
+    Args:
+        engine: where the cells are computed; default: here, one after the other. The results are the same.
     """
     folder = RunFolder(root)
     folder.open()
     with folder.lock():
-        return _run(study, folder, progress, fresh)
+        return _run(study, folder, progress, fresh, engine or Serial())
 
 
-def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool) -> Path:
+def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool, engine: Engine) -> Path:
     started, begun = time.perf_counter(), now()
-    require_device(study.budget.device)
+    engine.check(study)
     task = study.build_task()
     dataset = dataset_of(study)
     frame, chosen = select(dataset, study.data, task)
@@ -81,17 +91,8 @@ def _run(study: StudyConfig, folder: RunFolder, progress: Progress, fresh: bool)
     write_json(folder.root / "ledger.json", [*dataset.ledger.to_json(), *chosen.to_json(), *left_out.to_json()])
     for name, value in task.artifacts().items():
         write_json(folder.root / f"{name}.json", value)
-    cells = [(s, m, seed) for s in study.splits for m in study.models for seed in (m.seeds or study.seeds)]
-    for number, (split, model, seed) in enumerate(cells, 1):
-        label = f"[{number}/{len(cells)}] {split.name} · {model.name} · seed {seed}"
-        made_of = digest(_split_identity(split, data_hash))
-        cell = Cell(
-            folder.cell(split.name, model.name, seed), split.name, made_of, model, seed, asked[split.name], task
-        )
-        if not (cell.folder / "cell.json").exists():
-            progress(label)
-        compute(cell, study, progress)
-        note()
+    made_of = {split.name: digest(_split_identity(split, data_hash)) for split in study.splits}
+    execute(Bench(study, folder.root, task, asked, made_of), engine, progress, note)
     progress("scores → intervals, comparisons, strata")
     aggregate(folder, study, task, asked)
     note()
@@ -146,7 +147,8 @@ def _split_identity(config: SplitConfig, data_hash: str) -> dict[str, Any]:
     """Everything that decides the folds; a file of folds by its contents."""
     path = config.parameters.get("path")
     file = {"file": file_hash(Path(path))} if path and Path(path).is_file() else {}
-    return {"data": data_hash, **file, **config.model_dump(mode="json")}
+    asked = {} if config.test_on is None else {"test_on": config.test_on.identity()}
+    return {"data": data_hash, **file, **config.model_dump(mode="json"), **asked}
 
 
 def _sessions(folder: RunFolder) -> list[dict[str, Any]]:
