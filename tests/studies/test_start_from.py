@@ -1,4 +1,4 @@
-"""Rows that start from other rows: order, refusals at load, weights taken over, and what happens when a parent changes."""
+"""Rows that start from other rows: order, refusals at load, weights taken over, what happens when a parent changes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def few(tiny):
 
 def study(*models, **change) -> StudyConfig:
     budget = {"threads": 1, "device": "cpu"}
-    return StudyConfig.model_validate({**STUDY, "splits": [SPLIT], "models": models, "budget": budget, **change})
+    return StudyConfig.model_validate(
+        {**STUDY, "splits": [SPLIT], "models": models, "difficulty": False, "budget": budget, **change}
+    )
 
 
 def run(folder: Path, *models, **change) -> list[str]:
