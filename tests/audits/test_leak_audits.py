@@ -179,6 +179,17 @@ def test_repeats_and_wrong_keys(folds):
     assert "not that of their SMILES" in worst(AUDITS["labels"](evidence({**folds, "test": named}))).claim
 
 
+@pytest.mark.parametrize(("better", "severity"), [(True, "fatal"), (False, "warning")])
+def test_identifiers_that_name_the_molecule(folds, better, severity):
+    told = pl.col("inchikey14").is_in(keys(folds, 6))
+    number = pl.int_range(pl.len()).cast(pl.String)
+    name = pl.when(told).then(pl.col("inchikey14").str.slice(0, 5) + "-" + number).otherwise("identifier")
+    named = {**folds, "test": folds["test"].with_columns(identifier=name)}
+    seen = worst(AUDITS["labels"](evidence(named, set(keys(folds, 6)) if better else set())))
+    assert (seen.severity, seen.affected) == (severity, 6)
+    assert "identifiers name the molecule" in seen.claim
+
+
 def test_a_contrast_holds_its_level_and_sees_a_difference():
     random = np.random.default_rng(0)
     names = [f"{k:03}" for k in range(60)]

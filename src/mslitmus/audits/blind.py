@@ -61,7 +61,7 @@ class Ranking:
     def of(self, predictions: pl.DataFrame) -> Ranking:
         """The same queries under other predictions (schema PREDICTED_SCORES)."""
         code = self.pools.select("candidate").unique(maintain_order=True).with_row_index("code")
-        known = predictions.join(self.rows, on="identifier").join(code, on="candidate")
+        known = predictions.join(self.rows.select("identifier", "query"), on="identifier").join(code, on="candidate")
         own = self.pools.select("candidate").join(code, on="candidate", how="left", maintain_order="left")["code"]
         asked = pl.DataFrame(
             {
@@ -150,7 +150,7 @@ def _drawn(asked: pl.DataFrame) -> pl.DataFrame:
     return asked.join(kept, on="inchikey14", how="semi", maintain_order="left")
 
 
-def blind_features(evidence: Evidence, split: str, base: Ranking) -> dict[str, Floats]:
+def blind_features(evidence: Evidence, split: str, base: Ranking, pools: CandidateSet) -> dict[str, Floats]:
     """Name → ranks (rows,) by what can be known of a candidate without a peak, and by the run's blind controls."""
     texts = base.pools["smiles"]
     of_pool: dict[str, Floats] = {
@@ -161,7 +161,7 @@ def blind_features(evidence: Evidence, split: str, base: Ranking) -> dict[str, F
     }
     if (written := _spelling(texts)) is not None:
         of_pool["spelling that is not canonical"] = written
-    again = counted(base.pools, evidence.folds(split)["train"])
+    again = counted(base.pools, pools, evidence.folds(split)["train"])
     of_pool |= {name: again[name].to_numpy() for name in again.columns}
     found = {"the place in the pool": -base.place.astype(np.float64)}
     found |= {name: values[base.pool_row] for name, values in of_pool.items()}

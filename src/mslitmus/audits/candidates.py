@@ -53,7 +53,7 @@ def candidates(evidence: Evidence) -> list[Finding]:
         findings += _complete(split, table, absent=pools.settings.get("truth") == "absent")
         if laid.pools < 2:
             continue
-        findings += [_position(split, laid), _recurrence(split, laid, folds["train"])]
+        findings += [_position(split, laid), _recurrence(split, laid, pools, folds["train"])]
         findings += _parsed(evidence, split, table)
         findings.append(_structure(evidence, split, pools, folds))
         findings.append(_provenance(split, laid))
@@ -127,9 +127,9 @@ def _position(split: str, laid: Laid) -> Finding:
     return Finding("candidates", "pass", claim, laid.pools, shown, "nothing to do")
 
 
-def _recurrence(split: str, laid: Laid, train: pl.DataFrame) -> Finding:
+def _recurrence(split: str, laid: Laid, pools: CandidateSet, train: pl.DataFrame) -> Finding:
     """What counting gives away: in how many other pools a candidate stands, and whether it was trained on."""
-    features = counted(laid.table, train)
+    features = counted(laid.table, pools, train)
     known: dict[str, Auc] = {
         name: mean_auc(pool_aucs(features[name].to_numpy(), laid.offsets, laid.truth)) for name in features.columns
     }
@@ -144,11 +144,18 @@ def _recurrence(split: str, laid: Laid, train: pl.DataFrame) -> Finding:
     return Finding("candidates", severity, claim, laid.pools, shown, remedy)
 
 
-def counted(table: pl.DataFrame, train: pl.DataFrame) -> pl.DataFrame:
-    """Per row of pools: `recurrence over asked pools` (others that hold the candidate), `trained on` (0 or 1)."""
+def counted(table: pl.DataFrame, pools: CandidateSet, train: pl.DataFrame) -> pl.DataFrame:
+    """Per row of asked pools: how many other asked pools hold the candidate, how many training pools, and whether it
+    was trained on (0 or 1)."""
     again = (pl.len().over("candidate") - 1).cast(pl.Float64).alias("recurrence over asked pools")
     keys = train["inchikey14"].drop_nulls().unique()
-    return table.select(again, pl.col("candidate").is_in(keys.implode()).cast(pl.Float64).alias("trained on"))
+    known = pools.pools.filter(pl.col("molecule").is_in(keys.implode())).group_by("candidate").len("_n")
+    counts = table.select("candidate").join(known, on="candidate", how="left", maintain_order="left")["_n"]
+    return table.select(
+        again,
+        pl.Series("recurrence over training pools", counts.fill_null(0).cast(pl.Float64)),
+        pl.col("candidate").is_in(keys.implode()).cast(pl.Float64).alias("trained on"),
+    )
 
 
 def _parsed(evidence: Evidence, split: str, table: pl.DataFrame) -> list[Finding]:

@@ -5,12 +5,15 @@ Only the test fold is looked at: that is what every number is made of.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from ..chem.formula import parse_adduct, parse_formula
 from ..data.identities import compute
 from ..errors import ChemistryError
+from ..metrics.paired import holm
 from .audit import Audit
+from .contrast import advantage
 from .evidence import Evidence
 from .finding import Finding
 from .fragments import LEAST_IDENTICAL, NEAR, fragments, identical, near_duplicates
@@ -20,6 +23,9 @@ from .leakage import MATERIAL
 REPEATED = 0.05
 #: The curation rule: a precursor may be off by the larger of the two.
 PPM, DALTON = 10.0, 0.01
+#: Letters of a key that an identifier holds by chance in one of 26⁵ places.
+LETTERS = 5
+ALPHA = 0.05
 _FLAGS = ("conflicting-label",)
 
 
@@ -32,8 +38,10 @@ def labels(evidence: Evidence) -> list[Finding]:
         spectra = fragments(test)
         here = _repeated(split, spectra, test.height) + _conflicting(split, spectra, test)
         here += _flagged(split, test) + _keys(split, test) + _precursors(split, test)
+        here += _identifiers(evidence, split, test)
         if all(found.severity == "note" for found in here):
-            claim = f"the labels of the test fold of split {split} agree with each other"
+            but = ", but for what is noted" if here else ""
+            claim = f"the labels of the test fold of split {split} agree with each other{but}"
             shown = f"{test.height:,} spectra: repeats, conflicting labels, InChIKeys, formulae, precursor masses"
             here.append(Finding("labels", "pass", claim, test.height, shown, "nothing to do"))
         findings += here
@@ -125,6 +133,41 @@ def _mz(formula: str, adduct: str) -> float | None:
         return parse_adduct(adduct).mz(parse_formula(formula).mass)
     except ChemistryError:
         return None
+
+
+def _identifiers(evidence: Evidence, split: str, test: pl.DataFrame) -> list[Finding]:
+    """Identifiers are shown to models. Where they hold the beginning of their InChIKey, a model can read the answer.
+
+    Fatal where a trained model is better on such molecules (Holm over models); the same identifiers against keys of
+    other molecules are the chance level.
+    """
+    rows = test.select("inchikey14", name=pl.col("identifier").str.to_uppercase()).drop_nulls()
+    rows = rows.with_columns(other=pl.col("inchikey14").shift(rows.height // 2 + 1).fill_null(rows["inchikey14"][0]))
+    named, by_chance = (
+        rows.filter(pl.col("name").str.contains(pl.col(key).str.slice(0, LETTERS), literal=True))
+        for key in ("inchikey14", "other")
+    )
+    molecules, of = named["inchikey14"].unique().sort().to_list(), max(rows["inchikey14"].n_unique(), 1)
+    if named.height <= 10 * (by_chance.height + 1) or len(molecules) / of < MATERIAL:
+        return []
+    gains = {}
+    for model in sorted(m for m, kind in evidence.tables.kinds.items() if kind == "trained"):
+        found = advantage(evidence, split, model, molecules) if evidence.tables.scores is not None else None
+        if found is not None:
+            gains[model] = found
+    p = holm(np.array([found.p for found, _ in gains.values()])) if gains else []
+    better = [
+        model for (model, (found, _)), each in zip(gains.items(), p, strict=True) if each < ALPHA and found.low > 0
+    ]
+    told = "; ".join(f"{model} is better on them by {found}, {beside}" for model, (found, beside) in gains.items())
+    shown = (
+        f"{named.height:,} of {rows.height:,} identifiers hold the first {LETTERS} letters of their InChIKey (of "
+        f"another molecule's {by_chance.height:,}), {len(molecules):,} of {of:,} molecules. {told}"
+    )
+    claim = f"identifiers name the molecule in the test fold of split {split}"
+    claim += f", and {', '.join(better)} answers such queries better" if better else ""
+    remedy = "name records by numbers that say nothing, and score anew"
+    return [Finding("labels", "fatal" if better else "warning", claim, len(molecules), shown, remedy)]
 
 
 LABELS = Audit("do the labels of the test fold agree with each other and with their spectra?", "files", labels)

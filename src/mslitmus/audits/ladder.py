@@ -133,7 +133,8 @@ def _step(evidence: Evidence, split: str, model: str, rung: Rung) -> Step:
         return Step(rung.name, float("nan"), float("nan"), float("nan"), float("nan"), len(differences))
     found = cluster_bootstrap(differences, np.arange(len(differences)), average="molecule")
     p = float(sign_flip(differences[:, None])[0])
-    return Step(rung.name, *(float(x[0]) for x in (found.mean, found.low, found.high)), p, len(differences))
+    mean, low, high = (float(each[0]) for each in (found.mean, found.low, found.high))
+    return Step(rung.name, mean, low, high, p, len(differences))
 
 
 def _judge(evidence: Evidence, split: str, model: str, steps: list[Step], p: np.ndarray) -> Finding:

@@ -16,7 +16,7 @@ from ..metrics.paired import holm
 from .audit import Audit
 from .blind import Ranking, blind_features, by_formula, concordance, lay_rankings, same_for_all
 from .candidates import pools_of
-from .evidence import CellKey, Evidence
+from .evidence import Absent, CellKey, Evidence
 from .finding import Finding
 from .tells import Auc, mean_auc
 
@@ -93,12 +93,16 @@ def shortcuts(evidence: Evidence) -> list[Finding]:
         if not trained:
             continue
         base = lay_rankings(evidence, split, pools)
-        features = blind_features(evidence, split, base)
+        if not base.queries:
+            continue
+        features = blind_features(evidence, split, base, pools)
         for key in trained:
             evidence.progress(f"{key}: {base.queries:,} queries, {len(base.place):,} scores")
             model = base.of(evidence.predictions(key))
             findings += judge(key, model, features)
             findings += [] if getattr(evidence.task, "formula", None) == "given" else _formula(key, model)
+    if not findings:
+        raise Absent("needs predictions of a trained ranker")
     return findings
 
 
