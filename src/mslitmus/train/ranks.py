@@ -121,7 +121,10 @@ def ranks_of(shared: Shared, model: Trainable, device: str, resume: Path | None)
             for process in others:
                 process.wait(_GRACE)
         except Exception as error:
-            raise _first_error(Path(folder), others, error) from error
+            first = _first_error(Path(folder), others, error)
+            if first is error:
+                raise
+            raise first from error
         finally:
             for process in others:
                 _end(process)
@@ -171,7 +174,7 @@ def _first_error(folder: Path, others: list[subprocess.Popen[bytes]], mine: Exce
         return mine
     for process in others:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(5.0)
+            process.wait(2.0)
     for path in sorted(folder.glob("error*")):
         told: Exception = pickle.loads(path.read_bytes())
         return told

@@ -22,6 +22,8 @@ def engine_of(name: str = "local", jobs: int = 1, address: str | None = None) ->
     """
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
+    if name == "ray" and jobs != 1:
+        raise ConfigError("--jobs is of this machine", remedy="Ray runs as many cells as its cores and GPUs allow")
     if name == "ray":
         from .ray_cluster import Cluster
 

@@ -38,7 +38,7 @@ class Processes:
         threads = bench.study.budget.threads or max(1, cores() // workers)
         many = f"; more threads than the {cores()} cores: see budget.threads" if workers * threads > cores() else ""
         progress(f"{workers} processes of {threads} threads{many}")
-        with _sigterm_ends(), bench.with_threads(threads).staged() as staged:
+        with sigterm_ends(), bench.with_threads(threads).staged() as staged:
             _Crew(staged, workers, _environments(threads, workers, devices, bench.study.budget.devices)).work(
                 Schedule(jobs), progress, done
             )
@@ -138,7 +138,7 @@ def _environments(threads: int, workers: int, devices: list[str], each: int) -> 
 
 
 @contextmanager
-def _sigterm_ends() -> Iterator[None]:
+def sigterm_ends() -> Iterator[None]:
     """SIGTERM unwinds the stack, so that the workers are ended; a batch system sends it before it kills."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield

@@ -23,6 +23,7 @@ from ...errors import ConfigError, MissingExtraError, MslitmusError, RunError
 from ..config import StudyConfig
 from .bench import LATE, Bench, Progress, appears, read_bench
 from .plan import Job, Schedule
+from .processes import sigterm_ends
 
 _POLL = 0.5  # seconds between two looks at the cluster
 _SIGHT = 20.0  # seconds for which a node may not see a new file yet
@@ -43,7 +44,7 @@ class Cluster:
     def run(self, bench: Bench, jobs: Sequence[Job], progress: Progress, done: Callable[[Job], None]) -> None:
         ray = _ray()
         threads, devices = bench.study.budget.threads or 1, bench.study.budget.devices
-        with _connected(ray, self.address, threads):
+        with sigterm_ends(), _connected(ray, self.address, threads):
             gpus = _gpus(ray, bench.study)
             _require_sight(ray, bench.root)
             bench = replace(bench.with_threads(threads), root=bench.root.resolve())
