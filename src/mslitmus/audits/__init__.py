@@ -36,6 +36,8 @@ AUDITS = Registry(
         "worst-group": "mslitmus.audits.worst_group:WORST_GROUP",
         "energy": "mslitmus.audits.energy:ENERGY",
         "isomers": "mslitmus.audits.isomers:ISOMERS",
+        "unseen-formulae": "mslitmus.audits.unseen_formulae:UNSEEN_FORMULAE",
+        "intensity-blindness": "mslitmus.audits.intensity_blindness:INTENSITY_BLINDNESS",
     },
 )
 

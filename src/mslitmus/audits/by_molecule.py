@@ -170,7 +170,7 @@ def corrected(ps: Sequence[float]) -> Array:
 
 
 def fingerprints(evidence: Evidence) -> tuple[pl.Series, NDArray[np.uint8]]:
-    """InChIKey-14 of every molecule of the run's folds, sorted, and its Morgan fingerprint (molecules, 2048; 0 and 1)."""
+    """InChIKey-14 of every molecule of the run's folds, sorted, and its Morgan fingerprint (molecules, 2048)."""
 
     def make() -> tuple[pl.Series, NDArray[np.uint8]]:
         folds = [rows for split in evidence.tables.splits for rows in evidence.folds(split).values()]

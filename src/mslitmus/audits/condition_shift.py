@@ -143,7 +143,7 @@ def _judge(evidence: Evidence, split: str, shifts: Sequence[Shift], sure: Sequen
     outside = int(len(inside) - inside.sum())
     text = f"{listed}; {outside:,} of {len(inside):,} test spectra are under conditions of fewer than "
     text += f"{LEAST_MOLECULES} training molecules{shown}"
-    affected = int(len(np.unique(molecules[~inside])))
+    affected = len(np.unique(molecules[~inside]))
     if designed := evidence.tables.splits[split].get("shifted"):
         claim = f"test of split {split} differs from train in {names}; the split is made to shift {designed}"
         return Finding(NAME, "note", claim, affected, text, "read it as a test of another condition")

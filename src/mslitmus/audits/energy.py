@@ -22,7 +22,6 @@ from .audit import Audit
 from .by_molecule import (
     ALPHA,
     LEAST_MOLECULES,
-    Estimate,
     Lead,
     best_of,
     corrected,
@@ -149,9 +148,8 @@ def _shown(evidence: Evidence, one: Side, values: Array) -> str:
 
 def _levels(one: Side, values: Array) -> str:
     bins = one.rows["energy_bin"].to_numpy()
-    found: list[tuple[str, Estimate]] = []
-    for name in sorted(set(bins), key=lambda name: (not name[-2:] == "eV", _first(name), name)):
-        found.append((name, estimate(values, one.molecules, bins == name)))
+    names = sorted(set(bins), key=lambda name: (not name.endswith("eV"), _first(name), name))
+    found = [(name, estimate(values, one.molecules, bins == name)) for name in names]
     return ", ".join(f"{name} {e.mean:.3f} (n = {e.n})" for name, e in found if e.n >= LEAST_MOLECULES)
 
 
@@ -177,7 +175,7 @@ def _places(evidence: Evidence, one: Side) -> list[Finding]:
             swapped.append(f"{a} and {b}")
     best = [max(models, key=lambda m, w=where: _mean(one, m, w)) for where in (everywhere, one.fragmented)]
     shown = f"best of {len(models)} models: {best[0]} on all spectra, {best[1]} on fragmented ones; {len(pairs)} pairs"
-    n = int(len(np.unique(one.molecules[one.fragmented])))
+    n = len(np.unique(one.molecules[one.fragmented]))
     if swapped:
         claim = f"without spectra that are mostly precursor, models of split {one.split} change places"
         return [Finding(NAME, "warning", claim, n, f"{'; '.join(swapped)} surely change places; {shown}", _REMEDY)]

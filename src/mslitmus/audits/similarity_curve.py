@@ -93,7 +93,7 @@ def _curves(evidence: Evidence, split: str) -> Iterator[Curve]:
         shown += f"; mean by similarity: {_levels(rows, model)}"
         own = rows[model].to_numpy()
         ahead = None if blind is None else lead(own, rows[blind].to_numpy(), molecules, near >= NEAR, far)
-        yield Curve(split, model, blind, ahead, shown, int(len(np.unique(molecules[far]))))
+        yield Curve(split, model, blind, ahead, shown, len(np.unique(molecules[far])))
 
 
 def _levels(rows: pl.DataFrame, model: str) -> str:
