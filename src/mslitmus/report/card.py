@@ -302,8 +302,10 @@ def _training(cell: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _commands(files: RunFiles) -> tuple[str, ...]:
-    folder = files.folder.name
+    folder, data = files.folder.name, files.dataset or {}
+    get = (f"mslitmus data get {data['catalogue']}",) if data.get("catalogue") else ()
     return (
+        *get,
         f"mslitmus run {folder}/config.yaml --name {_quoted(files.name)}-again",
         f"mslitmus audit {_quoted(folder)}",
     )

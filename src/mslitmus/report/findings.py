@@ -44,6 +44,14 @@ class Examined:
         """severity → number of findings, every severity."""
         return {name: sum(f.severity == name for f in self.findings) for name in SEVERITIES}
 
+    @property
+    def lacking(self) -> list[tuple[str, list[str]]]:
+        """Why audits were not run, and which: (reason, names)."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.not_run:
+            reasons.setdefault(why, []).append(name)
+        return list(reasons.items())
+
     def of(self, *severities: str) -> tuple[Shown, ...]:
         return tuple(f for f in self.findings if f.severity in severities)
 
