@@ -278,8 +278,8 @@ def _last(values: Sequence[str], value: str) -> int:
 
 
 def _checked_name(config: Named) -> Named:
-    """Names become folder names."""
+    """Names become folder names; in brackets, whatever reads a table there would see a pattern of file names."""
     unfit = not config.name.strip() or len(config.name) > _LONGEST_NAME
-    if unfit or any(c in config.name for c in '/\\:*?"<>|') or config.name.startswith("."):
+    if unfit or any(c in config.name for c in '/\\:*?"<>|[]') or config.name.startswith("."):
         raise ValueError(f"name {config.name[:40]!r} cannot be a folder name; use letters, digits, '-', '_'")
     return config
