@@ -47,7 +47,8 @@ def tables(rows: pl.DataFrame, metric: str = METRIC, **record) -> RunTables:
     scores = pl.concat(
         rows.select(
             pl.lit(SPLIT).alias("split"), pl.lit(m).alias("model"), pl.lit(0).alias("seed"),
-            pl.lit("test").alias("fold"), "identifier", "inchikey14", pl.lit(True).alias("predicted"), pl.col(m).alias(metric),
+            pl.lit("test").alias("fold"), "identifier", "inchikey14", pl.lit(True).alias("predicted"),
+            pl.col(m).alias(metric),
         )
         for m in models
     )  # fmt: skip

@@ -173,7 +173,7 @@ def _places(evidence: Evidence, one: Side) -> list[Finding]:
     ):
         if first * second < 0:
             swapped.append(f"{a} and {b}")
-    best = [max(models, key=lambda m, w=where: _mean(one, m, w)) for where in (everywhere, one.fragmented)]
+    best = [_best(one, models, where) for where in (everywhere, one.fragmented)]
     shown = f"best of {len(models)} models: {best[0]} on all spectra, {best[1]} on fragmented ones; {len(pairs)} pairs"
     n = len(np.unique(one.molecules[one.fragmented]))
     if swapped:
@@ -181,6 +181,10 @@ def _places(evidence: Evidence, one: Side) -> list[Finding]:
         return [Finding(NAME, "warning", claim, n, f"{'; '.join(swapped)} surely change places; {shown}", _REMEDY)]
     claim = f"no two models of split {one.split} surely change places on fragmented spectra"
     return [Finding(NAME, "pass", claim, n, shown, "nothing to do")]
+
+
+def _best(one: Side, models: Sequence[str], where: NDArray[np.bool_]) -> str:
+    return max(models, key=lambda model: _mean(one, model, where))
 
 
 def _mean(one: Side, model: str, where: NDArray[np.bool_]) -> float:

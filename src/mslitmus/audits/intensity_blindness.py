@@ -21,8 +21,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..metrics.fingerprint import BITS
 from ..metrics.intervals import Array, cluster_bootstrap
+from ..metrics.molecule import BITS
 from ..metrics.spectrum import score
 from ..metrics.tables import unit_range
 from ..tasks.protocol import Task
@@ -143,7 +143,7 @@ def _cosine(pairs: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
         .select(pl.col("pair").alias("identifier"), "mzs", "intensities")
         for name in ("a", "b")
     ]
-    return score(*sides, [_COSINE])[_COSINE]
+    return score(sides[0], sides[1], [_COSINE])[_COSINE]
 
 
 def _alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:

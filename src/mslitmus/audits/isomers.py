@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from ..chem.molecule import formulas
-from ..metrics.fingerprint import BITS
 from ..metrics.intervals import cluster_bootstrap
+from ..metrics.molecule import BITS
 from ..metrics.names import parse_metric
 from ..tasks.protocol import Task
 from .audit import Audit
@@ -82,7 +82,9 @@ def isomers(evidence: Evidence) -> list[Finding]:
         if key.model in models:
             blind = best_of(evidence.tables, key.split, "blind")
             beside = next((k for k in evidence.first_seeds() if (k.split, k.model) == (key.split, blind)), None)
-            findings.append(_judge(duels(evidence, task, key), beside and duels(evidence, task, beside)))
+            findings.append(
+                _judge(duels(evidence, task, key), None if beside is None else duels(evidence, task, beside))
+            )
     return findings
 
 
@@ -166,7 +168,8 @@ def _tanimoto(likely: np.ndarray, bits: np.ndarray, query: np.ndarray, molecule:
     for start in range(0, len(query), 4096):
         part = slice(start, start + 4096)
         shared[part] = np.einsum("ij,ij->i", likely[query[part]], bits[molecule[part]].astype(np.float32))
-    return shared / np.maximum(mass[query] + ones[molecule] - shared, 1e-9)
+    found: np.ndarray = shared / np.maximum(mass[query] + ones[molecule] - shared, 1e-9)
+    return found
 
 
 def _of_spectra(evidence: Evidence, task: Task, key: CellKey) -> pl.DataFrame:
@@ -175,8 +178,8 @@ def _of_spectra(evidence: Evidence, task: Task, key: CellKey) -> pl.DataFrame:
     named = _named(evidence, key.split).join(labelled(rows).select("identifier", *condition), on="identifier")
     others = named.select("formula", *condition, rival="inchikey14", rival_spectrum="identifier")
     pairs = named.join(others, on=["formula", *condition]).filter(pl.col("rival") != pl.col("inchikey14"))
-    pairs = pairs.sort("identifier", "rival", "rival_spectrum").group_by("identifier", "rival", maintain_order=True)
-    met = pairs.head(MOST_SPECTRA).with_row_index("pair").with_columns(pl.col("pair").cast(pl.String))
+    of_rival = pairs.sort("identifier", "rival", "rival_spectrum").group_by("identifier", "rival", maintain_order=True)
+    met = of_rival.head(MOST_SPECTRA).with_row_index("pair").with_columns(pl.col("pair").cast(pl.String))
     given = evidence.predictions(key).select("identifier", "mzs", "intensities")
     predictions = met.select("pair", "identifier").join(given, on="identifier").drop("identifier")
     metric, values = evidence.tables.primary, {}
@@ -205,11 +208,12 @@ def _judge(own: Duels, blind: Duels | None) -> Finding:
         return Finding(NAME, "note", claim, members.height, shown, "test on more molecules, or on formula candidates")
     found = own.accuracy()
     worst = members.sort("accuracy", "rivals", "inchikey14", descending=[False, True, False]).row(0, named=True)
-    by_group = members.group_by("formula").agg(pl.col("accuracy").mean())["accuracy"]
+    by_group = members.group_by("formula").agg(pl.col("accuracy").mean())["accuracy"].to_numpy()
+    even = float((by_group <= 0.5).mean())
     shown = f"wins {found.mean:.3f} of its duels ({found.low:.3f} to {found.high:.3f}; {members.height} molecules of "
     shown += f"{groups} formulae; chance 0.5)"
     shown += "" if blind is None else f", the blind {blind.key.model} {blind.accuracy().mean:.3f}"
-    shown += f"; at most half in {(by_group <= 0.5).mean():.0%} of the formulae; worst member {worst['inchikey14']} "
+    shown += f"; at most half in {even:.0%} of the formulae; worst member {worst['inchikey14']} "
     shown += f"({worst['formula']}) {worst['accuracy']:.2f} against {worst['rivals']} isomers"
     if found.high < TELLS:
         return Finding(NAME, "warning", f"{where} cannot tell isomers apart", members.height, shown, _REMEDY)

@@ -105,7 +105,7 @@ def _levels(rows: pl.DataFrame, model: str) -> str:
         part = by_molecule.filter(pl.col("similarity_to_train").is_between(low, high, closed="left"))[model]
         name = f"< {high:g}" if np.isinf(low) else f"≥ {low:g}" if np.isinf(high) else f"{low:g}–{high:g}"
         if part.len():
-            parts.append(f"{name}: {part.mean():.3f} (n = {part.len()})")
+            parts.append(f"{name}: {part.to_numpy().mean():.3f} (n = {part.len()})")
     return ", ".join(parts)
 
 
