@@ -23,7 +23,7 @@ TRUTHS, LEARN, SIZE = 80, 60, 16
 
 @pytest.fixture(scope="module")
 def known() -> MoleculeList:
-    smiles = [text for _, text in MOLECULES]
+    smiles = [text for _, text in MOLECULES[::2]]
     frame = pl.DataFrame({"smiles": smiles, "inchikey14": [inchikey14(text) for text in smiles]})
     return dataset_list(frame, processes=1)
 
