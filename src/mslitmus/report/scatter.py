@@ -101,7 +101,8 @@ def magnitude_of(decade: int) -> str:
 
 def _names(places: Sequence[tuple[str, float, float]]) -> list[str]:
     """Names of the front beside its points, to the side where there is room, those that would touch left out."""
-    parts, taken = [], []
+    parts: list[str] = []
+    taken: list[float] = []
     for name, x, y in sorted(places, key=lambda place: place[2]):
         text = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
         width = 6.6 * len(text)

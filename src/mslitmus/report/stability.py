@@ -121,7 +121,7 @@ def _over_budget(files: RunFiles, split: str, course: pl.DataFrame) -> str:
     if rows.is_empty():
         return ""
     parts = [f"{row['n_kept']} at {row['setting']} (τ {score(row['tau'], 2)})" for row in rows.iter_rows(named=True)]
-    total = rows["n_pairs"].max()
+    total = count(rows["n_pairs"].max())
     by_share = {share: dict(part.select("model", "score").iter_rows()) for (share,), part in course.group_by("share")}
     way = 1 if rising(files.primary) else -1
     before, after = by_share.get(0.75, {}), by_share.get(1.0, {})
