@@ -62,7 +62,7 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     resume = _open_folder(folder, model.fingerprint(), context.seed)
     keeper = Keeper(model, val, context, folder, time.perf_counter())
     if _goes_on(keeper, resume):
-        with ranks_of(shared, model, device, resume) as ranks:
+        with ranks_of(shared, model, device, resume, context.progress) as ranks:
             _train(model, keeper, device, context, resume, ranks)
     best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
     model.network.load_state_dict(best)

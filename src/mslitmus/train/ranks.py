@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,14 +98,16 @@ def deal(batches: Any, ranks: Ranks) -> list[float]:
 
 
 @contextmanager
-def ranks_of(shared: Shared, model: Trainable, device: str, resume: Path | None) -> Iterator[Ranks]:
+def ranks_of(
+    shared: Shared, model: Trainable, device: str, resume: Path | None, progress: Callable[[str], None]
+) -> Iterator[Ranks]:
     """The ranks of a fit as rank 0 sees them; the others run while within.
 
     Raises the error of a follower where that was the first.
     """
     size = shared.context.devices
     if size > 1 and (why := _undividable(model)):
-        shared.context.progress(f"trained on one device: {why}")
+        progress(f"trained on one device: {why}")
         size = 1
     if size == 1:
         yield Ranks()
