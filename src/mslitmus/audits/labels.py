@@ -142,6 +142,8 @@ def _identifiers(evidence: Evidence, split: str, test: pl.DataFrame) -> list[Fin
     other molecules are the chance level.
     """
     rows = test.select("inchikey14", name=pl.col("identifier").str.to_uppercase()).drop_nulls()
+    if rows.is_empty():
+        return []
     rows = rows.with_columns(other=pl.col("inchikey14").shift(rows.height // 2 + 1).fill_null(rows["inchikey14"][0]))
     named, by_chance = (
         rows.filter(pl.col("name").str.contains(pl.col(key).str.slice(0, LETTERS), literal=True))
