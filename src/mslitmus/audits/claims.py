@@ -120,8 +120,8 @@ def _granular(test: pl.DataFrame, claim: Claim) -> Finding | None:
     """GRIM: of a hit rate per spectrum without ties, value × n is a whole number of hits, within rounding."""
     if not re.match(r"(hit@|top-)", claim.metric) or claim.average != "spectrum" or claim.n is None:
         return None
-    values = test[claim.metric].drop_nulls()
-    if not values.is_in([0, 1]).all():  # a tie shares its hit: no whole numbers then
+    values = test[claim.metric].cast(pl.Float64).drop_nulls()
+    if not ((values == 0) | (values == 1)).all():  # a tie shares its hit: no whole numbers then
         return None
     n = claim.n * max(test["seed"].n_unique(), 1)
     if possible(claim.value, n):

@@ -93,7 +93,7 @@ def mentions(claim: str, name: str) -> bool:
     start = claim.find(name)
     while start >= 0:
         around = claim[max(start - 1, 0) : start], claim[start + len(name) : start + len(name) + 1]
-        if not any(c.isalnum() or c in "-_" for c in around):
+        if not any(c and (c.isalnum() or c in "-_") for c in around):
             return True
         start = claim.find(name, start + 1)
     return False

@@ -125,7 +125,8 @@ def with_command(evidence: Evidence, text: str, folder: Path) -> Evidence:
         model = External(task=evidence.require_task().name, command=command)
         folds = evidence.folds(key.split)
         place = folder / f"{key.split}-{key.model}-seed{key.seed}"
-        context = FitContext(folder=place, seed=key.seed, progress=evidence.progress)
+        evidence.progress(f"  asking {key}: {command}")
+        context = FitContext(folder=place, seed=key.seed)  # silent: an audit asks many times
         model.fit(folds["train"], folds["val"], context)
         ask: Ask = model.predict
         return ask
