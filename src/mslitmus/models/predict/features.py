@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,7 @@ class FeatureStore:
         part = self._table.take(np.arange(self._flushed, len(self._number)))
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         path = self.folder / f"{self._prefix}-{digest}.npz"
-        temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}.npz")
+        temporary = path.with_name(f".{path.stem}.tmp{uuid4().hex}.npz")  # two machines may share a process id
         columns: dict[str, Any] = {f"a:{k}": v for k, v in part.arrays.items()}
         columns |= {f"o:{k}": v for k, v in part.offsets.items()}
         np.savez(temporary, smiles=np.array(names), **columns)
