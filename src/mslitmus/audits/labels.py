@@ -157,7 +157,7 @@ def _identifiers(evidence: Evidence, split: str, test: pl.DataFrame) -> list[Fin
         found = advantage(evidence, split, model, molecules) if evidence.tables.scores is not None else None
         if found is not None:
             gains[model] = found
-    p = holm(np.array([found.p for found, _ in gains.values()])) if gains else []
+    p = holm(np.array([found.p for found, _ in gains.values()])) if gains else np.zeros(0)
     better = [
         model for (model, (found, _)), each in zip(gains.items(), p, strict=True) if each < ALPHA and found.low > 0
     ]

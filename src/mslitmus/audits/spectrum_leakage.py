@@ -85,7 +85,7 @@ def _two_names(evidence: Evidence, split: str, pairs: pl.DataFrame, of: int) -> 
     claim = f"spectra of {len(molecules):,} test molecules of split {split} are in train under another name"
     severity = "warning" if len(molecules) / of >= MATERIAL else "note"
     remedy = "leave records marked conflicting-label out (exclude_flags), or merge the two molecules"
-    return [Finding("spectrum-leakage", severity, claim, len(molecules), shown, remedy)]
+    return [Finding("spectrum-leakage", severity, claim, len(molecules), shown.rstrip(". "), remedy)]
 
 
 def _alike(evidence: Evidence, split: str, pairs: pl.DataFrame, of: int, spectra: int) -> list[Finding]:
@@ -102,7 +102,7 @@ def _alike(evidence: Evidence, split: str, pairs: pl.DataFrame, of: int, spectra
     )
     claim = f"{len(molecules) / of:.1%} of the test molecules of split {split} have a spectrum like one in train"
     remedy = "no model can tell these apart by their peaks: read them as the ceiling of look-up"
-    return [Finding("spectrum-leakage", "note", claim, len(molecules), shown, remedy)]
+    return [Finding("spectrum-leakage", "note", claim, len(molecules), shown.rstrip(". "), remedy)]
 
 
 def _pair(pairs: pl.DataFrame) -> str:
@@ -111,7 +111,7 @@ def _pair(pairs: pl.DataFrame) -> str:
 
 
 def _gains(evidence: Evidence, split: str, molecules: Sequence[str]) -> str:
-    """How much better each trained model is on these molecules."""
+    """How much better each trained model is on these molecules; empty where there are too few to say."""
     told = []
     for model in sorted(m for m, kind in evidence.tables.kinds.items() if kind == "trained"):
         try:
