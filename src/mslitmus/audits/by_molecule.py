@@ -27,7 +27,7 @@ from .finding import RunTables
 ALPHA = 0.05
 #: Parts of fewer molecules are not judged: their intervals are wide and their bootstrap is poor.
 LEAST_MOLECULES = 20
-#: A lead has faded if no more than this share of it is left ...
+#: A lead has faded if surely no more than this share of it is left: a lead that halves is what novelty costs anybody.
 LEFT = 0.5
 RESAMPLES = 1000
 Mask = NDArray[np.bool_]
@@ -62,9 +62,14 @@ class Lead:
         return bool(np.isfinite(self.p))
 
     def faded(self, p_holm: float) -> bool:
-        """Surely a lead in the strong part, surely less of one in the weak part, and none shown there."""
-        little = self.weak.low <= 0 and self.weak.mean <= LEFT * self.strong.mean
+        """Surely a lead in the strong part, surely less of one in the weak part, at most half left, and none shown."""
+        little = self.weak.low <= 0 and self.weak.high <= LEFT * self.strong.mean
         return self.judged and p_holm < ALPHA and self.strong.low > 0 and little
+
+    @property
+    def verb(self) -> str:
+        """What to say of the weak part where neither verdict is reached."""
+        return "does not lead" if self.weak.high <= 0 else "is not shown to lead"
 
     def __str__(self) -> str:
         return f"{_signed(self.strong)} against {_signed(self.weak)}"

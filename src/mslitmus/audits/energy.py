@@ -131,7 +131,7 @@ def _judge(evidence: Evidence, one: Side, model: str, control: str | None, found
         return Finding(NAME, "warning", claim, intact, text, _REMEDY)
     if found.weak.low > 0:
         return Finding(NAME, "pass", f"{where} leads {control} on fragmented spectra", intact, text, "nothing to do")
-    claim = f"{where} shows no lead over {control} on fragmented spectra, nor surely a larger one on the others"
+    claim = f"{where} {found.verb} {control} on fragmented spectra"
     return Finding(NAME, "note", claim, intact, text, _REMEDY)
 
 

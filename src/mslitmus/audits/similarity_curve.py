@@ -125,7 +125,7 @@ def _judge(curve: Curve, p: float) -> Finding:
     if curve.lead.weak.low > 0:
         claim = f"{where} leads {curve.control} far from train too"
         return Finding(NAME, "pass", claim, curve.affected, evidence, "nothing to do")
-    claim = f"{where} shows no lead over {curve.control} far from train, nor surely a larger one near it"
+    claim = f"{where} {curve.lead.verb} {curve.control} far from train"
     return Finding(NAME, "note", claim, curve.affected, evidence, _REMEDY)
 
 

@@ -230,7 +230,7 @@ def _judge(evidence: Evidence, one: Tested, p: float) -> Finding:
     if one.lead.weak.low > 0:
         claim = f"{where} leads {one.control} where fragment formulae are unseen too"
         return Finding(NAME, "pass", claim, one.affected, text, "nothing to do")
-    claim = f"{where} shows no lead over {one.control} where fragment formulae are unseen, nor surely a larger one else"
+    claim = f"{where} {one.lead.verb} {one.control} where fragment formulae are unseen"
     return Finding(NAME, "note", claim, one.affected, text, _REMEDY)
 
 

@@ -14,6 +14,7 @@ from .candidates import candidates_app
 from .card import write_card
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
+from .learned_split import learn_split
 from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
@@ -31,6 +32,7 @@ app.add_typer(candidates_app, name="candidates")
 app.add_typer(bench_app, name="bench")
 app.add_typer(pretrain_app, name="pretrain")
 app.command("split")(split_dataset)
+app.command("learn-split")(learn_split)
 app.command("annotate")(annotate_dataset)
 app.command("score")(score_predictions)
 app.command("audit")(audit_run)
