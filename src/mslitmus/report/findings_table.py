@@ -34,8 +34,8 @@ class FindingsTable:
             yield Padding(
                 Text.assemble(("passed  ", STYLES["pass"]), names, ("  (--verbose shows them)", "dim")), (1, 0, 0, 0)
             )
-        for why, names in self.found.lacking:
-            yield Text.assemble(("not run ", "dim"), (", ".join(names), "bold"), ": ", why)
+        for why, lacking in self.found.lacking:
+            yield Text.assemble(("not run ", "dim"), (", ".join(lacking), "bold"), ": ", why)
         for name, error in self.found.failed:
             yield Text.assemble(("failed  ", STYLES["fatal"]), (name, "bold"), f": {error}")
 
