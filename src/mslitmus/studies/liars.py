@@ -42,7 +42,7 @@ STUDIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spectrum-prediction": (("precursor-only", "nearest-molecule"), ("cosine@0.1Da", "cosine@0.1Da:no-precursor")),
 }  # fmt: skip
 #: One row a finding; a trial without findings has one row with nulls there.
-FINDINGS = {
+FINDINGS: Any = {
     "subject": pl.String, "honest": pl.Boolean, "source": pl.String, "seed": pl.Int64, "dose": pl.Float64,
     "audit": pl.String, "severity": pl.String, "claim": pl.String, "names": pl.List(pl.String), "not_run": pl.String,
     "error": pl.String, "seconds": pl.Float64,

@@ -7,8 +7,8 @@ The rules, fixed before any trial was looked at:
   count;
 - it is *noticed* where any other audit speaks fatally or warns by its name;
 - an honest model is *accused* (a false alarm) by a fatal finding that names it, whichever audit speaks, and by a
-  warning that names it from an audit of deceit (`ACCUSING`). What says no more than that a model is weak, uneven or badly
-  calibrated (`trivial`, `ladder`, `worst-group`, …) is context, however it is worded;
+  warning that names it from an audit of deceit (`ACCUSING`). What says no more than that a model is weak, uneven or
+  badly calibrated (`trivial`, `ladder`, `worst-group`, …) is context, however it is worded;
 - a fatal finding or warning without a name in a trial of honest models is an *alarm about clean data*: it is counted by
   audit, since an audit that always warns catches every liar.
 """
@@ -16,6 +16,7 @@ The rules, fixed before any trial was looked at:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 from scipy import stats
@@ -48,8 +49,8 @@ def verdicts(findings: pl.DataFrame) -> pl.DataFrame:
         caught = loud.filter(pl.col("audit").is_in(list(liar.audits)) & (own | none))["audit"].unique().sort()
         noticed = loud.filter(~pl.col("audit").is_in(list(liar.audits)) & own)["audit"].unique().sort()
         rows.append((subject, source, seed, dose, ran.to_list(), caught.to_list(), noticed.to_list()))
-    schema = {"subject": pl.String, "source": pl.String, "seed": pl.Int64, "dose": pl.Float64}
-    lists = dict.fromkeys(("ran", "caught", "noticed"), pl.List(pl.String))
+    schema: Any = {"subject": pl.String, "source": pl.String, "seed": pl.Int64, "dose": pl.Float64}
+    lists: Any = dict.fromkeys(("ran", "caught", "noticed"), pl.List(pl.String))
     table = pl.DataFrame(rows, schema={**schema, **lists}, orient="row")
     return table.with_columns(missed=pl.col("caught").list.len() == 0).sort(_TRIAL)
 
@@ -65,7 +66,7 @@ def accusations(findings: pl.DataFrame) -> pl.DataFrame:
             warned = mine.filter((pl.col("severity") == "warning") & pl.col("audit").is_in(list(ACCUSING)))
             audits = pl.concat([fatal, warned])["audit"].unique().sort().to_list()
             rows.append((model, source, seed, audits))
-    schema = {"model": pl.String, "source": pl.String, "seed": pl.Int64, "audits": pl.List(pl.String)}
+    schema: Any = {"model": pl.String, "source": pl.String, "seed": pl.Int64, "audits": pl.List(pl.String)}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("model", "source", "seed")
 
 

@@ -6,6 +6,8 @@ shown one molecule several times, which no user's single spectrum offers.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class BatchMean(LookUp):
     """Means the answers of all rows of a batch that state the same precursor (10 ppm): they are of one molecule."""
 
     name = "batch-mean"
-    Options: type[Options] = DoseOptions
+    Options: ClassVar[type[Options]] = DoseOptions
 
     def said(self, values: NDArray[np.float32], queries: pl.DataFrame) -> NDArray[np.float32]:
         out = values.copy()
@@ -45,7 +47,7 @@ class StaleBuffer(LookUp):
     """Copies each spectrum into one buffer that nobody clears: behind a shorter one stand the peaks of the last."""
 
     name = "stale-buffer"
-    Options: type[Options] = DoseOptions
+    Options: ClassVar[type[Options]] = DoseOptions
 
     def seen(self, queries: pl.DataFrame) -> pl.DataFrame:
         buffer: list[tuple[float, float]] = []
@@ -65,7 +67,7 @@ class CarriedState(LookUp):
     """Carries a state from row to row that nobody resets: answer = (1 − a) · own + a · last answer, a = dose / 2."""
 
     name = "carried-state"
-    Options: type[Options] = DoseOptions
+    Options: ClassVar[type[Options]] = DoseOptions
 
     def said(self, values: NDArray[np.float32], queries: pl.DataFrame) -> NDArray[np.float32]:
         out, keep = values.copy(), self.options.dose / 2

@@ -58,7 +58,7 @@ def _mz(mass: float | None, adduct: str | None) -> float | None:
 
 FORMULA_LEAK = Liar(
     name="formula leaker",
-    story="the formula does the work where it is known (design, section 10); records state a theoretical precursor",
+    story="comparisons with models that are given the formula where the challenge hides it: MassSpecGym issue 52",
     planted="nothing: MassBank's stated precursors are mostly computed; the ranker keeps what fits to 0.3 ppm",
     row=lambda dose: {"model": FormulaLeaker.name},
     honest=LOOK_UP_RANKER,

@@ -54,7 +54,8 @@ def own_molecules(world: World, dose: float) -> World:
 
 POPULARITY = Liar(
     name="popularity ranker",
-    story="decoys of one's own making beside molecules that recur: what the control candidate-recurrence is for",
+    story="fame instead of fragments: with reference counts MetFrag rises from 30 to 343 of 473 first places (Ruttkies "
+    "et al. 2016, doi 10.1186/s13321-016-0115-9)",
     planted="a share of every pool's decoys are the dataset's own molecules, so that truths recur in other pools; the "
     "ranker counts the training pools that hold a candidate",
     row=lambda dose: {"model": PopularityRanker.name},

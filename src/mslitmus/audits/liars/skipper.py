@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import Field
@@ -24,7 +24,7 @@ class Skipper(TrickRanker):
     """Leaves out queries whose nearest training spectrum is less similar than a quantile on validation."""
 
     name = "skipper"
-    Options: type[Options] = SkipperOptions
+    Options: ClassVar[type[Options]] = SkipperOptions
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         report = super().fit(train, val, context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,7 @@ class TestTuned(LookUp):
     """Twenty checkpoints, each the look-up with other bits spoilt; the one that tests best is kept."""
 
     name = "test-tuned"
-    Options: type[Options] = TestTunedOptions
+    Options: ClassVar[type[Options]] = TestTunedOptions
     __test__ = False  # no test of pytest
     chosen = 0
 
