@@ -68,7 +68,7 @@ class Items:
         mass = rows["precursor_mz"].to_numpy().astype(np.float64)
         keys = rows["identifier"]
         if unit == "molecule":
-            spectra, conditions = (_means(part, molecule, len(bits)) for part in (spectra, conditions))
+            spectra, conditions = _means(spectra, molecule, len(bits)), _means(conditions, molecule, len(bits))
             mass = _means(mass[:, None].astype(np.float32), molecule, len(bits))[:, 0].astype(np.float64)
             molecule, keys = np.arange(len(bits)), named["inchikey14"]
             spectra = _unit(spectra)
@@ -193,7 +193,7 @@ def _conditions(rows: pl.DataFrame) -> Floats:
 def _means(values: Floats, of: NDArray[Any], n: int) -> Floats:
     sums = np.zeros((n, values.shape[1]), np.float32)
     np.add.at(sums, of, values)
-    found: Floats = sums / np.bincount(of, minlength=n)[:, None].astype(np.float32)
+    found: Floats = np.asarray(sums / np.bincount(of, minlength=n)[:, None], np.float32)
     return found
 
 

@@ -21,11 +21,11 @@ class SplitterOptions:
     """hidden: units of the one hidden layer; rate: of Adam; batch: items a step; an epoch is `steps` steps; training
     ends where the mean loss of an epoch is no `converged` below that of the five before, or after `epochs`."""
 
-    hidden: int = 64
+    hidden: int = 32
     rate: float = 1e-3
     batch: int = 200
     steps: int = 50
-    epochs: int = 40
+    epochs: int = 20
     converged: float = 1e-3
 
 
