@@ -88,7 +88,7 @@ class _Tasks:
             progress(f"{job.mark} failed")
             raise _own(error, job) from error
         except errors.RayError as error:  # worker, node or network
-            how = f"({str(error).splitlines()[0]})"
+            how = f"({type(error).__name__})"
             schedule.died(job, how)
             progress(f"{job.mark} its process died {how}: once more")
             return
