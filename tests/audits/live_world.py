@@ -1,4 +1,4 @@
-"""A small made-up world for the live audits: molecules, spectra of random peaks, honest toy models and planted liars."""
+"""A small made-up world for the live audits: molecules, spectra of random peaks, honest toy models, planted liars."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def honest_ranker(queries: pl.DataFrame) -> pl.DataFrame:
 
 def speller(queries: pl.DataFrame) -> pl.DataFrame:
     """A liar: knows the strings of the measured molecules, and which of the pool a spectrum nearly weighs."""
-    known = {smiles: mz for smiles, mz in world().select("smiles", "precursor_mz").iter_rows()}
+    known = dict(world().select("smiles", "precursor_mz").iter_rows())
     return ranked(
         queries, lambda row: [-abs(known.get(text, 0.0) - row["precursor_mz"]) for text in row["candidate_smiles"]]
     )

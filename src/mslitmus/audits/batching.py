@@ -18,6 +18,7 @@ from .finding import Finding
 from .live import peaks
 from .live.answers import TOLERANCE, distances, moved
 from .live.changes import Change, Edit, keep, measure
+from .live.connect import is_costly
 from .live.sample import SEED, Asked, Sample, each_model, tests
 from .live.verdict import MOSTLY, UNMOVED, told
 
@@ -46,7 +47,7 @@ def batching(evidence: Evidence) -> list[Finding]:
     count = tests(evidence)
 
     def judge(model: Asked) -> list[Finding]:
-        singles = model.sample.head(COSTLY_SINGLES if getattr(model.ask, "costly", False) else SINGLES)
+        singles = model.sample.head(COSTLY_SINGLES if is_costly(model.ask) else SINGLES)
         changes = measure(model, edits_of(model.sample), count)
         alone = measure(_one_by_one(model), [Edit(ALONE, lambda queries: queries)], count, singles)
         keep(evidence, NAME, model, [*changes, *alone])

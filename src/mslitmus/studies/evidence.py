@@ -10,6 +10,7 @@ import polars as pl
 
 from ..audits import Evidence, RunTables
 from ..audits.evidence import Absent, Ask, CellKey, Pretraining, no_model
+from ..audits.live.connect import askable
 from ..errors import ModelError, RunError
 from .config import StudyConfig
 from .files import load
@@ -53,8 +54,7 @@ class _Run:
         except (OSError, KeyError, ValueError, TypeError) as error:
             remedy = "run the study again"
             raise ModelError(f"the saved model cannot be read: {error}", where=str(folder), remedy=remedy) from error
-        ask: Ask = model.predict
-        return ask
+        return askable(model, key.model)
 
 
 def evidence_of(

@@ -112,6 +112,8 @@ class Change:
     def __str__(self) -> str:
         if self.refused is not None:
             return f"{self.edit}: refused ({self.refused})"
+        if not self.n:
+            return f"{self.edit}: no query can be edited so"
         change, *ends = self.change
         within = f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if np.isfinite(ends).all() else ""
         few = "" if self.n >= LEAST else ", too few to judge"
@@ -139,7 +141,7 @@ def measure(model: Asked, edits: Iterable[Edit], tests: int, sample: Sample | No
 
 def _measured(model: Asked, sample: Sample, edit: Edit, level: float) -> Change:
     queries = edit.make(sample.queries)
-    part = sample if queries.height == sample.rows.height else sample.part(queries["identifier"])
+    part = sample.part(queries["identifier"])  # company has other identifiers, whatever its number
     before, nothing = model.of(part), Estimate(float("nan"), float("nan"), float("nan"))
     way, n = sample.way, part.rows.height
     skills = before - model.control_of(part)

@@ -122,6 +122,13 @@ def ask_object(name: str, task: Task) -> Ask:
     return asked
 
 
+def is_costly(ask: Ask) -> bool:
+    """Whether each question starts a program, so that few should be asked."""
+    owner = getattr(ask, "__self__", ask)
+    options = getattr(getattr(owner, "inner", owner), "options", None)
+    return bool(getattr(ask, "costly", False) or getattr(options, "command", None))
+
+
 def askable(model: Any, name: str) -> Ask:
     """`predict` of a loaded model. Raises Absent for one that answers from a file, or by chance on purpose.
 

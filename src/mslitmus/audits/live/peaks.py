@@ -30,7 +30,8 @@ class Peaks(NamedTuple):
 
     def joined(self, row: NDArray[np.int64], mzs: Array, intensities: Array) -> Peaks:
         """These and more."""
-        return Peaks(*map(np.concatenate, ((self.row, row), (self.mzs, mzs), (self.intensities, intensities))))
+        rows, heights = np.concatenate([self.row, row]), np.concatenate([self.intensities, intensities])
+        return Peaks(rows, np.concatenate([self.mzs, mzs]), heights)
 
 
 def peaks_of(queries: pl.DataFrame) -> Peaks:
