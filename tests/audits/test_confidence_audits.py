@@ -404,7 +404,7 @@ def test_claims_files_name_what_is_wrong(tmp_path):
 
 def test_lists_of_pretraining_count_what_is_no_smiles(tmp_path):
     path = tmp_path / "list.smi"
-    path.write_text("CCO ethanol\nnonsense\nCC(=O)[O-] acetate\nCCO again\n")
+    path.write_text("SMILES name\nCCO ethanol\nnonsense\nCC(=O)[O-] acetate\nCCO again\n")
     found, line = pretraining_list(f"{path}:net", ["net"])
     assert found.models == ("net",)
     assert set(found.molecules["inchikey14"]) == {"LFQSCWFLJHTTHZ", "QTBSBXVTEAMEQO"}

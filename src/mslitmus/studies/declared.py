@@ -41,6 +41,7 @@ def pretraining_list(text: str, models: Sequence[str]) -> tuple[Pretraining, str
     if model is not None and model not in models:
         raise unknown_name("model", model, models)
     texts = [each for each in read_smiles(path) if each]
+    texts = texts[1:] if texts and "smiles" in texts[0].lower() else texts  # the header of a .smi
     distinct = list(dict.fromkeys(texts))
     chunks = [distinct[i : i + _CHUNK] for i in range(0, len(distinct), _CHUNK)]
     made = workers.apply(f"{__name__}:keyed", chunks, 2 if len(distinct) > 4 * _CHUNK else 1)
