@@ -151,6 +151,14 @@ def test_answers_that_depend_on_how_they_are_asked_are_fatal(task, predict, how)
     assert how in fatal[0]
 
 
+@pytest.mark.parametrize(("predict", "worst"), [(toy.honest, "pass"), (toy.padded, "fatal")])
+def test_company_is_not_judged_itself(predict, worst, monkeypatch):
+    from mslitmus.audits import batching
+
+    monkeypatch.setattr(batching, "MOLECULES", 20)  # as many others as are asked: the fold holds 40
+    assert {severity for severity, _ in said("batching", "fingerprint", predict)} == {worst}
+
+
 def test_a_model_that_draws_is_told_apart():
     ((severity, claim),) = said("batching", "fingerprint", toy.drawing())
     assert (severity, "differently each time" in claim) == ("warning", True)

@@ -141,7 +141,8 @@ def measure(model: Asked, edits: Iterable[Edit], tests: int, sample: Sample | No
 
 def _measured(model: Asked, sample: Sample, edit: Edit, level: float) -> Change:
     queries = edit.make(sample.queries)
-    part = sample.part(queries["identifier"])  # company has other identifiers, whatever its number
+    # company has other identifiers, whatever its number; an edit that renames asks about all
+    part = sample if edit.undo is not None else sample.part(queries["identifier"])
     before, nothing = model.of(part), Estimate(float("nan"), float("nan"), float("nan"))
     way, n = sample.way, part.rows.height
     skills = before - model.control_of(part)
