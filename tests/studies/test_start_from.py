@@ -36,7 +36,8 @@ SPLIT = {"method": "molecule", "parameters": {"fractions": [0.6, 0.2, 0.2]}}
 
 
 @pytest.fixture
-def few(tiny):
+def few(tiny, monkeypatch):
+    monkeypatch.setattr(runner, "aggregate", lambda *_: None)  # cells only: no tables, no page
     return store.save("few", tiny, Ledger((LedgerEntry("made", tiny.height),)), {"title": "few"})
 
 
