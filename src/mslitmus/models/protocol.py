@@ -34,6 +34,7 @@ class FitContext:
         max_seconds, max_epochs, max_steps: the budget: training stops, the best epoch kept, at whichever is reached
             first, counted over resumed calls; a later call with more goes on. Cached features do not count.
         threads: of the numerical libraries; None leaves them as they are.
+        fitted: folder of this model as it was fitted before (of a bridge: of its inner model): loaded, not trained.
         cache: folder of molecule features shared by runs; None keeps them in memory only.
     """
 
@@ -46,6 +47,7 @@ class FitContext:
     max_epochs: int | None = None
     max_steps: int | None = None
     threads: int | None = None
+    fitted: Path | None = None
     cache: Path | None = None
 
 

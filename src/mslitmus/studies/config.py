@@ -15,7 +15,7 @@ from ..metrics.names import family, parse_metric
 from ..models import MODELS
 from ..models.bridges import resolve
 from ..models.protocol import Kind
-from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
+from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES, SPECTRA
 from ..tasks import TASKS
 from ..tasks.build import OptionError, build_task
 from .complaints import LocatedError
@@ -45,6 +45,7 @@ class DataConfig(Strict):
     adducts: list[str] | None = None
     instrument_types: list[str] | None = None
     energy_kinds: list[str | None] | None = None
+    require: list[str] = []  # columns that must be known
     max_precursor_mz: float | None = Field(default=None, gt=0)
     min_peaks: int = Field(default=1, ge=1)
     simulation_challenge: bool | None = None  # MassSpecGym's own mark of the records of its simulation task
@@ -59,6 +60,15 @@ class DataConfig(Strict):
         for name in value or ():
             if name is not None and name not in known:
                 raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
+        return value
+
+
+    @field_validator("require")
+    @classmethod
+    def _columns(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in SPECTRA:
+                raise ValueError(str(unknown_name("column", name, SPECTRA)))
         return value
 
 
@@ -98,6 +108,7 @@ class ModelConfig(Strict):
     """One row of the leaderboard: a registered model and its options.
 
     In a retrieval study a predictor of spectra or fingerprints becomes a ranker; `ranking` holds that bridge's options.
+    `fitted` names the run folder of another study in which the row of this name was fitted.
     """
 
     model: str
@@ -106,6 +117,7 @@ class ModelConfig(Strict):
     seeds: list[Seed] | None = None
     ranking: dict[str, Any] = {}
     allow_missing: bool = False
+    fitted: str | None = None
 
     @model_validator(mode="before")
     @classmethod

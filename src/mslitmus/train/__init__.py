@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
     """Fit any model: the one entry point of studies. Torch is imported only for a model that offers batches."""
+    if context.fitted is not None and not hasattr(model, "inner"):
+        raise ConfigError("only a bridge takes a model that was fitted elsewhere", remedy="leave out `fitted`")
     if hasattr(model, "train_batches"):
         from .loop import fit_trainable
 
