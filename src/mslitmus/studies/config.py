@@ -62,7 +62,6 @@ class DataConfig(Strict):
                 raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
         return value
 
-
     @field_validator("require")
     @classmethod
     def _columns(cls, value: list[str]) -> list[str]:
