@@ -171,6 +171,10 @@ def test_features_come_from_disk_and_a_damaged_file_is_computed_anew(tmp_path):
     bounded = FeatureStore(featuriser, limit=1)
     assert len(bounded.get(["CCO", "CCN"])) == 2
     assert len(bounded) == 0
+    bounded = FeatureStore(featuriser, memory=first.get(["CCO"]).nbytes)
+    assert len(bounded.get(["CCO"])) == 1
+    assert len(bounded.get(["CCN", "CCO"])) == 2
+    assert len(bounded) == 1
 
 
 def test_ragged_take_follows_a_loop():

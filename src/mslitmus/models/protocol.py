@@ -35,6 +35,7 @@ class FitContext:
             first, counted over resumed calls; a later call with more goes on. Cached features do not count.
         threads: of the numerical libraries; None leaves them as they are.
         devices: GPUs that share the batches of this training; on the CPU processes.
+        fitted: folder of this model as it was fitted before (of a bridge: of its inner model): loaded, not trained.
         cache: folder of molecule features shared by runs; None keeps them in memory only.
     """
 
@@ -48,6 +49,7 @@ class FitContext:
     max_steps: int | None = None
     threads: int | None = None
     devices: int = 1
+    fitted: Path | None = None
     cache: Path | None = None
 
 

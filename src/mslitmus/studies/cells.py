@@ -19,6 +19,7 @@ from ..provenance import code_hash, environment, file_hash, now, write_json, wri
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
 from .budget import continues
 from .config import ModelConfig, StudyConfig, build_model
+from .fitted import fitted_cell, fitted_identity
 from .folder import claim, digest, read_json, read_table
 from .start_from import outdated, take_over
 
@@ -43,7 +44,7 @@ class Cell:
 
 def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
     """Do what is not yet done of this cell. Finished stages are kept."""
-    claim(cell.folder, identity(study, cell.task, cell.split_identity, cell.model, cell.seed))
+    claim(cell.folder, identity(study, cell.task, cell.split, cell.split_identity, cell.model, cell.seed))
     fitted = _fit(cell, study, progress)
     predicted = _predict(cell, study, fitted, progress)
     scored = _score(cell, study)
@@ -75,7 +76,9 @@ def finished(cell: Cell, study: StudyConfig) -> bool:
     return predicted.get("fitted") == fit["finished"] and _scores_hold(scored, _scored_from(cell, study))
 
 
-def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, seed: int) -> dict[str, Any]:
+def identity(
+    study: StudyConfig, task: Task, split: str, split_identity: str, model: ModelConfig, seed: int
+) -> dict[str, Any]:
     """Everything that decides the predictions. Metrics and statistics may change; then only scores are made again."""
     name, options = model.resolved(study.task)
     own: dict[str, Any] = {}  # keys that only rows have which set them: cells of earlier versions keep their identity
@@ -83,12 +86,12 @@ def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, see
         own["train_on"] = trained
     if (start := model.start_from) is not None:
         parent = next(other for other in study.models if other.name == start.model)
-        made_of = digest(identity(study, task, split, parent, seed))
+        made_of = digest(identity(study, task, split, split_identity, parent, seed))
         own["start_from"] = {"identity": made_of, **start.model_dump(exclude={"model"})}
     return {
         **own,
         "task": task.record(),
-        "split": split,
+        "split": split_identity,
         "queries_per_molecule": study.data.max_queries_per_molecule,
         "model": name,
         "options": options,
@@ -96,6 +99,7 @@ def identity(study: StudyConfig, task: Task, split: str, model: ModelConfig, see
         "allow_missing": model.allow_missing,
         "seed": seed,
         "selection_metric": study.primary_metric,
+        **fitted_identity(model, split, split_identity, seed),
     }
 
 
@@ -124,6 +128,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         values = task.score(predictions, truth, [study.primary_metric], missing="raise")
         return mean_per_molecule(values, truth, study.primary_metric)
 
+    source = fitted_cell(cell.model, cell.split, cell.seed)
     context = FitContext(
         folder=cell.folder / "model",
         seed=cell.seed,
@@ -135,6 +140,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
         max_steps=study.budget.max_steps,
         threads=study.budget.threads,
         devices=study.budget.devices,
+        fitted=None if source is None else source / "model",
         cache=store.home() / "features",
     )
     context.folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from ..metrics.names import family, parse_metric
 from ..models import MODELS
 from ..models.bridges import resolve
 from ..models.protocol import Kind
-from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
+from ..schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES, SPECTRA
 from ..tasks import TASKS
 from ..tasks.build import OptionError, build_task
 from .complaints import LocatedError
@@ -32,6 +32,8 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES, "energy_kinds": ENERGY_KINDS}
 _LONGEST_NAME = 100
+#: Keys of a row that are written only where they say something.
+_OPTIONAL: tuple[str, ...] = ("train_on", "start_from", "fitted")
 _OFFERS = ("fit", "predict", "parameters", "save", "load")
 
 
@@ -44,6 +46,7 @@ class DataConfig(Strict):
     adducts: list[str] | None = None
     instrument_types: list[str] | None = None
     energy_kinds: list[str | None] | None = None
+    require: list[str] = Field(default_factory=list)  # columns that must be known
     max_precursor_mz: float | None = Field(default=None, gt=0)
     min_peaks: int = Field(default=1, ge=1)
     simulation_challenge: bool | None = None  # MassSpecGym's own mark of the records of its simulation task
@@ -58,6 +61,14 @@ class DataConfig(Strict):
         for name in value or ():
             if name is not None and name not in known:
                 raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
+        return value
+
+    @field_validator("require")
+    @classmethod
+    def _columns(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in SPECTRA:
+                raise ValueError(str(unknown_name("column", name, SPECTRA)))
         return value
 
 
@@ -100,6 +111,7 @@ class ModelConfig(Strict):
 
     In a retrieval study a predictor of spectra or fingerprints becomes a ranker; `ranking` holds that bridge's options.
     `train_on` is the part of the training fold that it learns from, `start_from` the row whose weights it starts with.
+    `fitted` names the run folder of another study in which the row of this name was fitted.
     """
 
     model: str
@@ -110,7 +122,8 @@ class ModelConfig(Strict):
     allow_missing: bool = False
     train_on: TrainOn | None = None
     start_from: StartFrom | None = None
-    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), "train_on", "start_from"))
+    fitted: str | None = None
+    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), *_OPTIONAL))
 
     @model_validator(mode="before")
     @classmethod

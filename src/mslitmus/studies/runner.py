@@ -114,7 +114,9 @@ def _compare(study: StudyConfig, task: Task, folder: RunFolder, data_hash: str) 
         made_of = digest(_split_identity(split, data_hash))
         for model in study.models:
             for seed in model.seeds or study.seeds:
-                compare(folder.cell(split.name, model.name, seed), identity(study, task, made_of, model, seed))
+                compare(
+                    folder.cell(split.name, model.name, seed), identity(study, task, split.name, made_of, model, seed)
+                )
 
 
 def _split(

@@ -29,6 +29,7 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
     ):
         if values is not None:
             steps.append((f"keep_{column}", pl.col(column).is_in(values, nulls_equal=True)))
+    steps += [(f"require_{column}", pl.col(column).is_not_null()) for column in data.require]
     if data.max_precursor_mz is not None:
         steps.append(("keep_precursor_mz_below", pl.col("precursor_mz") <= data.max_precursor_mz))
     if data.simulation_challenge is not None:

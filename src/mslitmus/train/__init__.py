@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
     """Fit any model: the one entry point of studies. Torch is imported only for a model that offers batches."""
+    if context.fitted is not None and not hasattr(model, "inner"):
+        raise ConfigError("only a bridge takes a model that was fitted elsewhere", remedy="leave out `fitted`")
     if hasattr(model, "train_batches"):
         from .loop import fit_trainable
 

@@ -104,6 +104,10 @@ class Bridge:
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Fit the inner model in `folder/inner`; candidates play no part in it."""
         self._cache = context.cache
+        if context.fitted is not None:
+            self.inner = MODELS[self.options.of].load(context.fitted)
+            notes = {"inner": self.options.of, "fitted": str(context.fitted)}
+            return FitReport(0.0, self.inner.parameters(), "fitted before", notes=notes)
         task, metric = TASKS[self.inner_task](), self.inner_metric
 
         def score(predictions: pl.DataFrame, rows: pl.DataFrame) -> float:

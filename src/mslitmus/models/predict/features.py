@@ -60,6 +60,10 @@ class Ragged:
         lengths = {name: np.concatenate([np.diff(part.offsets[name]) for part in parts]) for name in names}
         return cls(arrays, {name: np.concatenate([[0], np.cumsum(lengths[name])]) for name in names})
 
+    @property
+    def nbytes(self) -> int:
+        return sum(values.nbytes for values in (*self.arrays.values(), *self.offsets.values()))
+
     @classmethod
     def stack(cls, rows: Sequence[Mapping[str, Array]]) -> Self:
         """One mapping of arrays a molecule → table. At least one molecule."""
@@ -89,7 +93,7 @@ class FeatureStore:
     Args:
         featuriser: computes what is not there yet.
         folder: cached on disk here, a file of new molecules at each `flush`; None keeps to memory.
-        limit: beyond so many molecules new ones are computed but not kept, so that prediction streams.
+        limit, memory: beyond so many molecules or bytes new ones are computed but not kept, so that prediction streams.
         processes, progress: of `parallel.compute_many`, which computes what is new.
     """
 
@@ -100,8 +104,9 @@ class FeatureStore:
         limit: int = 200_000,
         processes: int | None = None,
         progress: Callable[[str], None] | None = None,
+        memory: int = 2 << 30,
     ) -> None:
-        self.featuriser, self.folder, self.limit = featuriser, folder, limit
+        self.featuriser, self.folder, self.limit, self.memory = featuriser, folder, limit, memory
         self._processes, self._progress = processes, progress
         self._number: dict[str, int] = {}
         self._table: Ragged | None = None
@@ -121,7 +126,7 @@ class FeatureStore:
             new = compute_many(self.featuriser, missing, self._processes, self._progress)
             table = Ragged.join([*([] if table is None else [table]), *new])
             numbers = {s: len(self._number) + i for i, s in enumerate(missing)}
-            if len(self._number) + len(missing) <= self.limit:
+            if len(self._number) + len(missing) <= self.limit and table.nbytes <= self.memory:
                 self._number.update(numbers)
                 self._table = table
             else:

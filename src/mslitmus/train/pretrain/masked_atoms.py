@@ -112,7 +112,7 @@ class MaskedAtoms(Stage):
             options,
             parse_options(MaskingOptions, masking, where="masking"),
             parse_options(PretrainTraining, training, where="training"),
-            FeatureStore(featuriser, limit=limit, processes=1),
+            FeatureStore(featuriser, limit=limit, processes=1, memory=limit),
         )
 
     def described(self) -> dict[str, Any]:

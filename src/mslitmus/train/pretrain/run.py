@@ -94,7 +94,7 @@ def pretrain(
     encoder, encoder_options = _encoder(chosen.encoder)
     tokeniser_options = parse_options(TokeniserOptions, chosen.tokeniser, where="tokeniser")
     features = setting.folder / "features"
-    graphs = FeatureStore(GraphFeaturiser(), features, _ALL, setting.processes, progress)
+    graphs = FeatureStore(GraphFeaturiser(), features, _ALL, setting.processes, progress, memory=_ALL)
     tokeniser = Tokeniser(tokeniser_options, graphs)
     masked = MaskedAtoms.of(encoder, encoder_options, chosen.masking, chosen.training, tokeniser, _ALL)
     wanted = {
