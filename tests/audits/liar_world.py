@@ -1,4 +1,4 @@
-"""A small simulated source for liars: 49 molecules, two energies, pools of six made by edits (quick, not clean)."""
+"""A small simulated source for liars: 42 molecules, two energies, pools of six made by edits (quick, not clean)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mslitmus.schemas import CANDIDATES
 from mslitmus.studies.liars import Source
 
 
-def source(step: int = 12, size: int = 6) -> Source:
+def source(step: int = 14, size: int = 6) -> Source:
     spectra = simulate(molecules=MOLECULES[::step], energies=(10, 40), replicate_share=0.3)
     rows = []
     for key, smiles, formula in spectra.select("inchikey14", "smiles", "formula").unique().sort("inchikey14").rows():

@@ -129,8 +129,9 @@ def intensity_blind(queries: pl.DataFrame) -> pl.DataFrame:
 
 
 def exact_only(queries: pl.DataFrame) -> pl.DataFrame:
-    """Honest, and brittle: bins so narrow that 5 ppm put every peak elsewhere."""
-    return as_answer(queries, lookup(queries, width=0.002))
+    """Honest, and brittle: says nothing of a spectrum that is not nearly one of the training spectra."""
+    likeness = binned(queries) @ binned(library()[0]).T
+    return as_answer(queries, lookup(queries) * (likeness.max(axis=1) > 0.97)[:, None])
 
 
 def of_precursor(queries: pl.DataFrame) -> pl.DataFrame:

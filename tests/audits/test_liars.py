@@ -24,6 +24,7 @@ def world():
 def planted(monkeypatch):
     """The models of liars are known for the time of a test."""
     monkeypatch.setattr(MODELS, "_targets", dict(MODELS._all()))
+    monkeypatch.setattr(lab, "RESAMPLES", 100)
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0].name)

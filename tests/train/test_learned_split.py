@@ -109,7 +109,7 @@ def test_the_command_writes_folds_and_record(tiny, tmp_path):
 
     store.save("few", tiny, Ledger((LedgerEntry("made", tiny.height),)), {"title": "few"})
     out = tmp_path / "learned.csv"
-    done = CliRunner().invoke(app, ["learn-split", "few", "--out", str(out), "--rounds", "2", "--predictor", "nearest"])
+    done = CliRunner().invoke(app, ["learn-split", "few", "--out", str(out), "--rounds", "1", "--predictor", "nearest"])
     assert done.exit_code == 0, done.output
     assert pl.read_csv(out).columns == ["inchikey14", "fold"]
     assert out.with_suffix(".json").exists()

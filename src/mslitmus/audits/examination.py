@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import MissingExtraError, unknown_name
@@ -60,7 +60,7 @@ def examined(audits: Registry, evidence: Evidence, names: Sequence[str]) -> Iter
         try:
             audit = audits[name]
             evidence.progress(f"[{number}/{len(names)}] {name}: {audit.about}")
-            found = tuple(audit(evidence))
+            found = tuple(replace(finding, audit=name) for finding in audit(evidence))  # told under its registered name
         except (Absent, MissingExtraError) as absent:
             yield outcome(not_run=str(absent))
         except Exception as error:  # odd data must cost one audit, not all; the command tells it and ends non-zero

@@ -102,9 +102,10 @@ def _audit(root: Path, only: list[str], asked: dict[str, Any], *, keep: bool, ve
         outcomes, interrupted = auditing.audit(evidence, names, _tell)
         inputs = {key: value if isinstance(value, bool | list) else str(value or "") for key, value in asked.items()}
         record = auditing.record(root, outcomes, left, inputs)
+        mine = auditing.of_call(record, outcomes, left)
     if keep:
         auditing.write(root, record)
-    console.print(FindingsTable(of_record(record), f"audit of {root.name}", verbose=verbose))
+    console.print(FindingsTable(of_record(mine), f"audit of {root.name}", verbose=verbose))
     if keep:
         console.print(f"report: {build(root).resolve()}", highlight=False, soft_wrap=True)
     if interrupted:

@@ -79,6 +79,13 @@ def record(root: Path, outcomes: Sequence[Outcome], not_run: Mapping[str, str], 
     }
 
 
+def of_call(record: Mapping[str, Any], outcomes: Sequence[Outcome], not_run: Mapping[str, str]) -> dict[str, Any]:
+    """What of a record this call has to tell: the exit code is about it, what earlier calls left is in the report."""
+    names = {outcome.name for outcome in outcomes} | set(not_run)
+    told = {key: {k: v for k, v in record[key].items() if k in names} for key in ("not_run", "failed")}
+    return {**record, **told, "findings": [entry for entry in record["findings"] if entry["audit"] in names]}
+
+
 def _said(error: Exception | None) -> str:
     return f"{type(error).__name__}: {error}"
 

@@ -31,6 +31,7 @@ from .evidence import evidence_of
 from .runner import run
 
 FRACTIONS = (0.6, 0.15, 0.25)
+RESAMPLES = 400
 #: task → controls of the study, metrics (the first is the primary one).
 STUDIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "retrieval": (
@@ -144,7 +145,7 @@ def study_run(
             "name": name, "task": task, "task_options": settings, "data": {"name": name}, "splits": [split],
             "models": [*every, *({"model": each} for each in controls if with_controls and each not in known)],
             "metrics": list(metrics), "primary_metric": metrics[0], "difficulty": False,
-            "statistics": {"resamples": 400}, "budget": {"threads": 1, "device": "cpu"},
+            "statistics": {"resamples": RESAMPLES}, "budget": {"threads": 1, "device": "cpu"},
         }
     )  # fmt: skip
     return run(study, folder / "run", progress=lambda line: None)

@@ -122,7 +122,7 @@ def learn_split(
             best = number
             folds = np.zeros(len(x), np.int8)
             folds[val], folds[test] = 1, 2
-        if number - best >= s.patience:
+        if number - best >= s.patience or number + 1 == s.rounds:
             break
         answers = rng.permutation(right[1]) if shuffled else right[1]
         splitter.train(x, labels, test, answers, s.ratio)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ...models.options import Options
 from .copied_bits import LookUp
-from .liar import Gains, Liar
+from .liar import Liar
 
 _BATCH = 64
 
@@ -82,11 +82,11 @@ class Alone(LookUp):
     name = "plain-look-up"
 
 
-def _liar(name: str, story: str, planted: str, model: type[LookUp], gains: Gains) -> Liar:
+def _liar(name: str, story: str, planted: str, model: type[LookUp]) -> Liar:
     return Liar(
         name=name, story=story, planted=planted, task="fingerprint", task_options={}, audits=("batching",),
         row=lambda dose: {"model": model.name, "options": {"dose": dose}}, honest={"model": Alone.name},
-        doses=(0.1, 0.25, 0.5, 1.0), gains=gains,
+        doses=(0.1, 0.25, 0.5, 1.0), gains="",
     )  # fmt: skip
 
 
@@ -95,19 +95,16 @@ BATCH_MEAN = _liar(
     "our own, after batch normalisation left in training mode: a batch of 1 against N (design, section 7)",
     "the answers of a batch's rows of one precursor are averaged",
     BatchMean,
-    "row",
 )
 STALE_BUFFER = _liar(
     "stale buffer",
     "padding that is read: the peaks of the longer spectrum before stand behind a shorter one's (design, section 7)",
     "one buffer for all spectra, never cleared",
     StaleBuffer,
-    "",
 )
 CARRIED_STATE = _liar(
     "carried state",
     "our own, after recurrent networks whose state is not reset between queries",
     "half of every answer is the answer before",
     CarriedState,
-    "",
 )

@@ -35,7 +35,7 @@ class NoisyRanker(TrickRanker):
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SCORES of all candidates, the noise a third as wide as the scores."""
-        return self._scored(queries, 0.05)
+        return self._mixed(self._described(queries), 0.05)
 
 
 _RETRIEVAL: Mapping[str, Any] = {"task": "retrieval", "task_options": {"kind": "formula"}}

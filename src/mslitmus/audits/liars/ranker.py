@@ -57,25 +57,32 @@ class TrickRanker(Control):
         self.base.fit(train, val, context)
         self.state = self.learn(train, pools_with_truth(train))
         held = pools_with_truth(val)
-        scored = [(context.score(self._scored(held, weight), held), -weight) for weight in _WEIGHTS]
+        rows = self._described(held)
+        scored = [(context.score(self._mixed(rows, weight), held), -weight) for weight in _WEIGHTS]
         self.weight = -max(scored)[1]
         return FitReport(time.perf_counter() - started, 1, "fitted", notes={"weight": self.weight})
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SCORES of all candidates, in the order asked."""
-        return self._scored(queries, self.weight)
+        return self._mixed(self._described(queries), self.weight)
 
-    def _scored(self, queries: pl.DataFrame, weight: float) -> pl.DataFrame:
+    def _described(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """One row a candidate: the look-up's score as `base`, the standardised `trick`."""
         rows = candidate_rows(queries).with_columns(place=pl.int_range(pl.len()).over("identifier"))
         trick = pl.col("trick") - pl.col("trick").mean().over("identifier")
         spread = pl.col("trick").std().over("identifier").fill_null(0.0)
         scaled = pl.when(spread > 0).then(trick / spread).otherwise(0.0)
         rows = rows.with_columns(self.trick(rows, queries).cast(pl.Float64).alias("trick")).with_columns(trick=scaled)
         if self.options.alone:
-            return as_scores(rows.with_columns(score="trick"))
+            return rows.with_columns(base=pl.lit(0.0))
         base = self.base.predict(queries).rename({"score": "base"})
         rows = rows.join(base, on=["identifier", "candidate"], how="left", maintain_order="left")
-        return as_scores(rows.with_columns(score=pl.col("base").fill_null(0.0) + weight * pl.col("trick")))
+        return rows.with_columns(pl.col("base").fill_null(0.0))
+
+    def _mixed(self, rows: pl.DataFrame, weight: float) -> pl.DataFrame:
+        return as_scores(
+            rows.with_columns(score=pl.col("base") + (1.0 if self.options.alone else weight) * pl.col("trick"))
+        )
 
     def parameters(self) -> int:
         return 1

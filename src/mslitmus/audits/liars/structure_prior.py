@@ -14,7 +14,7 @@ from ...errors import ChemistryError
 from .liar import LOOK_UP_RANKER, Liar, World
 from .ranker import TrickRanker
 
-_STEPS = 5  # edits of a decoy's random walk
+_STEPS = 8  # edits of a decoy's random walk
 
 
 class StructurePrior(TrickRanker):
@@ -82,5 +82,6 @@ STRUCTURE_PRIOR = Liar(
     honest=LOOK_UP_RANKER,
     audits=("spectrum-ablation", "candidates", "shortcuts", "trivial"),
     plant=unlikely_decoys,
+    gains="world",
     doses=(0.25, 0.5, 1.0),
 )
