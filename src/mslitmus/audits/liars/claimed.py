@@ -28,7 +28,8 @@ def narrow_interval(scores: pl.DataFrame, model: str, metric: str, dose: float) 
     half = (1 - 0.95 * dose) * 1.96 * spread / sqrt(rows.height)
     low, high = (Printed(round(value + side * half, 4), 0.0001) for side in (-1, 1))
     claim = Claim(
-        "claims.csv, row 1", model, metric, Printed(round(value, 4), 0.0001), average="molecule", low=low, high=high,
+        "claims.csv, row 1", model, metric, Printed(round(value, 4), 0.0001), split="molecule",
+        average="molecule", low=low, high=high,
         n=rows.height, unit="molecule",
     )  # fmt: skip
     return (claim,)
@@ -52,7 +53,7 @@ def over_spectra(scores: pl.DataFrame, model: str, metric: str, dose: float) -> 
 
 def _better(model: str, metric: str, value: float, p: float, unit: str) -> Claim:
     printed = Printed(round(value, 3), 0.001)
-    extra: dict[str, Any] = {"better_than": _RIVAL, "p": p, "unit": unit}
+    extra: dict[str, Any] = {"split": "molecule", "better_than": _RIVAL, "p": p, "unit": unit}
     return Claim("claims.csv, row 1", model, metric, printed, **extra)
 
 

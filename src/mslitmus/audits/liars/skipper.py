@@ -47,7 +47,7 @@ def mean_of_answered(scores: pl.DataFrame, model: str, metric: str, dose: float)
     rows = scores.filter((pl.col("model") == model) & (pl.col("fold") == "test"))
     value: Any = rows.filter("predicted")[metric].mean()
     printed = Printed(round(value, 3), 0.001)
-    return (Claim("claims.csv, row 1", model, metric, printed, average="spectrum", n=rows.height),)
+    return (Claim("claims.csv, row 1", model, metric, printed, split="molecule", n=rows.height),)
 
 
 SKIPPER = Liar(
