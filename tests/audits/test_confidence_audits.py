@@ -345,6 +345,29 @@ def test_claims_that_count_spectra(change, severity):
 
 
 @pytest.mark.parametrize(
+    ("right", "rival", "severity", "words"), [(10, 18, "fatal", "not better"), (23, 18, "warning", "does not hold")]
+)
+def test_a_claimed_lead_that_is_a_loss_or_just_misses(right, rival, severity, words):
+    known = pl.when(pl.col("model") == "net").then(right).otherwise(rival)
+    hit = pl.col("inchikey14").str.slice(1).cast(pl.Int64) < known
+    table = hits().with_columns(hit.cast(pl.Float64).alias("hit@1"))
+    found = said("pseudo-replication", evidence(table, claims=(claim(better_than="copy", p=0.001),)))
+    assert found[-1].severity == severity and words in found[-1].claim, found[-1]
+
+
+def test_an_interval_over_molecules_may_be_narrower_than_one_over_unequal_spectra():
+    rows = [("heavy", i, float(i % 2)) for i in range(1000)] + [("light", i, 0.5) for i in range(200)]
+    names = [f"H{i // 100:02d}" if kind == "heavy" else f"L{i:03d}" for kind, i, _ in rows]
+    table = pl.DataFrame(
+        {"split": "molecule", "model": "net", "seed": 0, "fold": "test", "identifier": [f"{k}{i}" for k, i, _ in rows],
+         "inchikey14": names, "predicted": True, "hit@1": [value for *_, value in rows]}
+    )  # fmt: skip
+    both = pl.concat([table, table.with_columns(model=pl.lit("copy"))])
+    printed = claim("0.500", low="0.495", high="0.505", average="molecule", n=210, unit="molecule")
+    assert worst(said("claims", evidence(both, claims=(printed,)))) == "pass"
+
+
+@pytest.mark.parametrize(
     ("value", "change", "severity", "words"),
     [
         ("0.550", {}, "pass", "is reproduced"),

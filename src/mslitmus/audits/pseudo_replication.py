@@ -11,6 +11,7 @@ import polars as pl
 from scipy.special import ndtr, ndtri
 
 from ..metrics.intervals import cluster_bootstrap
+from ..metrics.names import parse_metric
 from ..metrics.paired import holm
 from ..metrics.tables import average_seeds
 from .audit import Audit
@@ -19,6 +20,8 @@ from .evidence import Absent, Evidence
 from .finding import Finding, RunTables, paired
 
 ALPHA = 0.05
+#: A p over molecules between the level and this may be another valid test's below it: a warning, not fatal.
+NEARLY = 0.1
 #: Intervals that are narrower than the molecules allow by less than this are a matter of method, not of the unit.
 NARROW = 0.85
 #: A design effect below this is not worth a word.
@@ -154,9 +157,14 @@ def _p(tables: RunTables, claim: Claim) -> Finding | None:
         f"{row['difference']:+.4f} (95 % {low} to {high}), p = {row['p']:.2g}"
     )
     remedy = "test paired over molecules"
+    ahead = row["difference"] * (1 if parse_metric(claim.metric).higher_is_better else -1)
+    if row["p"] < ALPHA and ahead < 0:
+        said = f"{claim.model} is worse than {claim.better_than} over molecules on split {claim.split}, not better"
+        return Finding("pseudo-replication", "fatal", said, row["n_molecules"], shown, "correct the claim")
     if claim.p < ALPHA <= row["p"]:
         said = f"the claimed difference of {where} does not hold over molecules"
-        return Finding("pseudo-replication", "fatal", said, row["n_molecules"], shown, remedy)
+        severity = "warning" if row["p"] < NEARLY else "fatal"
+        return Finding("pseudo-replication", severity, said, row["n_molecules"], shown, remedy)
     if claim.unit in ("spectrum", "threshold", "seed", "other"):
         said = f"the claimed test of {where} is over {unit}, not molecules"
         return Finding("pseudo-replication", "warning", said, row["n_molecules"], shown, remedy)
