@@ -15,7 +15,7 @@ from .contrast import advantage
 from .evidence import Absent, Evidence
 from .finding import Finding
 from .fragments import LEAST_PEAKS, NEAR, PRECURSOR_TOLERANCE, fragments, identical, near_duplicates
-from .leakage import MATERIAL, promises
+from .leakage import MATERIAL, promises, under_another_key
 from .structures import uniform
 
 _WHAT = f"entropy similarity ≥ {NEAR} on ≥ {LEAST_PEAKS} shared fragment peaks, precursors within {PRECURSOR_TOLERANCE}"
@@ -33,7 +33,7 @@ def spectrum_leakage(evidence: Evidence) -> list[Finding]:
         promised = "inchikey14" in promises(record)
         sides = (pairs.filter(same), pairs.filter(~same).filter(identical()), pairs.filter(~same))
         molecules = folds["test"]["inchikey14"].n_unique()
-        here = _same(evidence, split, sides[0], promised, test.height)
+        here = _same(evidence, split, sides[0], promised, test.height, molecules)
         here += _two_names(evidence, split, sides[1], molecules)
         here += _alike(evidence, split, sides[2], molecules, test.height)
         if sides[0].is_empty():
@@ -51,8 +51,9 @@ def _form(evidence: Evidence, keys: pl.Series) -> pl.Series:
     return rows.select(pl.coalesce("tautomer", "key")).to_series()
 
 
-def _same(evidence: Evidence, split: str, pairs: pl.DataFrame, promised: bool, of: int) -> list[Finding]:
-    """Near-duplicates of the test molecule itself."""
+def _same(evidence: Evidence, split: str, pairs: pl.DataFrame, promised: bool, of: int, tested: int) -> list[Finding]:
+    """Near-duplicates of the test molecule itself. Under its own key they break a split by molecule; as a salt or
+    tautomer alone they are as bad as `leakage` says of as many molecules."""
     if pairs.is_empty():
         return []
     n, molecules = pairs["identifier"].n_unique(), pairs["inchikey14"].unique().sort().to_list()
@@ -64,6 +65,11 @@ def _same(evidence: Evidence, split: str, pairs: pl.DataFrame, promised: bool, o
     )
     claim = f"{n / of:.1%} of the test spectra of split {split} have a near-duplicate of their molecule in train"
     if promised:
+        own = pairs.filter(pl.col("inchikey14") == pl.col("inchikey14_other"))
+        if own.is_empty():
+            claim += ", as a salt or tautomer"
+            severity, remedy = under_another_key(len(molecules), tested), "split by uniform form, or say so"
+            return [Finding("spectrum-leakage", severity, claim, n, shown, remedy)]
         remedy = "split again by molecule: mslitmus checks what it splits, folds from elsewhere need it"
         return [Finding("spectrum-leakage", "fatal", claim, n, shown, remedy)]
     remedy = "read the numbers as look-up of replicates, and show a split by molecule beside it"
