@@ -12,6 +12,7 @@ from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, RunError
 from mslitmus.studies import runner
 from mslitmus.studies.config import StudyConfig
+from mslitmus.studies.files import checked
 
 DATA = {"name": "fitted", "require": ["adduct"]}
 SPLIT = {"method": "molecule", "parameters": {"fractions": [0.6, 0.2, 0.2]}}
@@ -50,6 +51,7 @@ def test_a_retrieval_study_ranks_by_what_was_fitted_elsewhere(fitted, tmp_path):
     [
         ({"models": [{**ROW, "name": "other"}]}, "no fitted model 'other'"),
         ({"models": [{**ROW, "options": {}}]}, "with another options"),
+        ({"models": [{**ROW, "train_on": {"fraction": 0.5}}]}, "with another train_on"),
         ({"models": [ROW], "splits": [{**SPLIT, "seed": 1}]}, "with another split"),
         ({"models": [ROW], "splits": [SPLIT], "seeds": [3]}, "seed 3"),
     ],
@@ -65,6 +67,9 @@ def test_only_a_bridge_takes_it(fitted, tmp_path):
     change = {"metrics": ["cosine@0.1Da"], "primary_metric": "cosine@0.1Da"}
     with pytest.raises(ConfigError, match="only a bridge"):
         run(tmp_path / "ranked", models=[{**ROW, "fitted": str(fitted)}], **change)
+    study = {**BASE, **change, "models": [{**ROW, "fitted": str(fitted)}]}
+    with pytest.raises(ConfigError, match="only a bridge"):  # with --check already
+        checked(study, "here")
 
 
 def test_columns_that_must_be_known(fitted, tmp_path):
@@ -72,3 +77,9 @@ def test_columns_that_must_be_known(fitted, tmp_path):
         run(tmp_path / "x", models=[ROW], data={**DATA, "require": ["adukt"]}, **RETRIEVAL)
     ledger = json.loads((fitted / "ledger.json").read_text())
     assert "require_adduct" in [entry["rule"] for entry in ledger]
+
+
+def test_a_row_is_fitted_elsewhere_or_starts_from_another(fitted):
+    row = {"model": "neims", "name": "child", "start_from": "copy", "fitted": str(fitted)}
+    with pytest.raises(ValueError, match="leave out start_from or fitted"):
+        StudyConfig.model_validate({**BASE, **RETRIEVAL, "models": [ROW, row]})

@@ -138,6 +138,8 @@ class ModelConfig(Strict):
             raise ValueError(
                 "train_on says nothing where nothing is trained\n  → leave out train_on, or fine_tune: false"
             )
+        if self.start_from is not None and self.fitted is not None:
+            raise ValueError("what was fitted elsewhere starts from nothing\n  → leave out start_from or fitted")
         if not self.name:
             object.__setattr__(self, "name", self.model)
         return _checked_name(self)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import ConfigError, MslitmusError, unknown_name
+from ..train import require_bridge
 from .complaints import first_complaint
 from .config import StudyConfig, build_model
 from .grid import written
@@ -88,6 +89,8 @@ def _refused(study: StudyConfig) -> Iterator[tuple[int, MslitmusError]]:
     for index, model in enumerate(study.models):
         try:
             built = build_model(*model.resolved(study.task))
+            if model.fitted is not None:
+                require_bridge(built)
             if model.start_from is not None:
                 check_start(model, built, build_model(*rows[model.start_from.model].resolved(study.task)))
             check = getattr(built, "check_task", None)

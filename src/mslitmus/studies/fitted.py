@@ -1,8 +1,8 @@
 """A row that was fitted in another study: its weights are taken from there, so that one training serves several tasks.
 
-`fitted: runs/matrix` in a row of a study says: the row of this name, split and seed was trained in that run. The split
-and the model's options must be the same there; a retrieval study then ranks by exactly the predictor that the
-spectrum-prediction study judged.
+`fitted: runs/matrix` in a row of a study says: the row of this name, split and seed was trained in that run. The split,
+the model's options and `train_on` must be the same there; a retrieval study then ranks by exactly the predictor that
+the spectrum-prediction study judged.
 """
 
 from __future__ import annotations
@@ -34,9 +34,16 @@ def fitted_identity(model: ModelConfig, split: str, split_identity: str, seed: i
     if cell is None:
         return {}
     found = read_json(cell / "identity.json")
-    wanted = {"split": split_identity, "model": model.model, "options": model.options, "seed": seed}
+    trained = (model.train_on.identity() if model.train_on else None) or None
+    wanted = {
+        "split": split_identity,
+        "model": model.model,
+        "options": model.options,
+        "seed": seed,
+        "train_on": trained,
+    }
     if changed := [key for key, value in wanted.items() if found.get(key) != value]:
         message = f"model {model.name!r} was fitted there with another {', '.join(changed)}"
-        remedy = "take the data, split and options of that study, or leave out `fitted`"
+        remedy = "take the data, split, options and train_on of that study, or leave out `fitted`"
         raise RunError(message, where=str(cell), remedy=remedy)
     return {"fitted": file_hash(cell / "fit.json")}

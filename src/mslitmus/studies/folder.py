@@ -117,6 +117,7 @@ _MEANS = {
     "file": "the file of folds changed",
     "task.candidates": "the candidate pools changed",
     "start_from.identity": "the row that it starts from changed",
+    "fitted": "the model that it takes from another run changed",
 }
 
 

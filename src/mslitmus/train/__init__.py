@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
     """Fit any model: the one entry point of studies. Torch is imported only for a model that offers batches."""
-    if context.fitted is not None and not hasattr(model, "inner"):
-        raise ConfigError("only a bridge takes a model that was fitted elsewhere", remedy="leave out `fitted`")
+    if context.fitted is not None:
+        require_bridge(model)
     if hasattr(model, "train_batches"):
         from .loop import fit_trainable
 
         return fit_trainable(cast("Trainable", model), train, val, context)
     return model.fit(train, val, context)
+
+
+def require_bridge(model: Model) -> None:
+    """Raises ConfigError where a model cannot take what was fitted elsewhere."""
+    if not hasattr(model, "inner"):
+        raise ConfigError("only a bridge takes a model that was fitted elsewhere", remedy="leave out `fitted`")
 
 
 def require_device(name: str, count: int = 1) -> None:
@@ -49,4 +55,4 @@ def gpus(device: str) -> list[str]:
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
-__all__ = ["fit", "gpus", "require_device"]
+__all__ = ["fit", "gpus", "require_bridge", "require_device"]
