@@ -244,7 +244,7 @@ OPERATING_POINTS: Schema = {
     "low": pl.Float64(),
     "high": pl.Float64(),
     "parameters": pl.Float64(),
-    "seconds_fit": pl.Float64(),  # mean over seeds
+    "seconds_fit": pl.Float64(),  # mean over seeds, with those of the row it started from
     "queries_per_second": pl.Float64(),
     "threads": pl.Int64(),
     "device": pl.String(),

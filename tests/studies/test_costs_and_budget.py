@@ -49,6 +49,13 @@ def test_shares_are_of_each_cells_own_time_where_no_seconds_are_the_budget():
     assert dict(half.select("model", "seconds").iter_rows()) == {"late": 20.0, "short": 2.0}
 
 
+def summary_of(means: dict[str, float]) -> pl.DataFrame:
+    rows = [{"split": "s", "model": m, "mean": v, "low": v, "high": v} for m, v in means.items()]
+    return pl.DataFrame(rows).with_columns(
+        fold=pl.lit("test"), metric=pl.lit(METRIC), average=pl.lit("molecule"), seed=pl.lit(None, pl.Int64)
+    )
+
+
 def test_fronts_hold_what_nothing_dominates():
     cells = [
         cell("big", [0.1], parameters=1000, inference={"queries": 10, "threads": 1, "device": "cpu"}),
@@ -58,18 +65,32 @@ def test_fronts_hold_what_nothing_dominates():
         {**cell("knows", [0.1]), "kind": "oracle"},
     ]
     means = {"big": 0.6, "small": 0.5, "worse": 0.4, "file": 0.3, "knows": 1.0}
-    summary = pl.DataFrame(
-        [{"split": "s", "model": m, "mean": v, "low": v, "high": v} for m, v in means.items()]
-    ).with_columns(fold=pl.lit("test"), metric=pl.lit(METRIC), average=pl.lit("molecule"), seed=pl.lit(None, pl.Int64))
-    table = operating_points(summary, cells, METRIC, {"s": 40}, untimed=["file"])
+    table = operating_points(summary_of(means), cells, METRIC, {"s": 40}, unknown=["file"])
     rows = {r["model"]: r for r in table.iter_rows(named=True)}
     assert "knows" not in rows
-    assert {m for m, r in rows.items() if r["front_parameters"]} == {"big", "small", "file"}
+    assert {m for m, r in rows.items() if r["front_parameters"]} == {"big", "small"}
+    assert rows["file"]["parameters"] is None
     assert rows["big"]["queries_per_second"] == 5.0
     assert rows["small"]["queries_per_second"] == 20.0
     assert rows["file"]["seconds_fit"] is None
     assert not rows["file"]["front_queries_per_second"]
     assert (rows["big"]["threads"], rows["big"]["device"]) == (1, "cpu")
+
+
+def test_training_seconds_are_those_of_all_that_was_trained():
+    cells = [
+        cell("parent", [0.1], seconds=50),
+        cell("zero-shot", [0.1], seconds=1, start_from={"model": "parent"}),
+        cell("scratch", [0.1], seconds=20),
+        cell("fitted", [0.1], seconds=1),
+    ]
+    cells[-1]["fit"]["notes"] = {"fitted": "runs/matrix/cells/s/fitted/seed0/model"}
+    table = operating_points(summary_of({c["model"]: 0.5 for c in cells}), cells, METRIC, {})
+    rows = {r["model"]: r for r in table.to_dicts()}
+    assert {m: r["seconds_fit"] for m, r in rows.items()} == {
+        "parent": 50.0, "zero-shot": 51.0, "scratch": 20.0, "fitted": None,
+    }  # fmt: skip
+    assert [m for m, r in rows.items() if r["front_seconds_fit"]] == ["scratch"]
 
 
 def test_factors_are_named_by_the_options_they_go_with():
