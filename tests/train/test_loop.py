@@ -216,6 +216,14 @@ def test_a_budget_of_epochs_goes_on_as_if_unbroken(folds, tmp_path):
         assert torch.equal(value, parts.network.state_dict()[name]), name
 
 
+def test_what_ended_by_itself_says_so_also_where_the_budget_is_spent(folds, tmp_path):
+    report = train.fit(model(epochs=2), *folds[:2], context(tmp_path / "all", max_epochs=2))
+    assert report.stopped == "all 2 epochs"
+    idle = model(epochs=9, patience=1, learning_rate=1e-12)
+    report = train.fit(idle, *folds[:2], context(tmp_path / "idle", max_epochs=2))
+    assert report.stopped == "no better validation score in 1 evaluations"
+
+
 def test_a_budget_of_steps(folds, tmp_path):
     report = train.fit(model(epochs=9), *folds[:2], context(tmp_path, max_steps=1))
     assert report.stopped == "out of budget (1 steps)"

@@ -130,12 +130,12 @@ class Keeper(Callback):
             self._judge(score, epoch, options)
         pl_module.factor = self.factor
         self.context.progress(self._line(epoch, loss, score, seconds))
-        if spent := self.spent:
-            self.stopped = f"{OUT_OF_BUDGET} ({spent})"
-        elif self.waited >= options.patience:
+        if self.waited >= options.patience:
             self.stopped = f"no better validation score in {options.patience} evaluations"
         elif epoch >= options.epochs:
             self.stopped = f"all {options.epochs} epochs"
+        elif spent := self.spent:  # last: only what ended for want of budget goes on with a larger one
+            self.stopped = f"{OUT_OF_BUDGET} ({spent})"
         trainer.should_stop = bool(self.stopped)
         trainer.strategy.broadcast((self.factor, trainer.should_stop))  # to followers, see `ranks`
         _replace(self.folder / "last.ckpt", trainer.save_checkpoint)
