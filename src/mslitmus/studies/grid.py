@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from ..metrics.factors import JOINED
+
 VARY, WITHOUT = "vary", "without"
-_JOINED = " × "
 
 
 def expand(entry: Any) -> Iterator[Any]:
@@ -47,7 +48,7 @@ def _rows(entry: Mapping[str, Any], choices: list[list[tuple[str, str, Any]]]) -
             row = _with(row, path.split("."), value)
         labels = [label for _, label, _ in chosen]
         given = entry.get("name")
-        yield {**row, "name": _JOINED.join([str(given), *labels] if given else labels)}
+        yield {**row, "name": JOINED.join([str(given), *labels] if given else labels)}
 
 
 def written(models: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
