@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mslitmus.audits import AUDITS
+from mslitmus.audits import AUDITS, shortcuts
 from mslitmus.audits.evidence import CellKey, Evidence
 from mslitmus.audits.finding import SEVERITIES, Finding, RunTables
 from mslitmus.audits.spelling import spelling
@@ -240,3 +240,10 @@ def test_a_formula_that_is_told_is_found(known):
     made = CandidateSet.make("isomers", "mass", {}, table.with_columns(origin=pl.lit("dataset")))
     found = AUDITS["shortcuts"](evidence(made, own, by_formula))
     assert any(f.severity == "fatal" and "knows the hidden formula" in f.claim for f in found)
+    key, few = CellKey("molecule", "net", 0), np.arange(24)
+    unsure = np.where(few % 5 < 3, 1.0, 0.0)  # 0.6 among isomers, of 24 molecules: who knows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shortcuts, "by_formula", lambda model: (np.ones(100), unsure, np.arange(100), few))
+        [told] = shortcuts._formula(key, None)
+    assert told.severity == "warning"
+    assert "is not shown to know more" in told.claim
