@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import live_world as toy
@@ -48,6 +49,13 @@ def test_a_neighbour_that_ignores_its_spectrum_is_a_warning_and_a_blind_model_is
     assert said("spectrum-ablation", "fingerprint", toy.of_precursor, kind="neighbour")[0][0] == "warning"
     with pytest.raises(Absent, match="by design"):
         found("spectrum-ablation", "fingerprint", toy.of_precursor, kind="blind")
+
+
+def test_another_model_on_the_same_evidence_is_asked_anew():
+    given = toy.evidence("fingerprint", toy.of_precursor)
+    assert AUDITS["spectrum-ablation"](given)[0].severity == "fatal"
+    other = replace(given, open_model=lambda key: toy.honest)
+    assert AUDITS["spectrum-ablation"](other)[0].severity == "pass"
 
 
 def test_blindness_to_intensities_is_told():

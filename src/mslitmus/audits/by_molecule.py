@@ -101,21 +101,6 @@ def trained(tables: RunTables) -> list[str]:
     return sorted(model for model, kind in tables.kinds.items() if kind == "trained")
 
 
-def best_of(tables: RunTables, split: str, *kinds: str) -> str | None:
-    """The best model of these kinds by its mean per molecule on validation, never on test; None where there is none."""
-    names = [model for model, kind in tables.kinds.items() if kind in kinds]
-    rows = tables.summary.filter(
-        (pl.col("split") == split)
-        & (pl.col("fold") == "val")
-        & (pl.col("metric") == tables.primary)
-        & (pl.col("average") == "molecule")
-        & pl.col("seed").is_null()
-        & pl.col("mean").is_not_null()
-        & pl.col("model").is_in(names)
-    ).sort("mean", "model", descending=[tables.rising, False])
-    return str(rows["model"][0]) if rows.height else None
-
-
 def estimate(values: Array, molecules: NDArray[Any], where: Mask | None = None, level: float = 0.95) -> Estimate:
     """Mean per molecule and BCa interval of `values` (spectra,), in the spectra that `where` marks."""
     if where is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..metrics.intervals import resampled_sums
 from ..metrics.names import parse_metric
 from .evidence import Absent, Evidence
+from .finding import best_of
 
 #: Fewer molecules on a side tell nothing about a mean.
 LEAST = 5
@@ -73,7 +74,7 @@ def advantage(evidence: Evidence, split: str, model: str, chosen: Any) -> tuple[
     are easy for everybody are then no advantage. None where a side has too few molecules.
     """
     own = per_molecule(evidence, split, model)
-    control = best_of(evidence, split, "blind")
+    control = best_of(evidence.tables, split, "blind")
     beside = "raw"
     if control is not None and control != model:
         theirs = per_molecule(evidence, split, control).rename({"value": "control"})
@@ -81,17 +82,6 @@ def advantage(evidence: Evidence, split: str, model: str, chosen: Any) -> tuple[
         beside = f"above the blind control {control}"
     found = contrast(own, chosen, 1 if parse_metric(evidence.tables.primary).higher_is_better else -1)
     return None if found is None else (found, beside)
-
-
-def best_of(evidence: Evidence, split: str, *kinds: str) -> str | None:
-    """The best model of these kinds by the validation mean per molecule, never by the fold that is reported."""
-    tables = evidence.tables
-    names = [model for model, kind in tables.kinds.items() if kind in kinds]
-    of_split = (pl.col("split") == split) & (pl.col("fold") == "val") & (pl.col("metric") == tables.primary)
-    rows = tables.summary.filter(
-        of_split & (pl.col("average") == "molecule") & pl.col("seed").is_null() & pl.col("model").is_in(names)
-    ).sort("mean", "model", descending=[tables.rising, False])
-    return str(rows["model"][0]) if rows.height else None
 
 
 def _permuted(numbers: Array, inside: NDArray[np.bool_], seed: int) -> float:

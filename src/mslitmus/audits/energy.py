@@ -23,7 +23,6 @@ from .by_molecule import (
     ALPHA,
     LEAST_MOLECULES,
     Lead,
-    best_of,
     corrected,
     estimate,
     lead,
@@ -32,7 +31,7 @@ from .by_molecule import (
     trained,
 )
 from .evidence import Absent, Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 
 NAME = "energy"
 #: A spectrum is fragmented if its precursor keeps at most this share of the intensity (as in the protocol `nguyen`).

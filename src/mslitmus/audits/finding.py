@@ -45,6 +45,21 @@ class RunTables:
         return parse_metric(self.primary).higher_is_better
 
 
+def best_of(tables: RunTables, split: str, *kinds: str) -> str | None:
+    """The best model of these kinds by its mean per molecule on validation, never on test; None where there is none."""
+    names = [model for model, kind in tables.kinds.items() if kind in kinds]
+    rows = tables.summary.filter(
+        (pl.col("split") == split)
+        & (pl.col("fold") == "val")
+        & (pl.col("metric") == tables.primary)
+        & (pl.col("average") == "molecule")
+        & pl.col("seed").is_null()
+        & pl.col("mean").is_not_null()
+        & pl.col("model").is_in(names)
+    ).sort("mean", "model", descending=[tables.rising, False])
+    return str(rows["model"][0]) if rows.height else None
+
+
 def paired(comparisons: pl.DataFrame | None, split: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:
     """The row of COMPARISONS as a − b, whichever way round the table holds it; None if it holds neither."""
     if comparisons is None:

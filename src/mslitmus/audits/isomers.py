@@ -23,10 +23,10 @@ from ..metrics.molecule import BITS
 from ..metrics.names import parse_metric
 from ..tasks.protocol import Task
 from .audit import Audit
-from .by_molecule import LEAST_MOLECULES, RESAMPLES, Estimate, best_of, fingerprints, trained
+from .by_molecule import LEAST_MOLECULES, RESAMPLES, Estimate, fingerprints, trained
 from .condition_shift import labelled
 from .evidence import Absent, CellKey, Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 
 NAME = "isomers"
 #: A model that surely wins fewer duels than this is next to a coin (half) among isomers.

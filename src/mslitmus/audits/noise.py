@@ -11,9 +11,8 @@ from functools import partial
 import polars as pl
 
 from .audit import Audit
-from .by_molecule import best_of
 from .evidence import Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 from .live import peaks
 from .live.changes import ALPHA, Change, Edit, estimate, keep, measure
 from .live.sample import SEED, Asked, each_model, recorded, tests

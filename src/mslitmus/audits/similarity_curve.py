@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..metrics.intervals import Array, cluster_sums, resampled_sums
 from ..metrics.strata import SIMILARITY_EDGES
 from .audit import Audit
-from .by_molecule import RESAMPLES, Lead, best_of, corrected, lead, side_by_side, similarity, trained
+from .by_molecule import RESAMPLES, Lead, corrected, lead, side_by_side, similarity, trained
 from .evidence import Absent, Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 
 NAME = "similarity-curve"
 #: Far from train: nearest training molecule below this Tanimoto (Morgan radius 2). Near: at or above the other.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import polars as pl
-
 from .audit import Audit
 from .evidence import Evidence
-from .finding import Finding, RunTables, paired
+from .finding import Finding, best_of, paired
 
 ALPHA = 0.05
 
@@ -19,7 +17,7 @@ def trivial(evidence: Evidence) -> list[Finding]:
     tables = evidence.tables
     findings = []
     for split in tables.splits:
-        best = _best_trivial(tables, split)
+        best = best_of(tables, split, "blind", "neighbour")
         if best is None:
             continue
         for model in sorted(m for m, kind in tables.kinds.items() if kind == "trained"):
@@ -27,20 +25,6 @@ def trivial(evidence: Evidence) -> list[Finding]:
             if row is not None:
                 findings.append(_judge(row, tables.rising))
     return findings
-
-
-def _best_trivial(tables: RunTables, split: str) -> str | None:
-    """The control is chosen on validation, never on the fold that is reported."""
-    names = [m for m, kind in tables.kinds.items() if kind in ("blind", "neighbour")]
-    rows = tables.summary.filter(
-        (pl.col("split") == split)
-        & (pl.col("fold") == "val")
-        & (pl.col("metric") == tables.primary)
-        & (pl.col("average") == "molecule")
-        & pl.col("seed").is_null()
-        & pl.col("model").is_in(names)
-    ).sort("mean", "model", descending=[tables.rising, False])
-    return str(rows["model"][0]) if rows.height else None
 
 
 def _judge(row: Mapping[str, Any], rising: bool) -> Finding:

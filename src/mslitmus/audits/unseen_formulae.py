@@ -21,9 +21,9 @@ from ..data.splits.split import Split
 from ..metrics.intervals import Array
 from ..metrics.strata import SIMILARITY_EDGES
 from .audit import Audit
-from .by_molecule import LEAST_MOLECULES, Lead, best_of, corrected, lead, side_by_side, similarity, trained
+from .by_molecule import LEAST_MOLECULES, Lead, corrected, lead, side_by_side, similarity, trained
 from .evidence import Absent, Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 
 NAME = "unseen-formulae"
 #: Weaker peaks (base peak = 1) are noise as often as fragments, and noise finds chance formulae.

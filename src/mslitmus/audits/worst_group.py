@@ -10,10 +10,10 @@ import polars as pl
 
 from ..metrics.paired import sign_flip
 from .audit import Audit
-from .by_molecule import ALPHA, LEAST_MOLECULES, Estimate, best_of, corrected, estimate, side_by_side, trained
+from .by_molecule import ALPHA, LEAST_MOLECULES, Estimate, corrected, estimate, side_by_side, trained
 from .condition_shift import CELL, conditions_of
 from .evidence import Absent, Evidence
-from .finding import Finding
+from .finding import Finding, best_of
 
 NAME = "worst-group"
 _REMEDY = "report this group beside the mean, train on more of its kind, or say that the model is not for it"

@@ -19,9 +19,8 @@ from ...errors import MslitmusError
 from ...metrics.intervals import Array
 from ...metrics.names import parse_metric
 from ...tasks.protocol import Task
-from ..by_molecule import best_of
 from ..evidence import Absent, Ask, CellKey, Evidence
-from ..finding import Finding
+from ..finding import Finding, best_of
 
 #: Molecules asked about: 300 show a change of 0.03 in a score of spread 0.3, and take seconds a question.
 MOLECULES = 300
@@ -160,7 +159,8 @@ def _opened(evidence: Evidence, keys: list[CellKey], molecules: int, refused: di
         sample = sample_of(evidence, key.split, molecules)
         try:
             ask = evidence.open_model(key)
-            checked = evidence.kept(("live", "base", key, molecules), lambda: _answered(ask, sample))  # noqa: B023
+            known = ("live", "base", key, molecules, evidence.open_model)  # another model has answers of its own
+            checked = evidence.kept(known, lambda: _answered(ask, sample))  # noqa: B023
         except (Absent, MslitmusError) as reason:
             refused[str(key)] = str(reason)
             continue
