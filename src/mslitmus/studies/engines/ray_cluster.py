@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -46,10 +46,11 @@ class Cluster:
         threads, devices = bench.study.budget.threads or 1, bench.study.budget.devices
         with sigterm_ends(), _connected(ray, self.address, threads):
             gpus = _gpus(ray, bench.study)
+            resources = {"num_cpus": threads if gpus else threads * devices, "num_gpus": devices if gpus else 0}
+            _require_room(ray, resources)
             _require_sight(ray, bench.root)
             bench = replace(bench.with_threads(threads), root=bench.root.resolve())
             with bench.staged() as staged:
-                resources = {"num_cpus": threads if gpus else threads * devices, "num_gpus": devices if gpus else 0}
                 progress(f"Ray: {_described(ray)}; a cell takes {_spelt(resources)}")
                 _Tasks(ray, bench.root, staged, resources).work(Schedule(jobs), progress, done)
 
@@ -68,7 +69,8 @@ class _Tasks:
         try:
             while schedule:
                 while (job := schedule.next()) is not None:
-                    reference = task.remote(str(self._staged), str(home().resolve()), job.key, job.mark, lines)
+                    places = (str(self._staged), str(home().resolve()), str(Path.cwd()))
+                    reference = task.remote(places, job.key, job.mark, lines)
                     self._running[reference] = job
                 ready, _ = self._ray.wait(list(self._running), timeout=_POLL)
                 for line in self._ray.get(lines.take.remote()):
@@ -117,9 +119,15 @@ class _Lines:
 _SHARED = "run folder and MSLITMUS_HOME must lie on a file system that every node sees under the same path"
 
 
-def _compute(staged: str, store: str, key: CellKey, mark: str, lines: Any) -> None:
-    """The task: one cell. The study is read once a worker process."""
-    os.environ["MSLITMUS_HOME"] = store
+def _compute(places: tuple[str, str, str], key: CellKey, mark: str, lines: Any) -> None:
+    """The task: one cell. The study is read once a worker process.
+
+    Args:
+        places: staged file, MSLITMUS_HOME, and the main process's folder, from where a study's own paths count.
+    """
+    staged, os.environ["MSLITMUS_HOME"], folder = places
+    with suppress(OSError):  # a node without that folder: only paths that are relative miss it
+        os.chdir(folder)
     lines.say.remote(f"{mark} on {os.uname().nodename}: {key.split} · {key.model} · seed {key.seed}")
     _bench(staged).compute(key, lambda line: lines.say.remote(f"{mark} {line}"))
 
@@ -171,17 +179,32 @@ def _own(error: Any, job: Job) -> BaseException:
 
 
 def _gpus(ray: Any, study: StudyConfig) -> bool:
-    """Whether cells are given GPUs. Raises ConfigError where they are asked for and the cluster has none."""
-    device, there = study.budget.device, ray.cluster_resources().get("GPU", 0)
+    """Whether cells are given GPUs. Raises ConfigError where they are asked for and no node has as many."""
+    device, there = study.budget.device, max((node.get("GPU", 0) for node in _nodes(ray)), default=0)
     if device == "cuda" and there < study.budget.devices:
-        raise ConfigError(f"the cluster has {there:g} GPUs", remedy="use device: auto or cpu, or add nodes with GPUs")
+        what = f"no node of the cluster has more than {there:g} GPUs" if there else "the cluster has no GPU"
+        raise ConfigError(what, remedy="use device: auto or cpu, fewer devices, or add nodes with GPUs")
     return device != "cpu" and there >= study.budget.devices
 
 
+def _require_room(ray: Any, resources: Mapping[str, int]) -> None:
+    """Raises ConfigError where a cell is larger than every node: its task would wait for ever."""
+    nodes = _nodes(ray)
+    wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
+    if not any(all(node.get(name, 0) >= number for name, number in wanted.items()) for node in nodes):
+        largest = max((node.get("CPU", 0) for node in nodes), default=0)
+        what = f"a cell takes {_spelt(resources)}, no node has them (the largest: {largest:g} cores)"
+        raise ConfigError(what, remedy="lower budget.threads or budget.devices, or add a larger node")
+
+
+def _nodes(ray: Any) -> list[Mapping[str, float]]:
+    """Resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def _described(ray: Any) -> str:
-    nodes = [node for node in ray.nodes() if node["Alive"]]
     total = ray.cluster_resources()
-    return f"{len(nodes)} nodes, {total.get('CPU', 0):g} cores, {total.get('GPU', 0):g} GPUs"
+    return f"{len(_nodes(ray))} nodes, {total.get('CPU', 0):g} cores, {total.get('GPU', 0):g} GPUs"
 
 
 def _spelt(resources: Mapping[str, int]) -> str:
