@@ -7,6 +7,7 @@ import signal
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from mslitmus.errors import ConfigError, MissingExtraError, ModelError, RunError
 from mslitmus.models import MODELS
 from mslitmus.studies import lock, runner
 from mslitmus.studies.config import StudyConfig
-from mslitmus.studies.engines import Processes, Schedule, Serial, engine_of
+from mslitmus.studies.engines import Processes, Schedule, Serial, engine_of, ray_cluster
 from mslitmus.studies.engines.plan import jobs_of
 from mslitmus.studies.engines.processes import _environments
 from mslitmus.studies.folder import RunFolder
@@ -196,6 +197,17 @@ def test_engines_by_name():
             engine_of("ray").check(StudyConfig.model_validate(STUDY))
 
 
+def test_a_cell_that_no_node_of_a_cluster_can_hold_is_refused():
+    nodes = [{"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}] * 2
+    cluster = SimpleNamespace(nodes=lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
+    study = StudyConfig.model_validate({**STUDY, "budget": {"devices": 2, "device": "cuda"}})
+    with pytest.raises(ConfigError, match="no node of the cluster has more than 1 GPUs"):
+        ray_cluster._gpus(cluster, study)  # two nodes of one GPU make no two GPUs for a cell
+    ray_cluster._require_room(cluster, {"num_cpus": 4, "num_gpus": 1})
+    with pytest.raises(ConfigError, match="a cell takes 8 cores, no node has them"):
+        ray_cluster._require_room(cluster, {"num_cpus": 8, "num_gpus": 0})
+
+
 def test_the_lock_of_another_machine(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     (tmp_path / ".lock").write_text("1 elsewhere")
@@ -210,6 +222,9 @@ def test_the_lock_of_another_machine(tmp_path, monkeypatch):
         time.sleep(0.1)
         assert (tmp_path / ".lock").stat().st_mtime > long_ago  # touched while it is held
     assert not left_behind(tmp_path)
+    with folder.lock():
+        (tmp_path / ".lock").write_text("1 elsewhere")  # somebody took this process for dead
+    assert (tmp_path / ".lock").exists()
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs mslitmus[ray]: pip install ray")

@@ -48,7 +48,8 @@ def exclusive(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         left.set()
-        path.unlink(missing_ok=True)
+        if _owner(path) == (os.getpid(), _host()):  # not the lock of one who took this process for dead
+            path.unlink(missing_ok=True)
 
 
 def _beat(path: Path, left: threading.Event) -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,12 +56,11 @@ class Worker:
 
     def end(self, grace: float) -> None:
         """Wait so many seconds for the process to end, then kill it and whatever it started."""
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        with contextlib.suppress(OSError):  # also of a worker that was killed: what it started holds memory and GPUs
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._reader.join()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
@@ -77,15 +77,15 @@ class Worker:
 
 def end_all(workers: list[Worker]) -> None:
     """End all workers: their trainings keep the last epoch. A second Ctrl-C kills them at once."""
-    grace = _GRACE
+    until = time.monotonic() + _GRACE
     for worker in workers:
         worker.ask_to_end()
     for worker in workers:
         try:
-            worker.end(grace)
+            worker.end(max(0.0, until - time.monotonic()))
         except KeyboardInterrupt:
-            grace = 0.0
-            worker.end(grace)
+            until = time.monotonic()
+            worker.end(0.0)
 
 
 def _how(code: int) -> str:
