@@ -200,6 +200,12 @@ def test_a_confidence_that_says_nothing_is_a_note():
     assert "does not tell" in found.claim
 
 
+def test_too_few_molecules_are_no_acquittal():
+    few = hits(12, 2)
+    with pytest.raises(Absent, match="needs the record of a training"):
+        said("selection", evidence(few))
+
+
 def test_calibration_needs_confidences():
     given = evidence(scores())
     object.__setattr__(given, "task", SimpleNamespace(name="spectrum-prediction"))

@@ -21,7 +21,7 @@ from ..metrics.strata import STRATUM_MAKERS
 from .audit import Audit
 from .confidence import TASKS, Answers, answers, chosen_way
 from .decoys import decoy_findings
-from .evidence import CellKey, Evidence
+from .evidence import Absent, CellKey, Evidence
 from .finding import Finding
 from .rates import (
     Array,
@@ -70,7 +70,7 @@ class _Shortfall:
 
 
 def calibration(evidence: Evidence) -> list[Finding]:
-    """Findings of every trained model, first seed. Raises Absent for a task without confidences."""
+    """Findings of every trained model, first seed. Raises Absent for a task without confidences, or too few answers."""
     evidence.require_task(*TASKS)
     cells = []
     for key in evidence.first_seeds("trained"):
@@ -80,6 +80,8 @@ def calibration(evidence: Evidence) -> list[Finding]:
         val = val if val is not None and val.size >= LEAST else None
         cells.append(_Cell(key, test, val, chosen_way(val, test)))
         evidence.progress(f"  {key}")
+    if not cells:
+        raise Absent(f"needs a trained model with answers for {LEAST} test molecules")
     findings = [_telling(cell) for cell in cells]
     findings += _drifted([cell for cell in cells if cell.val is not None])
     findings += _uncovered([cell for cell in cells if cell.val is not None])

@@ -38,7 +38,8 @@ LEAST_MOLECULES, RESAMPLES = 20, 500
 
 
 def selection(evidence: Evidence) -> list[Finding]:
-    """Findings about checkpoints, folds and rows. Raises Absent without trained models or scores."""
+    """Findings about checkpoints, folds and rows. Raises Absent without trained models or scores, or where neither
+    records nor folds allow a question."""
     if not evidence.keys("trained"):
         raise Absent("needs a trained model")
     if evidence.tables.scores is None:
@@ -47,6 +48,9 @@ def selection(evidence: Evidence) -> list[Finding]:
     means = _by_molecule(evidence.tables)
     findings += _better_on_test(evidence.tables, means)
     findings += _best_of_many(evidence.tables, means)
+    if not findings:  # silence would read as innocence
+        least = f"{LEAST_MOLECULES} molecules in validation and test with a trivial model beside the trained"
+        raise Absent(f"needs the record of a training with validation scores, or {least}")
     return findings
 
 

@@ -32,6 +32,8 @@ class Slope:
     high: float
 
     def __str__(self) -> str:
+        if not np.isfinite(self.value):  # all are equally near
+            return "an unknown amount"
         return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
