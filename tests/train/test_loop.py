@@ -196,7 +196,7 @@ def test_time_runs_out_and_a_larger_budget_goes_on(folds, tmp_path):
     assert "out of budget" in report.stopped
     assert 1 <= len(report.history) < 500
     longer = train.fit(model(**options), *folds[:2], context(tmp_path, max_seconds=report.seconds + 1.0))
-    assert len(longer.history) > len(report.history) + 1
+    assert len(longer.history) > len(report.history)  # on a busy machine a second is an epoch
     assert "out of budget" in longer.stopped
 
 
