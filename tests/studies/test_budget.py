@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from mslitmus.data import store
+from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import RunError
+from mslitmus.provenance import write_json
 from mslitmus.studies.budget import continues
-from mslitmus.studies.config import BudgetConfig
+from mslitmus.studies.config import BudgetConfig, StudyConfig
+from mslitmus.studies.runner import run
 
 CELL = Path("cells/molecule/gin/seed0")
 
@@ -41,3 +46,24 @@ def test_less_than_was_used_is_refused():
     assert "--fresh" in caught.value.remedy
     with pytest.raises(RunError, match="no limit"):
         continues(record("all 2 epochs"), BudgetConfig(max_seconds=4), CELL)
+
+
+def test_a_refused_budget_leaves_the_run_as_it_was(tiny, tmp_path):
+    store.save("few", tiny, Ledger((LedgerEntry("made", tiny.height),)), {"title": "few"})
+    study = {
+        "name": "t",
+        "data": {"name": "few"},
+        "splits": ["random"],
+        "models": ["precursor-only"],
+        "metrics": ["cosine@0.1Da"],
+        "primary_metric": "cosine@0.1Da",
+        "difficulty": False,
+        "statistics": {"resamples": 100},
+    }
+    run(StudyConfig.model_validate(study), tmp_path, progress=lambda line: None)
+    fit = tmp_path / "cells/random/precursor-only/seed0/fit.json"
+    write_json(fit, {**json.loads(fit.read_text()), **record(max_epochs=2)})
+    config = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(RunError, match="the study now allows 1"):
+        run(StudyConfig.model_validate({**study, "budget": {"max_epochs": 1}}), tmp_path, progress=lambda line: None)
+    assert (tmp_path / "config.yaml").read_text() == config

@@ -17,6 +17,7 @@ from ..provenance import environment, file_hash, now, table_hash, write_json, wr
 from ..tasks.protocol import Task
 from .aggregate import aggregate
 from .analyses import TABLES as ANALYSES
+from .budget import continues
 from .cells import identity
 from .config import SplitConfig, StudyConfig
 from .engines import Bench, Engine, Serial, execute
@@ -24,6 +25,7 @@ from .files import dump
 from .folder import RunFolder, claim, compare, digest, read_json
 from .selection import select
 from .stage import asked_of, dataset_of, made
+from .start_from import outdated
 
 Progress = Callable[[str], None]
 #: Files of a run folder itself, beside splits/ and cells/.
@@ -114,9 +116,10 @@ def _compare(study: StudyConfig, task: Task, folder: RunFolder, data_hash: str) 
         made_of = digest(_split_identity(split, data_hash))
         for model in study.models:
             for seed in model.seeds or study.seeds:
-                compare(
-                    folder.cell(split.name, model.name, seed), identity(study, task, split.name, made_of, model, seed)
-                )
+                cell = folder.cell(split.name, model.name, seed)
+                compare(cell, identity(study, task, split.name, made_of, model, seed))
+                if (cell / "fit.json").exists() and not outdated(fit := read_json(cell / "fit.json"), model, cell):
+                    continues(fit, study.budget, cell)  # refuses a budget that is less than what was used
 
 
 def _split(
