@@ -149,8 +149,8 @@ def test_a_list_without_molecules_is_refused(tmp_path: Path) -> None:
     [
         ("a.smi", b"\n \n", None, "the file is empty"),
         ("a.smi.gz", b"no gzip", None, "cannot be read"),
-        ("a.smi.gz", gzip.compress(b"CCO\n" * 999)[:20], None, "cannot be read"),
-        ("a.csv.gz", gzip.compress(b"smiles\nCCO\n")[:-12] + b"damaged at the end", None, "cannot be read"),
+        ("a.smi.gz", gzip.compress(b"CCO\n" * 999, mtime=0)[:20], None, "cannot be read"),
+        ("a.csv.gz", gzip.compress(b"smiles\nCCO\n", mtime=0)[:-12] + b"damaged at the end", None, "cannot be read"),
         ("a.csv", b"id,SMILE\n1,CCO\n", None, r"no column 'smiles'\n.*did you mean --column SMILE\?"),
         ("a.csv", b"id,structure\n1,CCO\n", None, r"name the column of the SMILES with --column; .*id, structure"),
         ("a.csv", b"id,SMILES\n1,CCO\n", "smile", "no column 'smile'"),
