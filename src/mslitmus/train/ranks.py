@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
@@ -38,7 +39,7 @@ from ..models.protocol import FitContext, Trainable
 
 _GRACE = 30.0  # seconds that a follower gets to end after rank 0
 #: What Lightning reads of processes that it did not start.
-_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
+_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def ranks_of(
         return
     before = {name: os.environ.get(name) for name in _VARIABLES}
     with tempfile.TemporaryDirectory(prefix="mslitmus-ranks-") as folder:
+        # Where it is unset, Lightning sets it and the number of threads with it.
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
         os.environ.update(LOCAL_RANK="0", NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
         handed = Path(folder) / "shared.pickle"
         handed.write_bytes(pickle.dumps((shared, device, resume)))
