@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,14 @@ def render(files: RunFiles) -> str:
     boards = [(split, leaderboard(files, split)) for split in splits]
     trained = describing.training(files)
     matrices = [(split, comparing.matrices(files, split)) for split in splits]
+    ranked, stable, costs = ranks.ranks(files), stability.stability(files), operating.operating(files)
+    shown = {"disagreements": sheets, "training": trained, "ranks": ranked, "stability": stable, "operating": costs}
     rows = [row for _, panels in boards for panel in panels for group in panel.groups for row in group.rows]
     return templates.get_template("report.html.j2").render(
         files=files,
         style=static("style.css"),
         script=static("script.js"),
-        sections=_sections(files, sheets=bool(sheets), training=bool(trained)),
+        sections=_sections(files, shown),
         purpose=PURPOSES.get(files.task, "How well each model does on the test fold."),
         has_trained=any(row.entry.trained for row in rows),
         has_controls=any(row.entry.control for row in rows),
@@ -85,12 +87,12 @@ def render(files: RunFiles) -> str:
         grouped=grouped,
         boards=boards,
         tabbed=_tabbed,
-        ranks=ranks.ranks(files),
+        ranks=ranked,
         grids=[(split, ranks.grids(files, split)) for split in splits],
-        stability=stability.stability(files),
+        stability=stable,
         sensitivity=protocols.sensitivities(files),
         stale=protocols.stale(files),
-        operating=operating.operating(files),
+        operating=costs,
         pools=candidates.pools(files),
         curves=candidates.curves(files),
         matrices=matrices,
@@ -110,21 +112,12 @@ def render(files: RunFiles) -> str:
     )
 
 
-def _sections(files: RunFiles, *, sheets: bool, training: bool) -> list[tuple[str, str]]:
-    """The sections of this run with their titles: no training where nothing trains, no comparisons of one model."""
+def _sections(files: RunFiles, shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections of this run with their titles: no comparisons of one model, none whose part in `shown` is empty."""
     ranking = files.task == "retrieval" or files.candidates is not None
     pairs = files.summary is None or files.summary["model"].n_unique() > 1
-    there = {
-        "disagreements": sheets,
-        "candidates": ranking,
-        "training": training,
-        "comparisons": pairs,
-        # tables that only newer runs have, or that say nothing of one model: without them no section
-        "ranks": ranks.ranks(files) is not None,
-        "stability": bool(stability.stability(files)),
-        "sensitivity": files.sensitivity is not None,
-        "operating": bool(operating.operating(files)),
-    }
+    there = {name: bool(part) for name, part in shown.items()}
+    there |= {"candidates": ranking, "comparisons": pairs, "sensitivity": files.sensitivity is not None}
     titles = {"examples": "Mirror plots"} if files.task == SPECTRUM else {}
     return [(name, titles.get(name, title)) for name, title in SECTIONS if there.get(name, True)]
 

@@ -22,7 +22,7 @@ from ..tasks.build import OptionError, build_task
 from .complaints import LocatedError
 from .grid import expand
 from .start_from import StartFrom, ancestry, check_seeds
-from .strict import Strict
+from .strict import Strict, refuse_unknown
 from .train_on import TrainOn
 from .where import Where
 
@@ -57,18 +57,13 @@ class DataConfig(Strict):
     @field_validator(*_NAMED_VALUES)
     @classmethod
     def _known(cls, value: list[str | None] | None, info: Any) -> list[str | None] | None:
-        known = _NAMED_VALUES[info.field_name]
-        for name in value or ():
-            if name is not None and name not in known:
-                raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
+        refuse_unknown(info.field_name, value, _NAMED_VALUES[info.field_name])
         return value
 
     @field_validator("require")
     @classmethod
     def _columns(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if name not in SPECTRA:
-                raise ValueError(str(unknown_name("column", name, SPECTRA)))
+        refuse_unknown("column", value, SPECTRA)
         return value
 
 

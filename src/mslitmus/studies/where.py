@@ -11,9 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from ..chem.classes import RULES_HASH, check_classes
 from ..data.laboratory import LABORATORY, laboratory
 from ..data.splits.labels import ELECTRONVOLT_KINDS, in_classes
-from ..errors import MslitmusError, unknown_name
+from ..errors import MslitmusError
 from ..schemas import INSTRUMENT_TYPES, ION_MODES
-from .strict import Strict
+from .strict import Strict, refuse_unknown
 
 _NAMED_VALUES = {"ion_modes": ION_MODES, "instrument_types": INSTRUMENT_TYPES}
 
@@ -39,9 +39,7 @@ class Where(Strict):
     @field_validator(*_NAMED_VALUES)
     @classmethod
     def _known(cls, value: list[str] | None, info: Any) -> list[str] | None:
-        for name in value or ():
-            if name not in (known := _NAMED_VALUES[info.field_name]):
-                raise ValueError(str(unknown_name(info.field_name.rstrip("s").replace("_", " "), name, known)))
+        refuse_unknown(info.field_name, value, _NAMED_VALUES[info.field_name])
         return value
 
     @field_validator("classes")
