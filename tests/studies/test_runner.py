@@ -65,6 +65,17 @@ def test_a_study_leaves_every_file(few, tmp_path):
     assert report.build(tmp_path / "run").stat().st_size > 10_000
 
 
+def test_validation_can_be_cut_down_and_test_is_whole(few, tmp_path):
+    run(tmp_path / "all", splits=["random"])
+    run(tmp_path / "few", splits=["random"], data={"name": "few", "max_val_molecules": 2})
+    scores = {name: pl.read_parquet(tmp_path / name / "scores.parquet") for name in ("all", "few")}
+    val = {name: table.filter(pl.col("fold") == "val") for name, table in scores.items()}
+    assert val["few"]["inchikey14"].n_unique() == 2 < val["all"]["inchikey14"].n_unique()
+    assert scores["few"].filter(pl.col("fold") == "test").equals(scores["all"].filter(pl.col("fold") == "test"))
+    rules = [row["rule"] for row in json.loads((tmp_path / "few" / "ledger.json").read_text())]
+    assert "keep_max_val_molecules" in rules
+
+
 def test_what_follows_a_changed_stage_is_made_again(few, tmp_path):
     run(tmp_path / "run", splits=["molecule"])
     cell = tmp_path / "run" / "cells" / "molecule" / "nearest-molecule" / "seed0"

@@ -82,6 +82,8 @@ def identity(
     """Everything that decides the predictions. Metrics and statistics may change; then only scores are made again."""
     name, options = model.resolved(study.task)
     own: dict[str, Any] = {}  # keys that only rows have which set them: cells of earlier versions keep their identity
+    if study.data.max_val_molecules is not None:
+        own["max_val_molecules"] = study.data.max_val_molecules
     if model.train_on is not None and (trained := model.train_on.identity()):
         own["train_on"] = trained
     if (start := model.start_from) is not None:

@@ -51,6 +51,7 @@ class DataConfig(Strict):
     min_peaks: int = Field(default=1, ge=1)
     simulation_challenge: bool | None = None  # MassSpecGym's own mark of the records of its simulation task
     max_queries_per_molecule: int | None = Field(default=None, ge=1)
+    max_val_molecules: int | None = Field(default=None, ge=1)  # whose queries are asked; test is always whole
     exclude_flags: list[str] = Field(default_factory=list)
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)
 

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..provenance import table_hash
 from ..tasks.protocol import Task
 from .config import SplitConfig, StudyConfig
-from .selection import at_most, entry, select
+from .selection import at_most, entry, few_molecules, select
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def asked_of(
                 f"askable_{task.name}": task.asked,
                 "keep_max_queries_per_molecule": partial(at_most, limit=study.data.max_queries_per_molecule),
             }
+            if fold == "val":
+                steps["keep_max_val_molecules"] = partial(few_molecules, limit=study.data.max_val_molecules)
             for rule, step in steps.items():
                 before = asked[split][fold]
                 asked[split][fold] = after = step(before)
