@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from mslitmus import lock
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, MissingExtraError, ModelError, RunError
 from mslitmus.models import MODELS
-from mslitmus.studies import lock, runner
+from mslitmus.studies import runner
 from mslitmus.studies.config import StudyConfig
 from mslitmus.studies.engines import Processes, Schedule, Serial, engine_of, ray_cluster
 from mslitmus.studies.engines.plan import jobs_of
@@ -211,7 +212,7 @@ def test_a_cell_that_no_node_of_a_cluster_can_hold_is_refused():
 def test_the_lock_of_another_machine(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     (tmp_path / ".lock").write_text("1 elsewhere")
-    with pytest.raises(RunError, match="another run") as caught, folder.lock():
+    with pytest.raises(RunError, match="another process") as caught, folder.lock():
         pass
     assert "process 1 on elsewhere" in str(caught.value)
     monkeypatch.setattr(lock, "BEAT", 0.01)

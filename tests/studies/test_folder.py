@@ -35,7 +35,7 @@ def test_one_writer_at_a_time(tmp_path):
     folder = RunFolder(tmp_path)
     folder.open()
     (tmp_path / ".lock").write_text(str(os.getppid()))
-    with pytest.raises(RunError, match="another run"), folder.lock():
+    with pytest.raises(RunError, match="another process"), folder.lock():
         pass
     (tmp_path / ".lock").write_text("999999999")  # a killed run's lock is taken over
     with folder.lock():
@@ -49,7 +49,7 @@ def test_a_disk_without_hard_links(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     (tmp_path / ".lock").write_text(str(os.getppid()))
-    with pytest.raises(RunError, match="another run"), RunFolder(tmp_path).lock():
+    with pytest.raises(RunError, match="another process"), RunFolder(tmp_path).lock():
         pass
     (tmp_path / ".lock").unlink()
     with RunFolder(tmp_path).lock():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 
 import numpy as np
@@ -263,6 +264,13 @@ def test_a_pretraining_leaves_weights_its_molecules_and_how_it_came_about(molecu
     (tmp_path / "mine.txt").write_text("stays")
     forget(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_two_pretrainings_do_not_share_a_folder(molecules, tmp_path):
+    (tmp_path / ".lock").write_text(f"1 {socket.gethostname()}")  # process 1 lives
+    with pytest.raises(RunError, match="another process is writing here"):
+        pretrain([molecules], held("CCO"), SMALL, setting(tmp_path, fresh=True), lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_killed_pretraining_ends_with_the_weights_of_an_unbroken_one(molecules, tmp_path):

@@ -46,16 +46,14 @@ def pretrain_molebert(
 ) -> None:
     """Mole-BERT: tokens for atoms, then masked atoms and contrast. Stopped, it continues at the last epoch."""
     from ..train.pretrain.molecules import open_lists
-    from ..train.pretrain.run import Setting, forget, pretrain
+    from ..train.pretrain.run import Setting, pretrain
 
     options = _options(config, encoder)
     lists = open_lists(molecules or [], processes=processes, progress=_say)
     for each in lists:
         _say(f"{each.name}: {each.frame.height:,} molecules, {each.info.get('unreadable', 0):,} lines unreadable")
     held_out = _held_out(study, dataset, split or [], split_seed, split_parameters, data)
-    if fresh:
-        forget(out)
-    setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes)
+    setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
     record = pretrain(lists, held_out, options, setting, _say)
     for name, told in record["stages"].items():
         speed = f"{told['molecules_per_second']:,.0f} molecules/s" if told["molecules_per_second"] else ""

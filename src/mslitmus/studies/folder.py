@@ -14,8 +14,8 @@ from typing import Any
 import polars as pl
 
 from ..errors import RunError
+from ..lock import exclusive
 from ..provenance import write_json
-from .lock import exclusive
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,11 @@ def at_most(frame: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     """At most `limit` spectra a molecule, drawn by a hash of the identifier; all of them where `limit` is None."""
     if limit is None:
         return frame
-    place = frame.select("inchikey14", _lots(frame["identifier"])).select(pl.col("lot").rank("ordinal").over("inchikey14")).to_series()
+    place = (
+        frame.select("inchikey14", _lots(frame["identifier"]))
+        .select(pl.col("lot").rank("ordinal").over("inchikey14"))
+        .to_series()
+    )
     return frame.filter(place <= limit)
 
 

@@ -136,6 +136,10 @@ class Keeper(Callback):
             self.stopped = f"all {options.epochs} epochs"
         elif spent := self.spent:  # last: only what ended for want of budget goes on with a larger one
             self.stopped = f"{OUT_OF_BUDGET} ({spent})"
+            if epoch < options.warmup * options.epochs:
+                self.context.progress(
+                    "the rate was still rising when the budget ended: lower training.warmup or epochs"
+                )
         trainer.should_stop = bool(self.stopped)
         trainer.strategy.broadcast((self.factor, trainer.should_stop))  # to followers, see `ranks`
         _replace(self.folder / "last.ckpt", trainer.save_checkpoint)

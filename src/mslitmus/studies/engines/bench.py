@@ -20,10 +20,10 @@ import polars as pl
 
 from ...audits.evidence import CellKey
 from ...errors import RunError
+from ...lock import DEAD, exclusive
 from ..cells import Cell, compute, finished
 from ..config import StudyConfig
 from ..folder import RunFolder
-from ..lock import DEAD, exclusive
 
 Progress = Callable[[str], None]
 _STAGED = ".staged-"

@@ -25,6 +25,7 @@ from pydantic import Field
 
 from ...data.candidates.lists import MoleculeList
 from ...errors import ConfigError, DataError, RunError
+from ...lock import exclusive
 from ...models import ENCODERS
 from ...models.options import Options, parse_options
 from ...models.predict.encoders.graphs import GraphFeaturiser
@@ -66,6 +67,7 @@ class Setting:
         near: Tanimoto similarity to a held-out molecule from which on a molecule is excluded.
         device, threads, max_seconds: as in `models.protocol.FitContext`; the seconds are of each stage.
         processes: for chemistry before the training.
+        fresh: forget what an earlier run left in the folder.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Setting:
     threads: int | None = None
     max_seconds: float | None = None
     processes: int = 2
+    fresh: bool = False
 
 
 def pretrain(
@@ -87,9 +90,23 @@ def pretrain(
 ) -> dict[str, Any]:
     """Exclude, tokenise, pretrain; returns the record that it wrote.
 
-    Raises ConfigError for options, RunError where the folder holds another pretraining, DataError where no molecule
-    is left. After Ctrl-C or a kill the same call goes on from the last epoch.
+    Raises ConfigError for options, RunError where the folder holds another pretraining or one is at work in it,
+    DataError where no molecule is left. After Ctrl-C or a kill the same call goes on from the last epoch.
     """
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(setting.folder):
+        if setting.fresh:
+            forget(setting.folder)
+        return _pretrain(lists, held_out, options, setting, progress)
+
+
+def _pretrain(
+    lists: Sequence[MoleculeList],
+    held_out: HeldOut,
+    options: Mapping[str, Any],
+    setting: Setting,
+    progress: Progress,
+) -> dict[str, Any]:
     chosen = parse_options(PretrainOptions, options, where="pretraining")
     encoder, encoder_options = _encoder(chosen.encoder)
     tokeniser_options = parse_options(TokeniserOptions, chosen.tokeniser, where="tokeniser")

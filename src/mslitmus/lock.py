@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import RunError
+from .errors import RunError
 
 #: Seconds between two touches, and those after which another host's lock is nobody's: ten missed touches.
 BEAT, DEAD = 15.0, 150.0
@@ -69,8 +69,10 @@ def _host() -> str:
 def _refusal(folder: Path, path: Path) -> RunError:
     pid, host = _owner(path)
     where = "" if host == _host() else f" on {host}"
-    remedy = f"wait for process {pid}{where}, or run under another --name (if it is no run: delete {path})"
-    return RunError("another run is writing here", where=str(folder), remedy=remedy)
+    remedy = (
+        f"wait for process {pid}{where}, or write elsewhere (--name, --out); if it is no run of mslitmus: delete {path}"
+    )
+    return RunError("another process is writing here", where=str(folder), remedy=remedy)
 
 
 def _held(path: Path, mine: Path) -> bool:
