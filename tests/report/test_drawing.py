@@ -12,7 +12,7 @@ import yaml
 
 from mslitmus.chem.molecule import draw_svg
 from mslitmus.report import numbers
-from mslitmus.report.describing import readable
+from mslitmus.report.describing import learned, readable
 from mslitmus.report.lines import APART, BOTTOM, RIGHT, Line, size_chart
 from mslitmus.report.mirror import MOST, matched, measured_spectrum, mirror
 from mslitmus.report.plot import Axis, Mark, curve, dot, histogram
@@ -195,6 +195,22 @@ def test_options_read_as_they_are_written() -> None:
     assert readable({"bins": [1, 2], "to": None, "at": 3}) == "bins: [1, 2]\nto: null\nat: 3"
     assert readable({"rate": 0.5}) == "rate: 0.5"
     assert readable({}) == ""
+
+
+def test_what_is_special_about_a_cells_training_is_told() -> None:
+    assert learned({"train_on": None}) == learned({}) == []
+    sizes = {"fold": {"spectra": 40_000, "molecules": 4_000}, "where.adducts": {"spectra": 9_000, "molecules": 900}}
+    noise = {"drawn": 920, "spectra": 900}
+    start = {"model": "M-H only", "head": "anew", "fine_tune": True}
+    assert learned({"train_on": {**sizes, "label_noise": noise}, "start_from": start, "fitted": "runs/matrix"}) == [
+        "# trained on 9,000 spectra of 900 molecules (of 4,000: where.adducts)",
+        "# 900 spectra with another molecule's structure",
+        "# weights of M-H only, a new head",
+        "# fitted in runs/matrix",
+    ]
+    assert learned({"start_from": {**start, "fine_tune": False, "head": "keep"}}) == [
+        "# weights of M-H only, as they are"
+    ]
 
 
 def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:

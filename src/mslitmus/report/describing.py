@@ -144,11 +144,34 @@ def cells(files: RunFiles) -> list[dict[str, str]]:
             "kind": str(cell.get("kind", MISSING)),
             "seed": str(cell.get("seed", MISSING)),
             "parameters": magnitude(cell.get("parameters")),
-            "options": readable(cell.get("options") or {}),
+            "options": "\n".join([*learned(cell), readable(cell.get("options") or {})]),
             **{stage: duration(seconds_of(cell, stage)) for stage in ("fit", "predict", "score")},
         }
         for cell in files.cells
     ]
+
+
+def learned(cell: Mapping[str, Any]) -> list[str]:
+    """What is special about a cell's training, a comment line each: part of the fold, another row's weights."""
+    lines = []
+    if isinstance(counts := cell.get("train_on"), Mapping):
+        kept = {key: size for key, size in counts.items() if key != "label_noise"}
+        last = list(kept.values())[-1]
+        steps = ", ".join(key for key in kept if key != "fold")
+        lines.append(
+            f"# trained on {count(last['spectra'])} spectra of {count(last['molecules'])} molecules"
+            + (f" (of {count(kept['fold']['molecules'])}: {steps})" if steps else "")
+        )
+        if isinstance(noise := counts.get("label_noise"), Mapping):
+            lines.append(f"# {count(noise.get('spectra'))} spectra with another molecule's structure")
+    if isinstance(start := cell.get("start_from"), Mapping):
+        head = ", a new head" if start.get("head") == "anew" else ""
+        lines.append(
+            f"# weights of {start.get('model')}{head}" + ("" if start.get("fine_tune", True) else ", as they are")
+        )
+    if cell.get("fitted"):
+        lines.append(f"# fitted in {cell['fitted']}")
+    return lines
 
 
 def readable(options: Mapping[str, Any]) -> str:

@@ -60,6 +60,7 @@ def compute(cell: Cell, study: StudyConfig, progress: Progress) -> None:
         "fit": fitted["report"],
         "environment": fitted["environment"],
         **{key: fitted[key] for key in ("train_on", "start_from") if key in fitted},
+        **({"fitted": cell.model.fitted} if cell.model.fitted else {}),
     }
     if not (cell.folder / "cell.json").exists() or read_json(cell.folder / "cell.json") != record:
         write_json(cell.folder / "cell.json", record)

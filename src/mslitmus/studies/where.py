@@ -63,7 +63,7 @@ class Where(Strict):
             if (values := getattr(self, name)) is not None:
                 tests[name] = pl.col(column).is_in(values)
         if self.laboratories is not None:
-            tests["laboratories"] = laboratory().is_in([LABORATORY.get(name, name) for name in self.laboratories])
+            tests["laboratories"] = laboratory().is_in(self._laboratories())
         if self.min_energy is not None:
             tests["min_energy"] = energy >= self.min_energy
         if self.max_energy is not None:
@@ -76,6 +76,9 @@ class Where(Strict):
             found["classes"] = lambda frame: in_classes(frame, classes).fill_null(False)
         return found
 
+    def _laboratories(self) -> list[str]:
+        return [LABORATORY.get(name, name) for name in self.laboratories or ()]
+
     def keep(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows that meet all conditions, in their order."""
         for test in self.conditions().values():
@@ -84,7 +87,9 @@ class Where(Strict):
 
     def identity(self) -> dict[str, Any]:
         """What decides which rows are kept: the conditions given, and the rules of classes where they count."""
-        rules = {} if self.classes is None else {"class_rules": RULES_HASH}
+        rules: dict[str, Any] = {} if self.classes is None else {"class_rules": RULES_HASH}
+        if self.laboratories is not None:  # which contributors these names stand for
+            rules["contributors"] = sorted(name for name, of in LABORATORY.items() if of in self._laboratories())
         return {**self.model_dump(mode="json", exclude_none=True), **rules}
 
 
