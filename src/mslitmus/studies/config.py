@@ -186,6 +186,15 @@ class StudyConfig(Strict):
     statistics: StatisticsConfig = StatisticsConfig()
     budget: BudgetConfig = BudgetConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_metric(cls, values: Any) -> Any:
+        """The first metric is the primary one where none is named."""
+        listed = values.get("metrics") if isinstance(values, Mapping) else None
+        if isinstance(listed, list) and listed and "primary_metric" not in values:
+            return {**values, "primary_metric": listed[0]}
+        return values
+
     @field_validator("models", mode="before")
     @classmethod
     def _expanded(cls, value: Any) -> Any:
