@@ -15,7 +15,6 @@ import pytest
 from mslitmus.audits import AUDITS
 from mslitmus.audits.audit import Audit
 from mslitmus.audits.finding import Finding
-from mslitmus.cli import main
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 
@@ -32,17 +31,9 @@ statistics: {resamples: 100}
 """
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", "100")
-        monkeypatch.setattr(sys, "argv", ["mslitmus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, err
-
-    return run
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 @pytest.fixture
