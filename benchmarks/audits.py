@@ -123,25 +123,31 @@ def pools_of(known: pl.DataFrame, wanted: NDArray[np.int64], size: int, rng: np.
 
 
 def answers(
-    asked: pl.DataFrame, pools: pl.DataFrame, kind: str, signal: float, rng: np.random.Generator
+    asked: pl.DataFrame, pools: pl.DataFrame, size: int, kind: str, signal: float, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Predictions of the queries' pools, and their scores (hit@1, mrr). A blind control knows the candidate alone."""
-    table = asked.select("identifier", "inchikey14").join(
-        pools.select("molecule", "candidate"), left_on="inchikey14", right_on="molecule", maintain_order="left"
-    )
-    truth = (table["candidate"] == table["inchikey14"]).to_numpy()
-    score = rng.normal(0, 1, table.height)
+    """Predictions of the queries' pools (all of one size), and their scores (hit@1, mrr). A blind control knows the
+    candidate alone."""
+    first = pools.with_row_index("row").group_by("molecule").agg(pl.col("row").min())
+    start = asked.join(first, left_on="inchikey14", right_on="molecule", maintain_order="left")["row"].to_numpy()
+    row = (start[:, None] + np.arange(size)).ravel()
+    truth = (pools["candidate"] == pools["molecule"]).to_numpy()[row].reshape(-1, size)
+    score = rng.normal(0, 1, truth.shape).astype(np.float32)
     if kind == "blind":
-        names = table["candidate"].rank("dense").to_numpy()
-        score = rng.normal(0, 1, int(names.max()) + 1)[names]
-    score = score + signal * truth
-    rated = table.select("identifier", "inchikey14").with_columns(score=pl.Series(score), truth=pl.Series(truth))
-    own = pl.col("score").filter("truth").first()
-    ranks = rated.group_by("identifier", "inchikey14", maintain_order=True).agg(rank=1 + (pl.col("score") > own).sum())
-    scores = ranks.select(
-        "identifier", "inchikey14", (pl.col("rank") == 1).cast(pl.Float64).alias("hit@1"), mrr=1 / pl.col("rank")
+        code = pools["candidate"].cast(pl.Categorical).to_physical().to_numpy()
+        score = rng.normal(0, 1, int(code.max()) + 1).astype(np.float32)[code[row]].reshape(-1, size)
+    score = score + np.float32(signal) * truth
+    rank = 1 + (score > score[truth][:, None]).sum(axis=1)
+    scores = asked.select("identifier", "inchikey14").with_columns(
+        pl.Series("hit@1", (rank == 1).astype(np.float64)), mrr=pl.Series(1 / rank)
     )
-    return table.select("identifier", "candidate", score=pl.Series(score)), scores
+    given = pl.DataFrame(
+        {
+            "identifier": asked["identifier"].gather(np.repeat(np.arange(asked.height), size)),
+            "candidate": pools["candidate"].gather(row),
+            "score": score.ravel().astype(np.float64),
+        }
+    )
+    return given, scores
 
 
 def make(out: Path, options: argparse.Namespace) -> Evidence:
@@ -188,7 +194,7 @@ def _make_run(run: Path, known: pl.DataFrame, options: argparse.Namespace) -> No
         for seed in range(seeds):
             parts = []
             for fold in ("val", "test"):
-                given, scores = answers(folds[fold], pools, kind, signal, rng)
+                given, scores = answers(folds[fold], pools, options.candidates, kind, signal, rng)
                 parts.append(given)
                 marks = {"split": SPLIT, "model": model, "fold": fold}
                 scored.append(
@@ -205,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     for name, default in (
-        ("queries", 17_556), ("candidates", 256), ("train", 194_119), ("val", 19_429), ("structures", 30_000),
+        ("queries", 17_556), ("candidates", 256), ("train", 194_119), ("val", 19_429), ("structures", 12_000),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--only", nargs="*", default=[])

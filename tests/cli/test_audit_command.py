@@ -217,7 +217,8 @@ def test_an_outsider_follows_the_page(call, few, tmp_path, monkeypatch, planted)
     page = (DOCS / "outsider.md").read_text(encoding="utf-8")
     [script] = re.findall(r"```python\n(.*?)```", page, re.S)
     assert script.count("\n") <= 20
-    template, audit, live, card = re.findall(r"^    mslitmus (.*)$", page, re.M)
+    template, audit, live, card, *frozen = re.findall(r"^    mslitmus (.*)$", page, re.M)
+    assert [line.split()[0] for line in frozen] == ["template", "audit"]  # run by tests/referee/test_bench.py
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(script)
     code, _, err = call(*template.replace("simulated", "few").split())

@@ -94,8 +94,8 @@ def advantage(evidence: Evidence, split: str, model: str, chosen: Any, met: Coll
     """How much more a model gains on `chosen` molecules than others do; None where a side has too few molecules.
 
     References are the best blind control, the best neighbour, and the best trained model that is not among `met`, each
-    by validation. A reference is subtracted as often as it predicts the model's own value, and at least once, since a
-    model that is better by a factor gains more on easy molecules than its reference does.
+    by validation. A model that is better by a factor gains more on easy molecules than its reference does, so one that
+    reads the query is stretched to the spread of the model's values.
 
     Args:
         met: models that met the chosen molecules too; if empty, no trained model is a reference.
@@ -113,7 +113,8 @@ def advantage(evidence: Evidence, split: str, model: str, chosen: Any, met: Coll
     for words, name in references.items():
         theirs = per_molecule(evidence, split, name).rename({"value": "reference"})
         both = own.join(theirs, on="inchikey14", maintain_order="left")
-        ahead = both["value"].to_numpy() - _slope(both) * both["reference"].to_numpy()
+        times = 1.0 if tables.kinds[name] == "blind" else _times(both)
+        ahead = both["value"].to_numpy() - times * both["reference"].to_numpy()
         each = contrast(both.select("inchikey14", value=pl.Series(way * ahead)), chosen)
         if each is None:
             return None
@@ -149,12 +150,14 @@ def profiting(gains: Mapping[str, Advantage], alpha: float) -> tuple[list[str], 
     return [m for m in sure if gains[m].relative], [m for m in sure if not gains[m].relative]
 
 
-def _slope(both: pl.DataFrame) -> float:
-    """Least-squares slope of `value` on `reference`, at least 1."""
-    x, y = (both[name].to_numpy().astype(np.float64) for name in ("reference", "value"))
-    x = x - x.mean()
-    spread = float(x @ x)
-    return max(1.0, float(x @ y) / spread) if spread > 1e-12 else 1.0
+def _times(both: pl.DataFrame) -> float:
+    """By how much more the model's `value` spreads over molecules than its `reference`, at least 1.
+
+    The slope of the reduced major axis. The least-squares slope would leave ease behind, since a neighbour's value is a
+    noisy sign of it.
+    """
+    spread = [float(both[name].cast(pl.Float64).std() or 0.0) for name in ("value", "reference")]  # type: ignore[arg-type]
+    return max(1.0, spread[0] / spread[1]) if spread[1] > 1e-9 else 1.0
 
 
 def _permuted(numbers: Array, inside: NDArray[np.bool_], seed: int) -> float:
