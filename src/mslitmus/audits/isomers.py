@@ -125,8 +125,7 @@ def _of_rankings(evidence: Evidence, task: Task, key: CellKey) -> pl.DataFrame:
     query = laid.query
     there = np.flatnonzero(of_pool[laid.pool_row] == own[query])
     there = there[there != laid.truth[query[there]]]
-    truth = np.where(laid.truth >= 0, scores[np.maximum(laid.truth, 0)] if len(scores) else np.nan, np.nan)
-    mine = np.nan_to_num(truth, nan=-np.inf, posinf=np.inf, neginf=-np.inf)[query[there]]
+    mine = np.nan_to_num(laid.own(scores), nan=-np.inf, posinf=np.inf, neginf=-np.inf)[query[there]]
     theirs = np.nan_to_num(scores[there], nan=np.inf, posinf=np.inf, neginf=-np.inf)
     won = (mine > theirs) + 0.5 * (mine == theirs)
     rivals = np.bincount(query[there], minlength=laid.queries)

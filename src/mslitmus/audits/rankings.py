@@ -46,6 +46,12 @@ class Layout:
         """Query of each row (rows,)."""
         return np.repeat(np.arange(self.queries), np.diff(self.offsets))
 
+    def own(self, scores: Floats) -> Floats:
+        """The truths' scores (n,); NaN where there is none."""
+        if not len(scores):
+            return np.full(self.queries, np.nan)
+        return np.where(self.truth >= 0, scores[np.maximum(self.truth, 0)], np.nan)
+
 
 @dataclass(frozen=True)
 class Tops:
@@ -141,8 +147,7 @@ def _in_order(laid: Layout, predictions: pl.DataFrame) -> Floats | None:
 def tops(laid: Layout, scores: Floats) -> Tops:
     """First and second places of every query."""
     best, second, tied = _tops(scores, laid.offsets)
-    own = np.where(laid.truth >= 0, scores[np.maximum(laid.truth, 0)] if len(scores) else np.nan, np.nan)
-    return Tops(best, second, tied, own)
+    return Tops(best, second, tied, laid.own(scores))
 
 
 def share_of_best(laid: Layout, scores: Floats, marked: NDArray[np.bool_]) -> Floats:
