@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 
 from mslitmus.audits import AUDITS
-from mslitmus.audits.contrast import contrast
+from mslitmus.audits.contrast import advantages, contrast, profiting
 from mslitmus.audits.evidence import CellKey, Evidence, Pretraining
 from mslitmus.audits.finding import SEVERITIES, Finding, RunTables
 from mslitmus.audits.leakage import promises
 from mslitmus.schemas import COMPARISONS, SPECTRA, SUMMARY, conform
 
 METRIC = "cosine@0.1Da"
-KINDS = {"net": "trained", "floor": "blind"}
+KINDS = {"net": "trained", "floor": "blind", "copy": "neighbour"}
 
 
 @pytest.fixture
@@ -28,21 +28,30 @@ def folds(tiny: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {"train": train, "val": train.head(1), "test": test}
 
 
-def scores(test: pl.DataFrame, better: set[str], by: float = 0.4) -> pl.DataFrame:
-    """A model and a blind control; the model is better on some molecules."""
-    noise = np.random.default_rng(0).normal(0, 0.02, test.height)
+def scores(test: pl.DataFrame, better: set[str], easy: set[str], by: float = 0.4, factor: float = 1.0) -> pl.DataFrame:
+    """A model, a neighbour and a blind control. The model is better by so much on some molecules; some are easier for
+    all that read, for the model by so many times more."""
     base = test.select("identifier", "inchikey14", fold=pl.lit("test"), split=pl.lit("molecule"), seed=pl.lit(0))
     base = base.with_columns(predicted=pl.lit(True))
-    lift = pl.when(pl.col("inchikey14").is_in(sorted(better))).then(by).otherwise(0.0)
-    net = base.with_columns(model=pl.lit("net")).with_columns((0.4 + lift + pl.Series(noise)).alias(METRIC))
-    floor = base.with_columns((0.2 + pl.Series(noise[::-1])).alias(METRIC), model=pl.lit("floor"))
-    return pl.concat([net.select(floor.columns), floor])
+    random = np.random.default_rng(0)
+
+    def lift(molecules: set[str], size: float) -> pl.Expr:
+        return pl.when(pl.col("inchikey14").is_in(sorted(molecules))).then(size).otherwise(0.0)
+
+    values = {
+        "net": 0.4 + lift(better, by) + lift(easy, 0.2 * factor), "copy": 0.3 + lift(easy, 0.2), "floor": pl.lit(0.2)
+    }  # fmt: skip
+    rows = [
+        base.with_columns((value + pl.Series(random.normal(0, 0.02, test.height))).alias(METRIC), model=pl.lit(model))
+        for model, value in values.items()
+    ]
+    return pl.concat(rows)
 
 
 def board() -> pl.DataFrame:
     rows = [
         {"split": "molecule", "model": model, "fold": "val", "metric": METRIC, "average": "molecule", "mean": mean}
-        for model, mean in (("net", 0.4), ("floor", 0.2))
+        for model, mean in (("net", 0.4), ("copy", 0.3), ("floor", 0.2))
     ]
     return conform(pl.DataFrame(rows).with_columns(pl.lit(None).alias(n) for n in SUMMARY if n not in rows[0]), SUMMARY)
 
@@ -53,12 +62,15 @@ def evidence(
     method: str = "molecule",
     options: Mapping[str, object] | None = None,
     pretraining: tuple[Pretraining, ...] = (),
+    kinds: Mapping[str, str] = KINDS,
+    **easy: object,
 ) -> Evidence:
     told = {"molecules": {"count": 0, "share": 0.0}}  # a record that says that all is well
     record = {"method": method, "form": None, "seed": 0, "dataset_hash": "d", "difficulty": {"overlap": told}}
     compared = pl.DataFrame(schema=dict(COMPARISONS))
-    tables = RunTables(board(), compared, KINDS, {"molecule": record}, METRIC, scores(folds["test"], better))
-    cells = {CellKey("molecule", model, 0): {"options": options or {}} for model in KINDS}
+    table = scores(folds["test"], better, **{"easy": set(), **easy}).filter(pl.col("model").is_in(list(kinds)))
+    tables = RunTables(board(), compared, kinds, {"molecule": record}, METRIC, table)
+    cells = {CellKey("molecule", model, 0): {"options": options or {}} for model in kinds}
     return Evidence(tables, cells=cells, read_folds=lambda split: folds, pretraining=pretraining)
 
 
@@ -87,7 +99,8 @@ def test_planted_molecules_are_fatal_whatever_the_record_says(folds):
     leaking = {**folds, "train": pl.concat([folds["train"], copies])}
     seen = worst(AUDITS["leakage"](evidence(leaking, set(met))))
     assert (seen.severity, seen.affected) == ("fatal", 6)
-    assert "net is better on them by +0.39" in seen.evidence
+    assert "net is better on them by +0.4" in seen.evidence
+    assert "above copy" in seen.evidence
     assert worst(AUDITS["leakage"](evidence(leaking, method="random"))).severity == "warning"
 
 
@@ -113,6 +126,58 @@ def test_a_pretraining_list_with_test_molecules(folds, better, severity):
     found = AUDITS["leakage"](evidence(folds, set(met) if better else set(), pretraining=(declared,)))
     assert (worst(found).severity, worst(found).affected) == (severity, 6)
     assert "list zinc" in worst(found).evidence
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_listed_molecules_that_are_easy_for_everybody_convict_nobody(folds, factor):
+    met = keys(folds, 6)
+    declared = Pretraining("zinc", of(folds["test"], met).select("smiles", "inchikey14").unique())
+    found = AUDITS["leakage"](evidence(folds, pretraining=(declared,), easy=set(met), factor=factor))
+    assert (worst(found).severity, worst(found).affected) == ("warning", 6)
+    assert "were met in pretraining by net" in worst(found).claim
+
+
+def test_without_a_neighbour_easy_and_known_cannot_be_told_apart(folds):
+    met = keys(folds, 6)
+    declared = Pretraining("zinc", of(folds["test"], met).select("smiles", "inchikey14").unique())
+    blind_alone = {"net": "trained", "floor": "blind"}
+    found = worst(AUDITS["leakage"](evidence(folds, set(met), pretraining=(declared,), kinds=blind_alone)))
+    assert found.severity == "warning"
+    assert "without a neighbour beside it" in found.evidence
+
+
+def test_a_trained_model_that_did_not_meet_the_list_is_a_reference(folds):
+    met = keys(folds, 6)
+    declared = Pretraining("zinc", of(folds["test"], met).select("smiles", "inchikey14").unique(), ("net",))
+    two = {"net": "trained", "floor": "blind", "copy": "trained"}
+    leaks = AUDITS["leakage"](evidence(folds, set(met), pretraining=(declared,), kinds=two))
+    assert worst(leaks).severity == "fatal"
+    easy = AUDITS["leakage"](evidence(folds, pretraining=(declared,), kinds=two, easy=set(met)))
+    assert worst(easy).severity == "warning"
+
+
+def test_a_list_of_easy_molecules_raises_no_alarm_over_seeds():
+    """Listed molecules are easier; the model follows ease twice as steeply as the neighbour, which is noisy too."""
+    alarms = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        ease = random.uniform(0, 1, 200)
+        listed = random.random(200) < ease
+        names = [f"{k:03}" for k in range(200)]
+        values = {
+            "net": 0.2 + 0.5 * ease + random.normal(0, 0.1, 200),
+            "copy": 0.1 + 0.25 * ease + random.normal(0, 0.03, 200),
+        }
+        base = pl.DataFrame({"identifier": names, "inchikey14": names}).with_columns(
+            fold=pl.lit("test"), split=pl.lit("molecule"), seed=pl.lit(0), predicted=pl.lit(True)
+        )
+        table = pl.concat([base.with_columns(pl.Series(METRIC, v), model=pl.lit(m)) for m, v in values.items()])
+        kinds = {"net": "trained", "copy": "neighbour"}
+        tables = RunTables(board(), pl.DataFrame(), kinds, {"molecule": {}}, METRIC, table)
+        chosen = [name for name, there in zip(names, listed, strict=True) if there]
+        gains = advantages(Evidence(tables), "molecule", chosen, ["net"])
+        alarms += profiting(gains, 0.05) != ([], [])
+    assert alarms <= 3
 
 
 def test_a_pretraining_list_without_test_molecules(folds):
@@ -190,6 +255,22 @@ def test_identifiers_that_name_the_molecule(folds, better, severity):
     seen = worst(AUDITS["labels"](evidence(named, set(keys(folds, 6)) if better else set())))
     assert (seen.severity, seen.affected) == (severity, 6)
     assert "identifiers name the molecule" in seen.claim
+
+
+def test_identifiers_of_easy_molecules_convict_nobody(folds):
+    six = keys(folds, 6)
+    number = pl.int_range(pl.len()).cast(pl.String)
+    name = pl.when(pl.col("inchikey14").is_in(six)).then(pl.col("inchikey14").str.slice(0, 5) + "-" + number)
+    named = {**folds, "test": folds["test"].with_columns(identifier=name.otherwise("identifier"))}
+    assert worst(AUDITS["labels"](evidence(named, easy=set(six)))).severity == "warning"
+
+
+def test_keys_of_other_molecules_are_the_chance_level(folds):
+    """Every name holds all keys: no more than by chance, however the rows stand."""
+    every = " ".join(key[:5] for key in folds["test"]["inchikey14"].unique().sort())
+    number = pl.int_range(pl.len()).cast(pl.String)
+    named = {**folds, "test": folds["test"].with_columns(identifier=pl.lit(every) + " " + number)}
+    assert not any("identifiers name" in f.claim for f in AUDITS["labels"](evidence(named)))
 
 
 def test_a_contrast_holds_its_level_and_sees_a_difference():

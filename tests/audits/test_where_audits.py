@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from mslitmus.audits import AUDITS, Absent, Evidence
-from mslitmus.audits.by_molecule import contrast
 from mslitmus.audits.condition_shift import labelled, shifts_of
 from mslitmus.audits.evidence import CellKey
 from mslitmus.audits.finding import RunTables
 from mslitmus.audits.intensity_blindness import same_formulae
+from mslitmus.audits.leads import parts_differ
 from mslitmus.audits.similarity_curve import slopes
 from mslitmus.audits.unseen_formulae import fragment_formulae, rates, unseen_shares
 from mslitmus.data.splits import make_split
@@ -116,7 +116,7 @@ def test_a_lead_that_is_the_same_everywhere_has_p_one_in_twenty():
     for seed in range(200):
         rows = world(80, seed=seed)
         near = rows["near"].to_numpy() > 0.6
-        reached += contrast(rows["noise"].to_numpy(), rows["inchikey14"].to_numpy(), near, ~near) < 0.05
+        reached += parts_differ(rows["noise"].to_numpy(), rows["inchikey14"].to_numpy(), near, ~near) < 0.05
     assert reached <= 19  # 10 expected; 19 is the 0.995 quantile of Binomial(200, 0.05)
 
 

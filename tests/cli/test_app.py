@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from mslitmus import __version__
-from mslitmus.cli import main
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 
@@ -23,18 +22,6 @@ metrics: ["cosine@0.1Da"]
 primary_metric: "cosine@0.1Da"
 statistics: {resamples: 100}
 """
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mslitmus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +16,6 @@ pytest.importorskip("torch")
 
 from mslitmus.chem.formula import ELECTRON, parse_formula
 from mslitmus.chem.molecule import identify, parse
-from mslitmus.cli import main
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.data.molecules import MOLECULES
@@ -82,14 +80,12 @@ def run(trained, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call):
+    """`mslitmus predict`; what it says of errors in one line."""
+
     def started(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mslitmus", "predict", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as done:
-            main()
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, " ".join(err.split())
+        code, out, err = call("predict", *arguments, stdin=stdin)
+        return code, out, " ".join(err.split())
 
     return started
 

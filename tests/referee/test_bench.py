@@ -247,6 +247,24 @@ def test_template_and_score_under_a_benchmark(recipe, tmp_path):
         invoke("score", tmp_path / "mine.parquet", "--split", "molecule")
 
 
+def test_an_audit_under_a_benchmark(recipe, tmp_path):
+    made = Manifest.load(freeze(load(recipe), quiet))
+    at = ("--bench", "small/v1", "--track", "bits", "--split", "molecule")
+    sheet, mine = tmp_path / "queries.parquet", tmp_path / "mine.parquet"
+    invoke("template", sheet, *at, "--fold", "both")
+    answers(sheet, mine, 1)
+    only = ("--only", "denominators", "--only", "overlap")
+    told = invoke("audit", mine, *at, "--out", tmp_path / "runs", "--controls", "blind", *only, "--verbose")
+    assert "every model answers every query" in told
+    folder = tmp_path / "runs" / "score-mine.bits.molecule"
+    assert json.loads((folder / "provenance.json").read_text())["bench"] == made.stamp("bits", "molecule")
+    assert set(json.loads((folder / "audit.json").read_text())["seconds"]) == {"denominators", "overlap"}
+    again = ("score", mine, *at, "--out", tmp_path / "runs", "--controls", "blind")  # the same run, not another
+    assert "small/v1" in invoke(*again)
+    invoke("audit", mine, *at, "--seed", "3", code=2)
+    invoke("audit", mine, "--bench", "small/v1", "--track", "bits", code=2)
+
+
 def test_the_page_of_a_folder_of_submissions(recipe, tmp_path):
     freeze(load(recipe), quiet)
     folder = tmp_path / "in"

@@ -15,7 +15,7 @@ from mslitmus.data.splits import make_split
 from mslitmus.errors import ConfigError, SplitError
 from mslitmus.train.learned_split import Settings, learn_split
 from mslitmus.train.split_items import Items, fold_table, learned
-from mslitmus.train.splitter import SplitterOptions, gap_loss, label_loss, ratio_loss
+from mslitmus.train.splitter import Splitter, SplitterOptions, gap_loss, label_loss, ratio_loss
 
 QUICK = Settings(rounds=8, patience=4, splitter=SplitterOptions(hidden=16, rate=5e-3, steps=30, epochs=12))
 
@@ -74,6 +74,32 @@ def test_the_gap_grows_with_a_planted_bias_and_not_without(seed):
 def test_the_same_seed_gives_the_same_split():
     one, two = (learn_split(*biased(True), replace(QUICK, threshold=0.5)) for _ in range(2))
     assert (one.folds == two.folds).all()
+
+
+def test_a_side_that_runs_empty_costs_nothing(monkeypatch):
+    """A splitter that sends everything to one side: the round is drawn by rank, the best so far is kept."""
+    x, labels, predict = biased(True)
+    honest = Splitter.probabilities
+    asked = []
+
+    def collapsing(self, rows):
+        asked.append(honest(self, rows))
+        return asked[-1] if len(asked) % 2 else np.full(len(rows), 0.0 if len(asked) % 4 else 1.0)
+
+    monkeypatch.setattr(Splitter, "probabilities", collapsing)
+    said: list[str] = []
+    found = learn_split(x, labels, predict, replace(QUICK, threshold=0.5, patience=8), say=said.append)
+    assert len(found.rounds) == QUICK.rounds
+    assert [r.number for r in found.rounds if r.by_rank] == [2, 4, 6]
+    assert all(len(x) / 8 < r.test_items < len(x) / 2 for r in found.rounds if r.by_rank)
+    assert found.best.gap == max(r.gap for r in found.rounds) > 0.4
+    assert np.bincount(found.folds, minlength=3).min() > 30
+    assert sum("drawn by rank" in line for line in said) == 3
+
+
+def test_a_ratio_that_leaves_no_test_side_is_refused():
+    with pytest.raises(SplitError, match="empty by its ratio"):
+        learn_split(*biased(False, n=24), replace(QUICK, ratio=0.99))
 
 
 def test_too_few_items_are_refused():

@@ -21,6 +21,7 @@ from ..metrics.paired import sign_flip
 from ..models.baselines.tiers import neutral_masses
 from .candidates import counted
 from .evidence import Evidence
+from .rankings import Layout, laid_scores, layout
 from .spelling import spelling
 from .tells import Auc, pool_aucs
 
@@ -41,16 +42,18 @@ class Ranking:
     """Scores of the candidates of n queries.
 
     offsets (n + 1); truth (n,) and pool_row (rows,) are row numbers, of the ranking and of `pools`; molecules (n,) any
-    labels; place (rows,) from 0; scores (rows,), a missing one below all others of its query.
+    labels; place (rows,) from 0; within (rows,): places in the layout of the whole fold; scores (rows,), a missing one
+    below all others of its query.
     """
 
-    rows: pl.DataFrame = field(repr=False)  # identifier and number of every query
+    rows: pl.DataFrame = field(repr=False)  # identifier, inchikey14, precursor_mz, adduct of every query
     pools: pl.DataFrame = field(repr=False)
     offsets: Integers
     truth: Integers
     pool_row: Integers
     molecules: Integers
     place: Integers
+    within: Integers
     scores: Floats
     ranks: Floats
 
@@ -58,20 +61,9 @@ class Ranking:
     def queries(self) -> int:
         return len(self.truth)
 
-    def of(self, predictions: pl.DataFrame) -> Ranking:
-        """The same queries under other predictions (schema PREDICTED_SCORES)."""
-        code = self.pools.select("candidate").unique(maintain_order=True).with_row_index("code")
-        known = predictions.join(self.rows.select("identifier", "query"), on="identifier").join(code, on="candidate")
-        own = self.pools.select("candidate").join(code, on="candidate", how="left", maintain_order="left")["code"]
-        asked = pl.DataFrame(
-            {
-                "query": np.repeat(np.arange(self.queries, dtype=np.uint32), np.diff(self.offsets)),
-                "code": own.gather(self.pool_row),
-            }
-        )
-        scored = known.select("query", "code", "score").unique(["query", "code"], keep="first")
-        values = asked.join(scored, on=["query", "code"], how="left", maintain_order="left")["score"]
-        scores = values.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
+    def of(self, laid: Floats) -> Ranking:
+        """The same queries under the scores of another cell, as `rankings.laid_scores` has them."""
+        scores = laid[self.within]
         scores[~np.isfinite(scores)] = -np.inf
         return replace(self, scores=scores, ranks=_ranks(scores, self.offsets))
 
@@ -115,39 +107,34 @@ class Ranking:
         return np.asarray(_hits(np.ascontiguousarray(chosen, np.float64), self.offsets, self.truth))
 
 
-def lay_rankings(evidence: Evidence, split: str, pools: CandidateSet) -> Ranking:
+def lay_rankings(evidence: Evidence, split: str) -> Ranking:
     """The test queries of a split whose pool holds the truth and another; at most `MOST_SCORES` rows, all scored 0."""
-    test = evidence.folds(split)["test"]
-    wanted = test["inchikey14"].drop_nulls().unique()
-    table = pools.pools.filter(pl.col("molecule").is_in(wanted.implode()))
-    is_truth = pl.col("candidate") == pl.col("molecule")
-    table = table.filter(is_truth.any().over("molecule") & (pl.len().over("molecule") > 1))
-    starts = table.with_row_index("row").group_by("molecule", maintain_order=True).agg(
-        pl.col("row").min().cast(pl.Int64), pl.len().cast(pl.Int64).alias("size"),
-        pl.col("row").filter(is_truth).min().cast(pl.Int64).alias("own"),
-    )  # fmt: skip
-    asked = test.join(starts, left_on="inchikey14", right_on="molecule", maintain_order="left")
-    asked = _drawn(asked)
-    size, row = asked["size"].to_numpy(), asked["row"].to_numpy()
-    offsets = np.concatenate(([0], np.cumsum(size))).astype(np.int64)
-    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], size)
-    numbered = asked.select("identifier", "precursor_mz", "adduct").with_row_index("query")
-    codes = np.unique(asked["inchikey14"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    laid = layout(evidence, split)
+    queries, size = _drawn(laid), np.diff(laid.offsets)
+    offsets = np.concatenate(([0], np.cumsum(size[queries]))).astype(np.int64)
+    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], size[queries])
+    starts = laid.offsets[queries]
+    within = np.repeat(starts, size[queries]) + place
+    known = evidence.folds(split)["test"].select("identifier", "precursor_mz", "adduct")
+    rows = laid.rows[queries].join(known, on="identifier", how="left", maintain_order="left")
+    codes = np.unique(rows["inchikey14"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    truth = offsets[:-1] + laid.truth[queries] - starts
     nothing = np.zeros(offsets[-1])
-    truth = offsets[:-1] + asked["own"].to_numpy() - row
-    pool_row = np.repeat(row, size) + place
-    return Ranking(numbered, table, offsets, truth, pool_row, codes, place, nothing, nothing)
+    return Ranking(rows, laid.pools, offsets, truth, laid.pool_row[within], codes, place, within, nothing, nothing)
 
 
-def _drawn(asked: pl.DataFrame) -> pl.DataFrame:
-    """Queries of as many molecules, drawn with a fixed seed, as have `MOST_SCORES` candidates in all."""
-    if asked["size"].sum() <= MOST_SCORES:
-        return asked
+def _drawn(laid: Layout) -> Integers:
+    """Queries that can be judged, of as many molecules, drawn with a fixed seed, as have `MOST_SCORES` candidates."""
+    size = np.diff(laid.offsets)
+    queries = np.flatnonzero((laid.truth >= 0) & (size > 1))
+    if size[queries].sum() <= MOST_SCORES:
+        return queries
+    asked = laid.rows[queries].select("inchikey14", size=pl.Series(size[queries]), query=pl.Series(queries))
     order = asked["inchikey14"].unique().sort().sample(fraction=1.0, shuffle=True, seed=0)
     sizes = asked.group_by("inchikey14").agg(pl.col("size").sum())
     rows = pl.DataFrame({"inchikey14": order}).join(sizes, on="inchikey14", maintain_order="left")
     kept = rows.filter(pl.col("size").cum_sum() <= MOST_SCORES)
-    return asked.join(kept, on="inchikey14", how="semi", maintain_order="left")
+    return asked.join(kept, on="inchikey14", how="semi", maintain_order="left")["query"].to_numpy()
 
 
 def blind_features(evidence: Evidence, split: str, base: Ranking, pools: CandidateSet) -> dict[str, Floats]:
@@ -174,7 +161,7 @@ def blind_features(evidence: Evidence, split: str, base: Ranking, pools: Candida
     for key in evidence.first_seeds("blind"):
         if key.split == split:
             evidence.progress(f"{split}: scores of the control {key.model}")
-            found[f"the control {key.model}"] = base.of(evidence.predictions(key)).scores
+            found[f"the control {key.model}"] = base.of(laid_scores(evidence, key)).scores
     return {name: base.ranked(values) for name, values in found.items()}
 
 

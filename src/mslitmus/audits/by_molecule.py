@@ -1,4 +1,4 @@
-"""What the audits of "where does it fail" share: test scores side by side, means over molecules, a lead that fades.
+"""Means over molecules, once for all audits: tables, test scores side by side, an estimate with its interval.
 
 The unit is the molecule. A model's score in a part of the test fold is the mean over the molecules of that part of
 their spectra's mean; intervals resample molecules.
@@ -17,7 +17,7 @@ from scipy.special import stdtr
 
 from ..chem.molecule import morgan
 from ..data.difficulty import nearest_similarity
-from ..metrics.intervals import Array, cluster_bootstrap
+from ..metrics.intervals import Array, cluster_bootstrap, cluster_sums
 from ..metrics.paired import holm
 from ..metrics.tables import average_seeds
 from .evidence import Absent, Evidence
@@ -27,8 +27,6 @@ from .finding import RunTables
 ALPHA = 0.05
 #: Parts of fewer molecules are not judged: their intervals are wide and their bootstrap is poor.
 LEAST_MOLECULES = 20
-#: A lead has faded if surely no more than this share of it is left: a lead that halves is what novelty costs anybody.
-LEFT = 0.5
 RESAMPLES = 1000
 Mask = NDArray[np.bool_]
 
@@ -46,37 +44,28 @@ class Estimate:
         return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n})"
 
 
-@dataclass(frozen=True)
-class Lead:
-    """A model's lead over a control in two parts of the test fold, and the p of "the lead is the same in both".
-
-    `p` is NaN where a part is too small to judge.
-    """
-
-    strong: Estimate
-    weak: Estimate
-    p: float
-
-    @property
-    def judged(self) -> bool:
-        return bool(np.isfinite(self.p))
-
-    def faded(self, p_holm: float) -> bool:
-        """Surely a lead in the strong part, surely less of one in the weak part, at most half left, and none shown."""
-        little = self.weak.low <= 0 and self.weak.high <= LEFT * self.strong.mean
-        return self.judged and p_holm < ALPHA and self.strong.low > 0 and little
-
-    @property
-    def verb(self) -> str:
-        """What to say of the weak part where neither verdict is reached."""
-        return "does not lead" if self.weak.high <= 0 else "is not shown to lead"
-
-    def __str__(self) -> str:
-        return f"{_signed(self.strong)} against {_signed(self.weak)}"
+def averaged(scores: pl.DataFrame, metrics: Sequence[str], *beside: str) -> pl.DataFrame:
+    """One row a molecule (and value of the columns `beside`): the mean of its rows in each metric, in order of
+    appearance."""
+    keys = [*beside, "inchikey14"]
+    return scores.group_by(keys, maintain_order=True).agg(pl.col(*metrics).cast(pl.Float64).mean())
 
 
-def _signed(e: Estimate) -> str:
-    return f"{e.mean:+.3f} ({e.low:+.3f} to {e.high:+.3f}, n = {e.n})"
+def means(values: Array, molecules: NDArray[Any]) -> Array:
+    """Mean of each molecule's values (n,), molecules in sorted order. Shape (molecules,)."""
+    sums, counts = cluster_sums(values[:, None], molecules)
+    found: Array = sums[:, 0] / counts
+    return found
+
+
+def per_molecule(evidence: Evidence, split: str, model: str, fold: str = "test") -> pl.DataFrame:
+    """`inchikey14`, `value`: mean of the primary metric over a molecule's spectra and seeds. Raises Absent."""
+    tables = evidence.tables
+    if tables.scores is None:
+        raise Absent("needs the scores of the run")
+    rows = tables.scores.filter((pl.col("split") == split) & (pl.col("model") == model) & (pl.col("fold") == fold))
+    seeds = averaged(rows, [tables.primary], "identifier")
+    return averaged(seeds, [tables.primary]).rename({tables.primary: "value"}).sort("inchikey14")
 
 
 def side_by_side(evidence: Evidence, split: str) -> pl.DataFrame:
@@ -101,47 +90,24 @@ def trained(tables: RunTables) -> list[str]:
     return sorted(model for model, kind in tables.kinds.items() if kind == "trained")
 
 
-def estimate(values: Array, molecules: NDArray[Any], where: Mask | None = None, level: float = 0.95) -> Estimate:
-    """Mean per molecule and BCa interval of `values` (spectra,), in the spectra that `where` marks."""
+def estimate(
+    values: Array,
+    molecules: NDArray[Any] | None = None,
+    where: Mask | None = None,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean per molecule and BCa interval of `values` (spectra,), in the spectra that `where` marks.
+
+    Without `molecules` every value is of another molecule.
+    """
+    molecules = np.arange(len(values)) if molecules is None else molecules
     if where is not None:
         values, molecules = values[where], molecules[where]
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    found = cluster_bootstrap(values, molecules, RESAMPLES, average="molecule", level=level)
+    found = cluster_bootstrap(values, molecules, resamples, average="molecule", level=level)
     return Estimate(float(found.mean[0]), float(found.low[0]), float(found.high[0]), found.n_molecules)
-
-
-def lead(model: Array, control: Array, molecules: NDArray[Any], strong: Mask, weak: Mask) -> Lead:
-    """The lead of a model's scores (spectra,) over a control's in two parts, and whether it differs between them.
-
-    p is two-sided, of a t-test of the difference of the two means over molecules, with the linearised variance of
-    molecules as clusters (one may have spectra in both parts) and one degree of freedom fewer than the smaller part
-    has molecules.
-    """
-    ahead = model - control
-    parts = [estimate(ahead, molecules, mask) for mask in (strong, weak)]
-    return Lead(parts[0], parts[1], contrast(ahead, molecules, strong, weak))
-
-
-def contrast(values: Array, molecules: NDArray[Any], a: Mask, b: Mask) -> float:
-    """p of "the mean per molecule is the same in parts a and b" (see `lead`); NaN where a part is too small."""
-    code = np.unique(molecules, return_inverse=True)[1]
-    n = int(code.max()) + 1 if len(code) else 0
-    influence, difference, sizes = np.zeros(n), 0.0, []
-    for mask, sign in ((a, 1.0), (b, -1.0)):
-        counts = np.bincount(code[mask], minlength=n)
-        there = counts > 0
-        sizes.append(int(there.sum()))
-        if sizes[-1] < LEAST_MOLECULES:
-            return float("nan")
-        own = np.bincount(code[mask], weights=values[mask], minlength=n)[there] / counts[there]
-        difference += sign * float(own.mean())
-        influence[there] += sign * (own - own.mean()) / sizes[-1]
-    size = min(sizes)
-    error = float(np.sqrt((influence**2).sum() * size / (size - 1)))
-    if error <= 1e-12:
-        return 1.0 if abs(difference) <= 1e-9 else 0.0
-    return float(2 * stdtr(size - 1, -abs(difference) / error))
 
 
 def one_sample(means: Array) -> float:

@@ -19,6 +19,7 @@ from scipy.special import ndtr
 from ..metrics.paired import holm
 from ..metrics.strata import STRATUM_MAKERS
 from .audit import Audit
+from .by_molecule import means
 from .confidence import TASKS, Answers, answers, chosen_way
 from .decoys import decoy_findings
 from .evidence import Absent, CellKey, Evidence
@@ -31,7 +32,6 @@ from .rates import (
     calibration_error,
     concordance,
     conformal_limit,
-    molecule_weights,
     resampled,
     risk_at,
 )
@@ -168,9 +168,8 @@ def _drifted(cells: list[_Cell]) -> list[Finding]:
 
 def _mean_error(residual: Array, molecules: NDArray[Any]) -> tuple[float, float]:
     """Mean over molecules of their spectra's mean residual, and its standard error."""
-    code, weight = molecule_weights(molecules)
-    means = np.bincount(code, residual * weight)
-    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
+    each = means(residual, molecules)
+    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
 
 
 def _uncovered(cells: list[_Cell]) -> list[Finding]:

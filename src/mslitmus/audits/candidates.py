@@ -17,11 +17,11 @@ from ..chem.standardise import tautomer_key, uniform
 from ..data.candidates import structure_auc
 from ..data.candidates.sets import CandidateSet, is_decoy
 from ..errors import ChemistryError, MslitmusError
-from ..tasks.retrieval import Retrieval
 from .audit import Audit
-from .evidence import Absent, Evidence
+from .evidence import Evidence
 from .finding import Finding
 from .leakage import MATERIAL
+from .rankings import pools_of
 from .spelling import FEATURES, spelling
 from .tells import Auc, Laid, classifier_aucs, draw, lay, mean_auc, places, pool_aucs
 
@@ -58,14 +58,6 @@ def candidates(evidence: Evidence) -> list[Finding]:
         findings.append(_structure(evidence, split, pools, folds))
         findings.append(_provenance(split, laid))
     return findings
-
-
-def pools_of(evidence: Evidence) -> CandidateSet:
-    """The candidate set of a retrieval run. Raises Absent."""
-    task = evidence.require_task("retrieval")
-    if not isinstance(task, Retrieval):
-        raise Absent("needs the candidate pools of the run")
-    return task.pools
 
 
 def _grade(value: float, warning: float, fatal: float) -> str:

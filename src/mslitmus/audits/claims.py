@@ -16,6 +16,7 @@ from scipy.special import ndtri
 
 from ..metrics.tables import average_seeds
 from .audit import Audit
+from .by_molecule import averaged
 from .claim import Claim, Printed
 from .denominators import answered_only
 from .evidence import Absent, Evidence
@@ -45,6 +46,9 @@ def _checked(tables: RunTables, claim: Claim) -> Iterator[Finding]:
         )
         return
     test = rows.filter(pl.col("fold") == "test")
+    if _mean(tables, claim, "test", claim.average, None) is None:
+        yield _unmeasured(tables, test, claim)
+        return
     yield _value(tables, rows, claim)
     if claim.n is not None:
         yield _denominator(test, claim)
@@ -54,15 +58,26 @@ def _checked(tables: RunTables, claim: Claim) -> Iterator[Finding]:
         yield _interval(test, claim, claim.low, claim.high)
 
 
+def _unmeasured(tables: RunTables, test: pl.DataFrame, claim: Claim) -> Finding:
+    """Without a mean over the test queries nothing is refuted, and nothing confirmed."""
+    n = test["identifier"].n_unique()
+    val = _mean(tables, claim, "val", claim.average, None)
+    shown = f"the run holds no mean of {claim.metric} per {claim.average} over test queries ({n:,} are scored)"
+    if val is not None:
+        shown += f"; on validation it is {val:.6g}"
+    remedy = "predict and score the test queries, then audit again"
+    return Finding("claims", "warning", f"{claim} cannot be checked: no test score here", n, shown, remedy)
+
+
 def _value(tables: RunTables, rows: pl.DataFrame, claim: Claim) -> Finding:
     """Reproduced from the test predictions, from something else that is named, or from nothing."""
     own = _mean(tables, claim, "test", claim.average, None)
     n = rows.filter(pl.col("fold") == "test")["identifier"].n_unique()
-    if own is not None and claim.value.holds(own):
+    assert own is not None
+    if claim.value.holds(own):
         shown = f"from the predictions {own:.6g}, mean per {claim.average} over {n:,} test queries"
         return Finding("claims", "pass", f"{claim} is reproduced", n, shown, "nothing to do")
-    found = "nothing" if own is None else f"{own:.6g}"
-    shown = f"mean per {claim.average} over {n:,} test queries: {found}"
+    shown = f"mean per {claim.average} over {n:,} test queries: {own:.6g}"
     for severity, what, number in _elsewhere(tables, rows, claim):
         if number is not None and claim.value.holds(number):
             remedy = "state the mean over all test queries, and what it is a mean of"
@@ -160,7 +175,7 @@ def _interval(test: pl.DataFrame, claim: Claim, low: Printed, high: Printed) -> 
     spread = float(merged.std(ddof=1)) if len(merged) > 1 else 0.0
     least = 2 * z * spread / queries**0.5
     if claim.average == "molecule":  # where molecules differ in spectra, their mean may be surer than that of spectra
-        own = means.group_by("inchikey14", maintain_order=True).mean()[claim.metric].to_numpy()
+        own = averaged(means, [claim.metric])[claim.metric].to_numpy()
         sure = float(own.std(ddof=1)) if len(own) > 1 else 0.0
         if sure / len(own) ** 0.5 < spread / queries**0.5:
             spread, queries = sure, max(len(own), claim.n or 0)

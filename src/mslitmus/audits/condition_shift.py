@@ -13,9 +13,10 @@ from ..data.laboratory import laboratory
 from ..data.shift import cramers_v
 from ..metrics.intervals import Array
 from .audit import Audit
-from .by_molecule import ALPHA, LEAST_MOLECULES, contrast, corrected, estimate, side_by_side, trained
+from .by_molecule import ALPHA, LEAST_MOLECULES, corrected, estimate, side_by_side, trained
 from .evidence import Evidence
 from .finding import Finding
+from .leads import parts_differ
 
 NAME = "condition-shift"
 CONDITIONS = ("instrument_type", "adduct", "energy", "laboratory", "ion_mode")
@@ -160,7 +161,7 @@ def _restricted(rows: pl.DataFrame, inside: np.ndarray, models: Sequence[str]) -
     if not models or not inside.any() or inside.all():
         return "", []
     molecules = rows["inchikey14"].to_numpy()
-    ps = corrected([contrast(rows[model].to_numpy(), molecules, inside, ~inside) for model in models])
+    ps = corrected([parts_differ(rows[model].to_numpy(), molecules, inside, ~inside) for model in models])
     parts, moved = [], []
     for model, p in zip(models, ps, strict=True):
         whole, part = (estimate(rows[model].to_numpy(), molecules, where) for where in (None, inside))

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .evidence import Absent, CellKey, Evidence
+from .rankings import laid_scores, layout, tops
 from .rates import Array, auc, molecule_weights
 
 TASKS = ("retrieval", "fingerprint")
@@ -52,12 +53,12 @@ def answers(evidence: Evidence, key: CellKey, fold: str) -> Answers | None:
 
     def make() -> Answers | None:
         rows = evidence.folds(key.split)[fold].select("identifier", "inchikey14", *META)
-        predictions = evidence.predictions(key, fold)
-        if predictions.is_empty():
-            return None
         scores = evidence.scores(key, fold)
         known = rows.join(scores.drop("inchikey14"), on="identifier", how="inner", maintain_order="left")
-        return _ranked(predictions, known) if task.name == "retrieval" else _bits(predictions, known, evidence)
+        if task.name == "retrieval":
+            return _ranked(evidence, key, fold, known)
+        predictions = evidence.predictions(key, fold)
+        return None if predictions.is_empty() else _bits(predictions, known, evidence)
 
     found: Answers | None = evidence.kept(("answers", key, fold), make)
     return found
@@ -72,15 +73,18 @@ def chosen_way(val: Answers | None, test: Answers) -> str:
     return max(ways, key=lambda way: -1.0 if np.isnan(found[way]) else found[way])
 
 
-def _ranked(predictions: pl.DataFrame, known: pl.DataFrame) -> Answers:
-    keyed = predictions.join(known.select("identifier", "inchikey14"), on="identifier", how="inner")
-    score = pl.col("score")
-    found = keyed.group_by("identifier").agg(
-        best=score.max(),
-        second=score.top_k(2).min(),
-        tied=(score == score.max()).sum(),
-        truth=score.filter(pl.col("candidate") == pl.col("inchikey14")).first(),
-    )
+def _ranked(evidence: Evidence, key: CellKey, fold: str, known: pl.DataFrame) -> Answers | None:
+    laid = layout(evidence, key.split, fold)
+    first = tops(laid, laid_scores(evidence, key, fold))
+    found = laid.rows.select(
+        "identifier",
+        best=pl.Series(first.best, nan_to_null=True),
+        second=pl.Series(first.second),
+        tied=pl.Series(first.tied),
+        truth=pl.Series(first.own, nan_to_null=True),
+    ).drop_nulls("best")
+    if found.is_empty():
+        return None
     table = known.join(found, on="identifier", how="inner", maintain_order="left")
     hit = pl.col("hit@1") if "hit@1" in table.columns else (pl.col("truth") == pl.col("best")) / pl.col("tied")
     table = table.with_columns(right=hit.cast(pl.Float64).fill_null(0.0), gap=pl.col("best") - pl.col("truth"))

@@ -1,7 +1,12 @@
-"""Is a model better on some molecules than on others? Values per molecule, their difference, its interval and p."""
+"""Is a model better on some molecules than others are on the same ones? A difference in differences over molecules.
+
+Molecules that stand in a list are seldom like the rest: the common ones are in every public list, and easier for
+everybody. So a model's value on a molecule counts as what it is above that of a reference on the same molecule.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..metrics.intervals import resampled_sums
-from ..metrics.names import parse_metric
-from .evidence import Absent, Evidence
+from ..metrics.paired import holm
+from .by_molecule import per_molecule, trained
+from .evidence import Evidence
 from .finding import best_of
 
 #: Fewer molecules on a side tell nothing about a mean.
@@ -38,25 +44,14 @@ class Contrast:
         return f"{self.difference:+.3f} ({interval}; {self.inside} against {self.outside} molecules)"
 
 
-def per_molecule(evidence: Evidence, split: str, model: str, fold: str = "test") -> pl.DataFrame:
-    """`inchikey14`, `value`: mean of the primary metric over a molecule's spectra and seeds. Raises Absent."""
-    tables = evidence.tables
-    if tables.scores is None:
-        raise Absent("needs the scores of the run")
-    rows = tables.scores.filter((pl.col("split") == split) & (pl.col("model") == model) & (pl.col("fold") == fold))
-    means = rows.group_by("identifier", "inchikey14").agg(pl.col(tables.primary).mean())
-    return means.group_by("inchikey14").agg(value=pl.col(tables.primary).mean()).sort("inchikey14")
-
-
-def contrast(values: pl.DataFrame, chosen: Any, way: int = 1, seed: int = 0) -> Contrast | None:
+def contrast(values: pl.DataFrame, chosen: Any, seed: int = 0) -> Contrast | None:
     """Molecules whose key is in `chosen` against the rest; None where a side has fewer than `LEAST`.
 
     p is that of Welch's t under permutation of the labels, which holds its level for unequal variances too (Janssen
-    1997). Args: values: `inchikey14`, `value`; way: −1 where less is better, so that a positive difference is an
-    advantage.
+    1997). Args: values: `inchikey14`, `value`, more is better.
     """
     inside = values["inchikey14"].is_in(pl.Series(sorted(chosen), dtype=pl.String).implode()).to_numpy()
-    numbers = way * values["value"].to_numpy().astype(np.float64)
+    numbers = values["value"].to_numpy().astype(np.float64)
     sides = numbers[inside], numbers[~inside]
     if min(map(len, sides)) < LEAST:
         return None
@@ -67,21 +62,102 @@ def contrast(values: pl.DataFrame, chosen: Any, way: int = 1, seed: int = 0) -> 
     return Contrast(difference, float(low), float(high), p, len(sides[0]), len(sides[1]))
 
 
-def advantage(evidence: Evidence, split: str, model: str, chosen: Any) -> tuple[Contrast, str] | None:
-    """How much better a model is on `chosen` molecules, and what that is measured against.
+@dataclass(frozen=True)
+class Advantage:
+    """What a model gains on chosen molecules above each reference, and which of these read the query.
 
-    Where the run has a blind control, each molecule counts as the model's value minus the control's: molecules that
-    are easy for everybody are then no advantage. None where a side has too few molecules.
+    It gains more than all of them where the largest p is small and the lowest interval lies above 0 (an
+    intersection–union test: no correction over references). Without a reference `beside` holds the raw contrast.
     """
+
+    beside: Mapping[str, Contrast]
+    reading: tuple[str, ...]
+
+    @property
+    def p(self) -> float:
+        return max(found.p for found in self.beside.values())
+
+    @property
+    def low(self) -> float:
+        return min(found.low for found in self.beside.values())
+
+    @property
+    def relative(self) -> bool:
+        """Whether a reference reads the query: only such a one finds easy molecules easy."""
+        return bool(self.reading)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{found} {name}" for name, found in self.beside.items())
+
+
+def advantage(evidence: Evidence, split: str, model: str, chosen: Any, met: Collection[str] = ()) -> Advantage | None:
+    """How much more a model gains on `chosen` molecules than others do; None where a side has too few molecules.
+
+    References are the best blind control, the best neighbour, and the best trained model that is not among `met`, each
+    by validation. A model that is better by a factor gains more on easy molecules than its reference does, so one that
+    reads the query is stretched to the spread of the model's values.
+
+    Args:
+        met: models that met the chosen molecules too; if empty, no trained model is a reference.
+    """
+    tables = evidence.tables
+    way = 1.0 if tables.rising else -1.0
     own = per_molecule(evidence, split, model)
-    control = best_of(evidence.tables, split, "blind")
-    beside = "raw"
-    if control is not None and control != model:
-        theirs = per_molecule(evidence, split, control).rename({"value": "control"})
-        own = own.join(theirs, on="inchikey14").select("inchikey14", value=pl.col("value") - pl.col("control"))
-        beside = f"above the blind control {control}"
-    found = contrast(own, chosen, 1 if parse_metric(evidence.tables.primary).higher_is_better else -1)
-    return None if found is None else (found, beside)
+    fellows = [name for name, kind in tables.kinds.items() if kind == "trained" and name not in met] if met else []
+    references = {
+        f"above the blind control {name}" if kind == "blind" else f"above {name}": name
+        for kind, among in (("blind", None), ("neighbour", None), ("trained", fellows))
+        if (name := best_of(tables, split, kind, among=among)) is not None and name != model
+    }
+    found, reading = {}, []
+    for words, name in references.items():
+        theirs = per_molecule(evidence, split, name).rename({"value": "reference"})
+        both = own.join(theirs, on="inchikey14", maintain_order="left")
+        times = 1.0 if tables.kinds[name] == "blind" else _times(both)
+        ahead = both["value"].to_numpy() - times * both["reference"].to_numpy()
+        each = contrast(both.select("inchikey14", value=pl.Series(way * ahead)), chosen)
+        if each is None:
+            return None
+        found[words] = each
+        reading += [name] if tables.kinds[name] != "blind" else []
+    if not found:
+        raw = contrast(own.with_columns(value=way * pl.col("value")), chosen)
+        return None if raw is None else Advantage({"raw": raw}, ())
+    return Advantage(found, tuple(reading))
+
+
+def advantages(
+    evidence: Evidence, split: str, chosen: Any, models: Collection[str] | None = None
+) -> dict[str, Advantage]:
+    """`advantage` of the trained models, or of those among them that met a list; empty without scores."""
+    if evidence.tables.scores is None:
+        return {}
+    mine = [model for model in trained(evidence.tables) if models is None or model in models]
+    found = {model: advantage(evidence, split, model, chosen, met=models or ()) for model in mine}
+    return {model: each for model, each in found.items() if each is not None}
+
+
+def told(gains: Mapping[str, Advantage]) -> str:
+    """A sentence a model; empty where there are none."""
+    return "; ".join(f"{model} is better on them by {found}" for model, found in gains.items())
+
+
+def profiting(gains: Mapping[str, Advantage], alpha: float) -> tuple[list[str], list[str]]:
+    """Models that surely gain more than every reference (Holm over models): those with a reference that reads the
+    query, and those without, whose gain may be that of easy molecules."""
+    p = holm(np.array([found.p for found in gains.values()])) if gains else np.zeros(0)
+    sure = [model for (model, found), each in zip(gains.items(), p, strict=True) if each < alpha and found.low > 0]
+    return [m for m in sure if gains[m].relative], [m for m in sure if not gains[m].relative]
+
+
+def _times(both: pl.DataFrame) -> float:
+    """By how much more the model's `value` spreads over molecules than its `reference`, at least 1.
+
+    The slope of the reduced major axis. The least-squares slope would leave ease behind, since a neighbour's value is a
+    noisy sign of it.
+    """
+    spread = [float(both[name].cast(pl.Float64).std() or 0.0) for name in ("value", "reference")]  # type: ignore[arg-type]
+    return max(1.0, spread[0] / spread[1]) if spread[1] > 1e-9 else 1.0
 
 
 def _permuted(numbers: Array, inside: NDArray[np.bool_], seed: int) -> float:

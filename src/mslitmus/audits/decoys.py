@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..data.candidates.sets import is_decoy
 from .evidence import CellKey, Evidence
 from .finding import Finding
+from .rankings import laid_scores, layout, share_of_best, tops
 from .rates import Array, molecule_weights
 
 LEVELS = (0.01, 0.05, 0.1, 0.2)
@@ -38,32 +39,26 @@ def decoy_findings(evidence: Evidence, key: CellKey) -> list[Finding]:
 
 
 def _first_places(evidence: Evidence, key: CellKey) -> pl.DataFrame:
-    """One row a query: inchikey14, best and second score, right (of 0 … 1), decoy_first, reals and decoys in its pool
-    (the truth is no chance competitor and counts as neither)."""
-    task = evidence.require_task("retrieval")
-    rows = evidence.folds(key.split)["test"].select("identifier", "inchikey14")
-    pools = task.pools.pools.select(molecule="molecule", candidate="candidate", made_up=is_decoy())  # type: ignore[attr-defined]
-    competitors = pools.filter(pl.col("candidate") != pl.col("molecule"))
-    sizes = competitors.group_by("molecule").agg(decoys=pl.col("made_up").sum(), reals=(~pl.col("made_up")).sum())
-    keyed = evidence.predictions(key).join(rows, on="identifier", how="inner")
-    keyed = keyed.join(
-        pools,
-        left_on=["inchikey14", "candidate"],
-        right_on=["molecule", "candidate"],
-        how="left",
-        maintain_order="left",
+    """One row an answered query: inchikey14, best and second score, right (of 0 … 1), decoy_first, reals and decoys in
+    its pool (the truth is no chance competitor and counts as neither)."""
+    laid, scores = layout(evidence, key.split), laid_scores(evidence, key)
+    first = tops(laid, scores)
+    made_up = laid.pools.select(is_decoy()).to_series().to_numpy()[laid.pool_row]
+    is_truth = np.zeros(len(scores), bool)
+    is_truth[laid.truth[laid.truth >= 0]] = True
+    decoys, reals = (
+        np.bincount(laid.query[mask], minlength=laid.queries) for mask in (made_up & ~is_truth, ~made_up & ~is_truth)
     )
-    first = pl.col("score") == pl.col("score").max()
-    found = keyed.group_by("identifier", maintain_order=True).agg(
-        pl.col("inchikey14").first(),
-        best=pl.col("score").max(),
-        second=pl.col("score").top_k(2).min(),
-        right=(first & (pl.col("candidate") == pl.col("inchikey14"))).sum() / first.sum(),
-        decoy_first=(first & pl.col("made_up").fill_null(False)).sum() * 2 > first.sum(),
+    found = laid.rows.select(
+        "inchikey14",
+        best=pl.Series(first.best, nan_to_null=True),
+        second=pl.Series(first.second),
+        right=pl.Series(share_of_best(laid, scores, is_truth)),
+        decoy_first=pl.Series(share_of_best(laid, scores, made_up) > 0.5),
+        decoys=pl.Series(decoys),
+        reals=pl.Series(reals),
     )
-    return found.join(sizes, left_on="inchikey14", right_on="molecule", how="left").with_columns(
-        pl.col("decoys", "reals").fill_null(0)
-    )
+    return found.drop_nulls("best")
 
 
 def _judge(

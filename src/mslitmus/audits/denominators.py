@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from .audit import Audit
+from .by_molecule import averaged
 from .evidence import Evidence
 from .finding import Finding, RunTables
 
@@ -51,9 +52,7 @@ def answered_only(scores: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     counts = [pl.len().alias("n_queries"), pl.col("inchikey14").n_unique().alias("n_molecules")]
     parts = []
     for average in ("spectrum", "molecule"):
-        values = kept
-        if average == "molecule":
-            values = kept.group_by(*keys, "inchikey14", maintain_order=True).agg(pl.col(*metrics).mean())
+        values = kept if average == "spectrum" else averaged(kept, metrics, *keys)
         means = values.group_by(keys, maintain_order=True).agg(pl.col(*metrics).mean())
         parts.append(means.join(kept.group_by(keys).agg(counts), on=keys).with_columns(average=pl.lit(average)))
     index = ["split", "model", "average"]
@@ -104,8 +103,7 @@ def side_by_side(tables: RunTables, skipping: pl.DataFrame) -> list[Finding]:
 
 def _means(scores: pl.DataFrame, metric: str) -> dict[str, float]:
     """Model → mean per molecule, over seeds."""
-    each = scores.group_by("model", "seed", "inchikey14").agg(pl.col(metric).mean())
-    found = each.group_by("model").agg(pl.col(metric).mean()).sort("model")
+    found = averaged(scores, [metric], "model", "seed").group_by("model").agg(pl.col(metric).mean()).sort("model")
     return dict(found.rows())
 
 

@@ -19,26 +19,24 @@ from ..data.splits.split import Split
 from ..errors import SplitError
 from ..metrics.intervals import Array
 from .audit import Audit
-from .by_molecule import (
-    ALPHA,
-    LEAST_MOLECULES,
-    Lead,
-    corrected,
-    estimate,
-    lead,
-    one_sample,
-    side_by_side,
-    trained,
-)
+from .by_molecule import ALPHA, LEAST_MOLECULES, corrected, estimate, means, one_sample, side_by_side, trained
 from .evidence import Absent, Evidence
 from .finding import Finding, best_of
+from .leads import Lead, Question, lead, verdict
 
 NAME = "energy"
 #: A spectrum is fragmented if its precursor keeps at most this share of the intensity (as in the protocol `nguyen`).
 FRAGMENTED = 0.5
 #: Nearly all precursor from here on.
 INTACT = 0.9
-_REMEDY = "report the score of fragmented spectra (protocol: nguyen, or a metric `:no-precursor`) beside the mean"
+_QUESTION = Question(
+    audit=NAME,
+    open="what {model} owes to spectra that are mostly precursor",
+    faded="{model} leads {control} only on spectra that are mostly precursor",
+    there="on fragmented spectra",
+    parts=("on spectra that are mostly precursor", "on fragmented ones"),
+    remedy="report the score of fragmented spectra (protocol: nguyen, or a metric `:no-precursor`) beside the mean",
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Side:
 def energy(evidence: Evidence) -> list[Finding]:
     """Per split and trained model: the score with and without spectra whose precursor survives.
 
-    Warning: the lead over the best trivial model has faded on fragmented spectra (`by_molecule.Lead.faded`, Holm over
+    Warning: the lead over the best trivial model has faded on fragmented spectra (`leads.Lead.faded`, Holm over
     models and splits). Warning, once a split: two models surely change places (each order sure by Holm over the pairs
     of its part). Pass: the model leads on fragmented spectra too. Note: neither is shown.
     """
@@ -116,22 +114,9 @@ def _lead(one: Side, model: str, control: str) -> Lead:
 
 
 def _judge(evidence: Evidence, one: Side, model: str, control: str | None, found: Lead | None, p: float) -> Finding:
-    where, values = f"{model} on split {one.split}", one.rows[model].to_numpy()
-    shown = _shown(evidence, one, values)
+    shown = _shown(evidence, one, one.rows[model].to_numpy())
     intact = int((one.survival > FRAGMENTED).sum())
-    if found is None or control is None or not found.judged:
-        why = "no trivial model beside it" if found is None else "too few molecules of one kind"
-        claim = f"what {where} owes to spectra that are mostly precursor cannot be judged: {why}"
-        return Finding(NAME, "note", claim, intact, shown, "add a trivial model, or test more molecules")
-    text = f"lead over {control} on spectra that are mostly precursor {found} on fragmented ones, Holm p of no "
-    text += f"difference {p:.2g}; {shown}"
-    if found.faded(p):
-        claim = f"{where} leads {control} only on spectra that are mostly precursor"
-        return Finding(NAME, "warning", claim, intact, text, _REMEDY)
-    if found.weak.low > 0:
-        return Finding(NAME, "pass", f"{where} leads {control} on fragmented spectra", intact, text, "nothing to do")
-    claim = f"{where} {found.verb} {control} on fragmented spectra"
-    return Finding(NAME, "note", claim, intact, text, _REMEDY)
+    return verdict(_QUESTION, f"{model} on split {one.split}", control, found, p, intact, shown)
 
 
 def _shown(evidence: Evidence, one: Side, values: Array) -> str:
@@ -177,7 +162,9 @@ def _places(evidence: Evidence, one: Side) -> list[Finding]:
     n = len(np.unique(one.molecules[one.fragmented]))
     if swapped:
         claim = f"without spectra that are mostly precursor, models of split {one.split} change places"
-        return [Finding(NAME, "warning", claim, n, f"{'; '.join(swapped)} surely change places; {shown}", _REMEDY)]
+        return [
+            Finding(NAME, "warning", claim, n, f"{'; '.join(swapped)} surely change places; {shown}", _QUESTION.remedy)
+        ]
     claim = f"no two models of split {one.split} surely change places on fragmented spectra"
     return [Finding(NAME, "pass", claim, n, shown, "nothing to do")]
 
@@ -187,19 +174,17 @@ def _best(one: Side, models: Sequence[str], where: NDArray[np.bool_]) -> str:
 
 
 def _mean(one: Side, model: str, where: NDArray[np.bool_]) -> float:
-    code = np.unique(one.molecules[where], return_inverse=True)[1]
-    return float((np.bincount(code, weights=one.rows[model].to_numpy()[where]) / np.bincount(code)).mean())
+    return float(means(one.rows[model].to_numpy()[where], one.molecules[where]).mean())
 
 
 def _orders(one: Side, pairs: Sequence[tuple[str, str]], where: NDArray[np.bool_]) -> list[int]:
     """1 where a is surely better than b in this part, −1 where worse, 0 where unsure; paired t-tests over molecules."""
-    code = np.unique(one.molecules[where], return_inverse=True)[1]
-    counts, ps, signs = np.bincount(code), [], []
+    ps, signs = [], []
     for a, b in pairs:
         ahead = (one.rows[a].to_numpy() - one.rows[b].to_numpy())[where]
-        means = np.bincount(code, weights=ahead) / counts
-        ps.append(one_sample(means))
-        signs.append(int(np.sign(means.mean())))
+        each = means(ahead, one.molecules[where])
+        ps.append(one_sample(each))
+        signs.append(int(np.sign(each.mean())))
     return [s if np.isfinite(p) and p < ALPHA else 0 for s, p in zip(signs, corrected(ps), strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,9 +45,10 @@ class RunTables:
         return parse_metric(self.primary).higher_is_better
 
 
-def best_of(tables: RunTables, split: str, *kinds: str) -> str | None:
-    """The best model of these kinds by its mean per molecule on validation, never on test; None where there is none."""
-    names = [model for model, kind in tables.kinds.items() if kind in kinds]
+def best_of(tables: RunTables, split: str, *kinds: str, among: Collection[str] | None = None) -> str | None:
+    """The best model of these kinds (and `among` these, where given) by its mean per molecule on validation, never on
+    test; None where there is none."""
+    names = [model for model, kind in tables.kinds.items() if kind in kinds and (among is None or model in among)]
     rows = tables.summary.filter(
         (pl.col("split") == split)
         & (pl.col("fold") == "val")

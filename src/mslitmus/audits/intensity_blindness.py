@@ -30,6 +30,7 @@ from .audit import Audit
 from .by_molecule import RESAMPLES, Estimate, fingerprints, side_by_side, trained
 from .evidence import Absent, CellKey, Evidence
 from .finding import Finding
+from .rankings import Layout, laid_scores, layout
 from .unseen_formulae import of_run
 
 NAME = "intensity-blindness"
@@ -102,11 +103,10 @@ def same_formulae(fragments: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 def pairs_of(evidence: Evidence, task: Task, key: CellKey) -> Pairs:
     """Pairs of a cell, those whose predictions can be compared."""
     base = evidence.kept(("pairs of same formulae", key.split), lambda: _pairs(evidence, key.split))
-    given = evidence.predictions(key)
     if task.name == "fingerprint":
-        found = _of_fingerprints(base, given)
+        found = _of_fingerprints(base, evidence.predictions(key))
     else:
-        found = _of_rankings(base, given)
+        found = _of_rankings(base, layout(evidence, key.split), laid_scores(evidence, key))
     return Pairs(key, found.drop_nulls("predicted").drop_nans("predicted"))
 
 
@@ -165,7 +165,17 @@ def _of_fingerprints(pairs: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
     return both.drop("of_a", "of_b").with_columns(pl.Series("predicted", values, dtype=pl.Float64))
 
 
-def _of_rankings(pairs: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+def _of_rankings(pairs: pl.DataFrame, laid: Layout, scores: Array) -> pl.DataFrame:
+    asked = pl.concat([pairs["a"], pairs["b"]]).unique()
+    mine = np.flatnonzero(laid.rows["identifier"].is_in(asked.implode()).to_numpy())
+    rows = np.flatnonzero(np.isin(laid.query, mine) & np.isfinite(scores))
+    given = pl.DataFrame(
+        {
+            "identifier": laid.rows["identifier"].gather(laid.query[rows]),
+            "candidate": laid.pools["candidate"].gather(laid.pool_row[rows]),
+            "score": scores[rows],
+        }
+    )
     left = given.select(pl.col("identifier").alias("a"), "candidate", pl.col("score").alias("score_a"))
     right = given.select(pl.col("identifier").alias("b"), "candidate", pl.col("score").alias("score_b"))
     shared = pairs.select("a", "b").unique().join(left, on="a").join(right, on=["b", "candidate"])

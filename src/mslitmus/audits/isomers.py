@@ -27,6 +27,7 @@ from .by_molecule import LEAST_MOLECULES, RESAMPLES, Estimate, fingerprints, tra
 from .condition_shift import labelled
 from .evidence import Absent, CellKey, Evidence
 from .finding import Finding, best_of
+from .rankings import laid_scores, layout
 
 NAME = "isomers"
 #: A model that surely wins fewer duels than this is next to a coin (half) among isomers.
@@ -41,19 +42,16 @@ _REMEDY = "compare with a model that sees the formula alone, and do not present 
 
 @dataclass(frozen=True)
 class Duels:
-    """Duels of one model: `table` has identifier, inchikey14, formula, rival (InChIKey-14), win (0, ½, 1)."""
+    """Duels of one model: `table` has identifier, inchikey14, formula, `win` (the share won), `rivals` (how many)."""
 
     key: CellKey
     table: pl.DataFrame
 
     def members(self) -> pl.DataFrame:
         """inchikey14, formula, `accuracy`: each rival of a query once, each query of a molecule once; `rivals`."""
-        by_query = self.table.group_by("identifier", "inchikey14", "formula").agg(
-            pl.col("win").mean(), pl.col("rival").n_unique()
-        )
         return (
-            by_query.group_by("inchikey14", "formula")
-            .agg(accuracy=pl.col("win").mean(), rivals=pl.col("rival").max())
+            self.table.group_by("inchikey14", "formula")
+            .agg(accuracy=pl.col("win").mean(), rivals=pl.col("rivals").max())
             .sort("formula", "inchikey14")
         )
 
@@ -119,19 +117,21 @@ def _won(own: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 def _of_rankings(evidence: Evidence, task: Task, key: CellKey) -> pl.DataFrame:
     """A candidate without a score ranks above the truth, a truth without one below all (as `metrics.ranking`)."""
-    named = _named(evidence, key.split)
-    pools = task.pools.pools.select("molecule", rival="candidate", formula="formula")  # type: ignore[attr-defined]
-    pairs = named.join(pools, left_on=["inchikey14", "formula"], right_on=["molecule", "formula"])
-    pairs = pairs.filter(pl.col("rival") != pl.col("inchikey14"))
-    scores = evidence.predictions(key).group_by("identifier", "candidate").agg(pl.col("score").first())
-    both = pairs.join(scores.rename({"score": "own"}), how="left",
-                      left_on=["identifier", "inchikey14"], right_on=["identifier", "candidate"])  # fmt: skip
-    both = both.join(scores.rename({"score": "other"}), how="left",
-                     left_on=["identifier", "rival"], right_on=["identifier", "candidate"])  # fmt: skip
-    whole = both.with_columns(
-        pl.col("own").fill_nan(None).fill_null(float("-inf")), pl.col("other").fill_nan(None).fill_null(float("inf"))
-    )
-    return _shown(whole.with_columns(win=_won(pl.col("own"), pl.col("other"))))
+    laid, scores = layout(evidence, key.split), laid_scores(evidence, key)
+    named = _named(evidence, key.split).select("identifier", own="formula")
+    rows = laid.rows.join(named, on="identifier", how="left", maintain_order="left")
+    numbers = pl.concat([laid.pools["formula"], rows["own"]]).rank("dense").fill_null(0).to_numpy()
+    of_pool, own = numbers[: laid.pools.height], numbers[laid.pools.height :]
+    query = laid.query
+    there = np.flatnonzero(of_pool[laid.pool_row] == own[query])
+    there = there[there != laid.truth[query[there]]]
+    mine = np.nan_to_num(laid.own(scores), nan=-np.inf, posinf=np.inf, neginf=-np.inf)[query[there]]
+    theirs = np.nan_to_num(scores[there], nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    won = (mine > theirs) + 0.5 * (mine == theirs)
+    rivals = np.bincount(query[there], minlength=laid.queries)
+    share = np.bincount(query[there], weights=won, minlength=laid.queries) / np.maximum(rivals, 1)
+    table = rows.select("identifier", "inchikey14", formula="own", win=pl.Series(share), rivals=pl.Series(rivals))
+    return table.filter(pl.col("rivals") > 0)
 
 
 def _rivals(named: pl.DataFrame) -> pl.DataFrame:
@@ -195,7 +195,9 @@ def _of_spectra(evidence: Evidence, task: Task, key: CellKey) -> pl.DataFrame:
 
 
 def _shown(table: pl.DataFrame) -> pl.DataFrame:
-    return table.select("identifier", "inchikey14", "formula", "rival", "win")
+    """Duels (win, rival) by query."""
+    by_query = table.group_by("identifier", "inchikey14", "formula", maintain_order=True)
+    return by_query.agg(pl.col("win").mean(), rivals=pl.col("rival").n_unique())
 
 
 def _judge(own: Duels, blind: Duels | None) -> Finding:

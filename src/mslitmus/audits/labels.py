@@ -5,15 +5,13 @@ Only the test fold is looked at: that is what every number is made of.
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
 from ..chem.formula import parse_adduct, parse_formula
 from ..data.identities import compute
 from ..errors import ChemistryError
-from ..metrics.paired import holm
 from .audit import Audit
-from .contrast import advantage
+from .contrast import advantages, profiting, told
 from .evidence import Evidence
 from .finding import Finding
 from .fragments import LEAST_IDENTICAL, NEAR, fragments, identical, near_duplicates
@@ -138,13 +136,16 @@ def _mz(formula: str, adduct: str) -> float | None:
 def _identifiers(evidence: Evidence, split: str, test: pl.DataFrame) -> list[Finding]:
     """Identifiers are shown to models. Where they hold the beginning of their InChIKey, a model can read the answer.
 
-    Fatal where a trained model is better on such molecules (Holm over models); the same identifiers against keys of
-    other molecules are the chance level.
+    Fatal where a trained model gains more on such molecules than others do (`contrast.profiting`); the same identifiers
+    against the keys of other molecules, rotated by half of their list, are the chance level.
     """
     rows = test.select("inchikey14", name=pl.col("identifier").str.to_uppercase()).drop_nulls()
     if rows.is_empty():
         return []
-    rows = rows.with_columns(other=pl.col("inchikey14").shift(rows.height // 2 + 1).fill_null(rows["inchikey14"][0]))
+    keys = rows["inchikey14"].unique().sort()
+    half = len(keys) // 2
+    others = pl.concat([keys.tail(len(keys) - half), keys.head(half)])
+    rows = rows.with_columns(other=pl.col("inchikey14").replace_strict(keys, others, return_dtype=pl.String))
     named, by_chance = (
         rows.filter(pl.col("name").str.contains(pl.col(key).str.slice(0, LETTERS), literal=True))
         for key in ("inchikey14", "other")
@@ -152,19 +153,11 @@ def _identifiers(evidence: Evidence, split: str, test: pl.DataFrame) -> list[Fin
     molecules, of = named["inchikey14"].unique().sort().to_list(), max(rows["inchikey14"].n_unique(), 1)
     if named.height <= 10 * (by_chance.height + 1) or len(molecules) / of < MATERIAL:
         return []
-    gains = {}
-    for model in sorted(m for m, kind in evidence.tables.kinds.items() if kind == "trained"):
-        found = advantage(evidence, split, model, molecules) if evidence.tables.scores is not None else None
-        if found is not None:
-            gains[model] = found
-    p = holm(np.array([found.p for found, _ in gains.values()])) if gains else np.zeros(0)
-    better = [
-        model for (model, (found, _)), each in zip(gains.items(), p, strict=True) if each < ALPHA and found.low > 0
-    ]
-    told = "; ".join(f"{model} is better on them by {found}, {beside}" for model, (found, beside) in gains.items())
+    gains = advantages(evidence, split, molecules)
+    better, _ = profiting(gains, ALPHA)
     shown = (
         f"{named.height:,} of {rows.height:,} identifiers hold the first {LETTERS} letters of their InChIKey (of "
-        f"another molecule's {by_chance.height:,}), {len(molecules):,} of {of:,} molecules. {told}"
+        f"another molecule's {by_chance.height:,}), {len(molecules):,} of {of:,} molecules. {told(gains)}"
     )
     claim = f"identifiers name the molecule in the test fold of split {split}"
     claim += f", and {', '.join(better)} answers such queries better" if better else ""

@@ -21,7 +21,7 @@ from ..metrics.summary import skill
 from ..models.bridges import as_ranker
 from ..models.protocol import FitContext
 from .audit import Audit
-from .contrast import per_molecule
+from .by_molecule import averaged, per_molecule
 from .evidence import Absent, Evidence
 from .finding import Finding
 
@@ -116,7 +116,7 @@ def _looked_up(evidence: Evidence, split: str) -> Rung:
             answers = model.predict(task.queries(asked))
         scores = task.score(answers, task.truth(asked), [metric], missing="fail")
         rows = scores.join(asked.select("identifier", "inchikey14"), on="identifier")
-        values = rows.group_by("inchikey14").agg(value=pl.col(metric).mean()).sort("inchikey14")
+        values = averaged(rows, [metric]).rename({metric: "value"}).sort("inchikey14")
         title = f"{name} (looked up here, {shown})"
         return Rung(title, values, asked["identifier"])
 

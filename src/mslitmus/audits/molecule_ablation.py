@@ -16,7 +16,7 @@ from .finding import Finding
 from .live.changes import Change, Edit, keep, measure
 from .live.sample import SEED, Asked, each_model, tests
 from .live.swaps import MOLECULE, donors, swapped
-from .live.verdict import KEPT, UNMOVED, reading, told
+from .live.verdict import among_isomers, reading
 
 NAME = "molecule-ablation"
 RANDOM, NEAR, ISOMER = "of another query", "of another query of nearly the same mass", "of another query, an isomer"
@@ -52,19 +52,13 @@ def edits_of(model: Asked) -> list[Edit]:
 
 
 def _isomers(model: Asked, isomer: Change) -> list[Finding]:
-    """A warning where an isomer does as well, a note where a difference is not shown."""
-    if not isomer.decides:
-        return []
-    evidence = told(model, [isomer], isomer)
-    if isomer.moved <= UNMOVED or isomer.loses_less_than(KEPT):
-        claim = f"{model.key} predicts as well for an isomer: it reads the formula, not the structure"
-        remedy = "judge it within groups of one formula (task retrieval, kind formula)"
-        return [Finding(NAME, "warning", claim, isomer.n, evidence, remedy)]
-    if isomer.fall.low > 0:
-        return []
-    claim = f"that {model.key} tells isomers apart is not shown"
-    remedy = "judge it within groups of one formula (task retrieval, kind formula)"
-    return [Finding(NAME, "note", claim, isomer.n, evidence, remedy)]
+    """Whether more is read of the molecule than the formula."""
+    claims = (
+        f"{model.key} predicts as well for an isomer: it reads the formula, not the structure",
+        f"that {model.key} tells isomers apart is not shown",
+    )
+    where = "judge it within groups of one formula (task retrieval, kind formula)"
+    return among_isomers(NAME, model, isomer, [isomer], claims, where)
 
 
 MOLECULE_ABLATION = Audit("does a spectrum predictor read the molecule?", "live", molecule_ablation)

@@ -14,7 +14,7 @@ from .audit import Audit
 from .evidence import Evidence
 from .finding import Finding, best_of
 from .live import peaks
-from .live.changes import ALPHA, Change, Edit, estimate, keep, measure
+from .live.changes import ALPHA, Change, Edit, keep, measure, within
 from .live.sample import SEED, Asked, each_model, recorded, tests
 from .live.verdict import KEPT, MOSTLY, UNMOVED, told
 from .spectrum_ablation import require_spectra
@@ -81,7 +81,7 @@ def _brittle(evidence: Evidence, model: Asked, real: list[Change], count: int) -
     name = best_of(evidence.tables, model.key.split, "neighbour")
     neighbour = None if name in (None, model.key.model) else recorded(evidence, model.sample, str(name))
     level = 1 - ALPHA / count
-    ahead = neighbour is not None and estimate(model.goodness - neighbour, level).low > 0
+    ahead = neighbour is not None and within(model.goodness - neighbour, level).low > 0
     worst = []
     for change in real:
         below = ahead and change.after_below(neighbour)

@@ -15,9 +15,9 @@ import numpy as np
 from ..metrics.paired import holm
 from .audit import Audit
 from .blind import Ranking, blind_features, by_formula, concordance, lay_rankings, same_for_all
-from .candidates import pools_of
 from .evidence import Absent, CellKey, Evidence
 from .finding import Finding
+from .rankings import laid_scores, pools_of
 from .tells import Auc, mean_auc
 
 ALPHA = 0.01
@@ -96,13 +96,13 @@ def shortcuts(evidence: Evidence) -> list[Finding]:
         trained = [key for key in evidence.first_seeds("trained") if key.split == split]
         if not trained:
             continue
-        base = lay_rankings(evidence, split, pools)
+        base = lay_rankings(evidence, split)
         if not base.queries:
             continue
         features = blind_features(evidence, split, base, pools)
         for key in trained:
             evidence.progress(f"{key}: {base.queries:,} queries, {len(base.place):,} scores")
-            model = base.of(evidence.predictions(key))
+            model = base.of(laid_scores(evidence, key))
             findings += judge(key, model, features)
             findings += [] if getattr(evidence.task, "formula", None) == "given" else _formula(key, model)
     if not findings:

@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 from ..metrics.intervals import Array, cluster_sums, resampled_sums
 from ..metrics.strata import SIMILARITY_EDGES
 from .audit import Audit
-from .by_molecule import RESAMPLES, Lead, corrected, lead, side_by_side, similarity, trained
+from .by_molecule import RESAMPLES, averaged, corrected, side_by_side, similarity, trained
 from .evidence import Absent, Evidence
 from .finding import Finding, best_of
+from .leads import Lead, Question, lead, verdict
 
 NAME = "similarity-curve"
 #: Far from train: nearest training molecule below this Tanimoto (Morgan radius 2). Near: at or above the other.
 FAR, NEAR = 0.5, 0.7
-_REMEDY = "report the score far from train beside the mean, or show a split by scaffold or MCES"
+_QUESTION = Question(
+    audit=NAME,
+    open="whether {model} does well only near train",
+    faded="{model} does well only near train: far from it, it cannot be told from {control}",
+    there="far from train",
+    parts=(f"at Tanimoto ≥ {NEAR:g}", f"below {FAR:g}"),
+    remedy="report the score far from train beside the mean, or show a split by scaffold or MCES",
+)
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,17 @@ class Curve:
 def similarity_curve(evidence: Evidence) -> list[Finding]:
     """Per split and trained model: the lead over the best blind control near train against far from it.
 
-    Warning: the lead has faded far from train (`by_molecule.Lead.faded`, Holm over all models and splits). Pass: it
+    Warning: the lead has faded far from train (`leads.Lead.faded`, Holm over all models and splits). Pass: it
     stands far from train too. Note: neither is shown. Each with the curve and its slope, the neighbour's beside it.
     """
     if not trained(evidence.tables):
         raise Absent("is about trained models; this run has none")
     curves = [curve for split in evidence.tables.splits for curve in _curves(evidence, split)]
     ps = corrected([float("nan") if c.lead is None else c.lead.p for c in curves])
-    return [_judge(curve, float(p)) for curve, p in zip(curves, ps, strict=True)]
+    return [
+        verdict(_QUESTION, f"{c.model} on split {c.split}", c.control, c.lead, float(p), c.affected, c.shown)
+        for c, p in zip(curves, ps, strict=True)
+    ]
 
 
 def slopes(x: Array, y: Array, molecules: NDArray[np.str_], seed: int = 0) -> list[Slope]:
@@ -101,7 +112,7 @@ def _curves(evidence: Evidence, split: str) -> Iterator[Curve]:
 def _levels(rows: pl.DataFrame, model: str) -> str:
     """`< 0.3: 0.21 (n = 14), …`: means over molecules by stratum."""
     edges = (-np.inf, *SIMILARITY_EDGES, np.inf)
-    by_molecule = rows.group_by("inchikey14").agg(pl.col(model).mean(), pl.col("similarity_to_train").first())
+    by_molecule = averaged(rows, [model, "similarity_to_train"])
     parts = []
     for low, high in pairwise(edges):
         part = by_molecule.filter(pl.col("similarity_to_train").is_between(low, high, closed="left"))[model]
@@ -109,26 +120,6 @@ def _levels(rows: pl.DataFrame, model: str) -> str:
         if part.len():
             parts.append(f"{name}: {part.to_numpy().mean():.3f} (n = {part.len()})")
     return ", ".join(parts)
-
-
-def _judge(curve: Curve, p: float) -> Finding:
-    where = f"{curve.model} on split {curve.split}"
-    if curve.lead is None or not curve.lead.judged:
-        why = "the run has no blind control" if curve.lead is None else "too few molecules near or far from train"
-        claim = f"whether {where} does well only near train cannot be judged: {why}"
-        return Finding(NAME, "note", claim, curve.affected, curve.shown, "add a blind control, or test more molecules")
-    evidence = (
-        f"lead over {curve.control} at Tanimoto ≥ {NEAR:g} {curve.lead} below {FAR:g}; "
-        f"Holm p of no difference {p:.2g}; {curve.shown}"
-    )
-    if curve.lead.faded(p):
-        claim = f"{where} does well only near train: far from it, it cannot be told from {curve.control}"
-        return Finding(NAME, "warning", claim, curve.affected, evidence, _REMEDY)
-    if curve.lead.weak.low > 0:
-        claim = f"{where} leads {curve.control} far from train too"
-        return Finding(NAME, "pass", claim, curve.affected, evidence, "nothing to do")
-    claim = f"{where} {curve.lead.verb} {curve.control} far from train"
-    return Finding(NAME, "note", claim, curve.affected, evidence, _REMEDY)
 
 
 SIMILARITY_CURVE = Audit("does a model only do well near its training molecules?", "files", similarity_curve)

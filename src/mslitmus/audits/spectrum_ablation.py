@@ -17,7 +17,7 @@ from .live import peaks
 from .live.changes import Change, Edit, keep, measure
 from .live.sample import SEED, Asked, each_model, tests
 from .live.swaps import SPECTRUM, donors, swapped
-from .live.verdict import KEPT, UNMOVED, reading, told
+from .live.verdict import KEPT, UNMOVED, among_isomers, reading, told
 
 NAME = "spectrum-ablation"
 #: No peak stays where it was, even in bins of 1 Da, and the shape stays.
@@ -98,18 +98,12 @@ def _intensities(model: Asked, main: Change, by_name: dict[str, Change]) -> list
 
 def _isomers(model: Asked, main: Change, isomer: Change) -> list[Finding]:
     """Whether more is read of the spectrum than the formula, on the queries that have an isomer among the others."""
-    if not isomer.decides:
-        return []
-    evidence = told(model, [isomer, main], isomer)
-    if isomer.moved <= UNMOVED or isomer.loses_less_than(KEPT):
-        claim = f"{model.key} keeps its score with the spectrum of an isomer"
-        remedy = "it reads the formula, not the structure: report it within groups of one formula"
-        return [Finding(NAME, "warning", claim, isomer.n, evidence, remedy)]
-    if isomer.fall.low > 0:
-        return []
-    claim = f"that {model.key} tells isomers by their spectra is not shown"
-    remedy = "report it within groups of one formula, on more of them"
-    return [Finding(NAME, "note", claim, isomer.n, evidence, remedy)]
+    claims = (
+        f"{model.key} keeps its score with the spectrum of an isomer: it reads the formula, not the structure",
+        f"that {model.key} tells isomers by their spectra is not shown",
+    )
+    where = "report it within groups of one formula, on more of them"
+    return among_isomers(NAME, model, isomer, [isomer, main], claims, where)
 
 
 SPECTRUM_ABLATION = Audit("does a model read its spectrum, its intensities, its m/z?", "live", spectrum_ablation)

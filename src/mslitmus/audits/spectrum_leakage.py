@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from .audit import Audit
-from .contrast import advantage
-from .evidence import Absent, Evidence
+from .contrast import advantages, told
+from .evidence import Evidence
 from .finding import Finding
 from .fragments import LEAST_PEAKS, NEAR, PRECURSOR_TOLERANCE, fragments, identical, near_duplicates
 from .leakage import MATERIAL, promises, under_another_key
@@ -118,15 +118,7 @@ def _pair(pairs: pl.DataFrame) -> str:
 
 def _gains(evidence: Evidence, split: str, molecules: Sequence[str]) -> str:
     """How much better each trained model is on these molecules; empty where there are too few to say."""
-    told = []
-    for model in sorted(m for m, kind in evidence.tables.kinds.items() if kind == "trained"):
-        try:
-            found = advantage(evidence, split, model, molecules)
-        except Absent:
-            return ""
-        if found is not None:
-            told.append(f"{model} is better on them by {found[0]}, {found[1]}")
-    return "; ".join(told)
+    return told(advantages(evidence, split, molecules))
 
 
 SPECTRUM_LEAKAGE = Audit("do spectra of the test fold stand in train, under any name?", "files", spectrum_leakage)

@@ -21,9 +21,10 @@ from ..data.splits.split import Split
 from ..metrics.intervals import Array
 from ..metrics.strata import SIMILARITY_EDGES
 from .audit import Audit
-from .by_molecule import LEAST_MOLECULES, Lead, corrected, lead, side_by_side, similarity, trained
+from .by_molecule import LEAST_MOLECULES, averaged, corrected, side_by_side, similarity, trained
 from .evidence import Absent, Evidence
 from .finding import Finding, best_of
+from .leads import Lead, Question, lead, verdict
 
 NAME = "unseen-formulae"
 #: Weaker peaks (base peak = 1) are noise as often as fragments, and noise finds chance formulae.
@@ -31,7 +32,14 @@ LEAST_INTENSITY = 0.01
 #: A peak this near below the precursor, or above, is the whole ion (Da).
 WHOLE_ION = 0.01
 PPM = 10.0
-_REMEDY = "report the score by share of unseen formulae; a model without a fixed vocabulary does not depend on it"
+_QUESTION = Question(
+    audit=NAME,
+    open="whether {model} depends on known fragment formulae",
+    faded="{model} has no lead over {control} where fragment formulae are unseen",
+    there="where fragment formulae are unseen",
+    parts=("on molecules with few unseen formulae", "with many (halves of each stratum of similarity to train)"),
+    remedy="report the score by share of unseen formulae; a model without a fixed vocabulary does not depend on it",
+)
 
 
 def fragment_formulae(frame: pl.DataFrame) -> pl.DataFrame:
@@ -89,7 +97,7 @@ def _rates(fragments: pl.DataFrame, folds: Mapping[str, pl.DataFrame]) -> dict[s
         for fold, names in ids.items()
     }
     lacking = (~vocabularies["test"].is_in(vocabularies["train"].implode())).sum()
-    by_molecule = shares.group_by("inchikey14").agg(pl.col("unseen").mean())["unseen"]
+    by_molecule = averaged(shares, ["unseen"])["unseen"]
     return {
         "spectra": shares.height,
         "molecules": by_molecule.len(),
@@ -131,7 +139,7 @@ def unseen_formulae(evidence: Evidence) -> list[Finding]:
     """Per split a note with both rates; per trained model the lead over the best blind control on test molecules with
     few unseen formulae against those with many, matched for similarity (halves of each stratum of similarity).
 
-    Warning: the lead has faded (`by_molecule.Lead.faded`, Holm over models and splits). Pass: it stands where many
+    Warning: the lead has faded (`leads.Lead.faded`, Holm over models and splits). Pass: it stands where many
     formulae are unseen. Note: neither is shown.
     """
     fragments = of_run(evidence)
@@ -169,9 +177,7 @@ def _tested(evidence: Evidence, split: str, fragments: pl.DataFrame) -> Iterator
     models = [model for model in trained(evidence.tables) if model in rows.columns]
     if not models or rows["inchikey14"].n_unique() < LEAST_MOLECULES:
         return
-    by_molecule = rows.group_by("inchikey14").agg(
-        pl.col(*models, "unseen", "formulae", "precursor_mz", "similarity_to_train").mean()
-    )
+    by_molecule = averaged(rows, [*models, "unseen", "formulae", "precursor_mz", "similarity_to_train"])
     by_molecule = by_molecule.sort("inchikey14").with_columns(stratum=_stratum(pl.col("similarity_to_train")))
     halves = by_molecule.select("inchikey14", high=pl.col("unseen") > pl.col("unseen").median().over("stratum"))
     high = rows.join(halves, on="inchikey14", maintain_order="left")["high"].to_numpy()
@@ -210,28 +216,12 @@ def _residual(fixed: NDArray[np.float64], values: Array) -> Array:
 
 
 def _judge(evidence: Evidence, one: Tested, p: float) -> Finding:
-    where = f"{one.model} on split {one.split}"
     value, low, high = one.slope
     shown = (
         f"per 10 points of unseen formulae {evidence.tables.primary} changes by {value:+.3f} "
         f"({low:+.3f} to {high:+.3f}), similarity to train, precursor m/z and number of formulae held fixed"
     )
-    if one.lead is None or not one.lead.judged:
-        why = "no blind control" if one.lead is None else "too few molecules"
-        claim = f"whether {where} depends on known fragment formulae cannot be judged: {why}"
-        return Finding(NAME, "note", claim, one.affected, shown, "add a blind control, or test more molecules")
-    text = (
-        f"lead over {one.control} on molecules with few unseen formulae {one.lead} with many (halves of each stratum "
-        f"of similarity to train), Holm p of no difference {p:.2g}; {shown}"
-    )
-    if one.lead.faded(p):
-        claim = f"{where} has no lead over {one.control} where fragment formulae are unseen"
-        return Finding(NAME, "warning", claim, one.affected, text, _REMEDY)
-    if one.lead.weak.low > 0:
-        claim = f"{where} leads {one.control} where fragment formulae are unseen too"
-        return Finding(NAME, "pass", claim, one.affected, text, "nothing to do")
-    claim = f"{where} {one.lead.verb} {one.control} where fragment formulae are unseen"
-    return Finding(NAME, "note", claim, one.affected, text, _REMEDY)
+    return verdict(_QUESTION, f"{one.model} on split {one.split}", one.control, one.lead, p, one.affected, shown)
 
 
 UNSEEN_FORMULAE = Audit("does a score fall where fragment formulae are absent from train?", "files", unseen_formulae)

@@ -10,7 +10,7 @@ import polars as pl
 
 from ..metrics.paired import sign_flip
 from .audit import Audit
-from .by_molecule import ALPHA, LEAST_MOLECULES, Estimate, corrected, estimate, side_by_side, trained
+from .by_molecule import ALPHA, LEAST_MOLECULES, Estimate, corrected, estimate, means, side_by_side, trained
 from .condition_shift import CELL, conditions_of
 from .evidence import Absent, Evidence
 from .finding import Finding, best_of
@@ -75,9 +75,7 @@ def _groups(evidence: Evidence, split: str) -> Iterator[Group]:
 
 
 def _p(ahead: np.ndarray, molecules: np.ndarray) -> float:
-    code = np.unique(molecules, return_inverse=True)[1]
-    means = np.bincount(code, weights=ahead) / np.bincount(code)
-    return float(sign_flip(means[:, None])[0])
+    return float(sign_flip(means(ahead, molecules)[:, None])[0])
 
 
 def _judge(tested: list[tuple[Group, float]]) -> Finding:

@@ -15,12 +15,15 @@ import typer
 
 from ..errors import ConfigError, MslitmusError
 from .referee import (
+    BenchName,
     DataFilters,
     DatasetName,
     SplitParameters,
     SplitSeed,
     TaskName,
     TaskOptions,
+    TrackName,
+    _either,
     _named,
     _say,
     _split,
@@ -34,13 +37,15 @@ FATAL, ERROR, INTERRUPTED = 1, 2, 130
 Targets = Annotated[
     list[str] | None,
     typer.Argument(
-        help="A run folder; or files of predictions with --task, --dataset, --split, as `mslitmus score` takes them.",
+        help="A run folder; or files of predictions with --task, --dataset, --split (or --bench, --track, --split), as "
+        "`mslitmus score` takes them.",
         metavar="RUN | [NAME=]PATH…",
     ),
 ]
 
 
 def audit_run(
+    context: typer.Context,
     targets: Targets = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="An audit by name, whatever it costs. Repeatable.")
@@ -63,7 +68,11 @@ def audit_run(
     ] = True,
     task: TaskName = "",
     dataset: DatasetName = "",
-    split: Annotated[str, typer.Option("--split", help="Of files of predictions: a split, or split:form.")] = "",
+    bench: BenchName = "",
+    track: TrackName = "",
+    split: Annotated[
+        str, typer.Option("--split", help="Of files of predictions: a split, or split:form; of a benchmark, its own.")
+    ] = "",
     seed: SplitSeed = 0,
     split_parameters: SplitParameters = "",
     task_options: TaskOptions = "",
@@ -76,11 +85,11 @@ def audit_run(
     """Catch out models: run every audit that the inputs allow. Ends with 1 on a fatal finding, with 2 on an error."""
     with _errors_end_with_two():
         chosen: dict[str, Any] = {
-            "task": task, "dataset": dataset, "split": split, "seed": seed, "split_parameters": split_parameters,
-            "task_options": task_options, "data": data, "controls": controls, "allow_missing": allow_missing,
-            "out": out, "name": name,
+            "task": task, "dataset": dataset, "bench": bench, "track": track, "split": split, "seed": seed,
+            "split_parameters": split_parameters, "task_options": task_options, "data": data, "controls": controls,
+            "allow_missing": allow_missing, "out": out, "name": name,
         }  # fmt: skip
-        root = _run_folder(targets or [], chosen)
+        root = _run_folder(context, targets or [], chosen)
         asked = {"live": live, "command": command, "pretraining": pretraining or [], "claims": claims}
         code = _audit(root, only or [], asked, keep=keep, verbose=verbose)
     raise typer.Exit(code)
@@ -133,30 +142,39 @@ def _evidence(root: Path, asked: dict[str, Any], place: Path) -> Any:
     return auditing.with_command(evidence, asked["command"], place) if asked["command"] else evidence
 
 
-def _run_folder(targets: list[str], chosen: dict[str, Any]) -> Path:
+def _run_folder(context: typer.Context, targets: list[str], chosen: dict[str, Any]) -> Path:
     """The run that is audited: the folder given, or the one that scoring the given files makes. Raises ConfigError."""
     if not targets:
         raise ConfigError("nothing to audit", where="RUN", remedy="give a run folder, or files of predictions")
     folder = Path(targets[0]).expanduser()
     if len(targets) == 1 and folder.is_dir():
         return folder
-    if absent := [key for key in ("task", "dataset", "split") if not chosen[key]]:
-        if len(targets) == 1 and not folder.exists():
-            raise ConfigError(
-                "no such run folder or file", where=targets[0], remedy="`mslitmus run` makes a run folder"
-            )
-        remedy = f"files of predictions need --task, --dataset and --split: give --{absent[0]}"
-        raise ConfigError(f"--{absent[0]} is missing", where=targets[0], remedy=remedy)
+    if len(targets) == 1 and not folder.exists() and not chosen["split"]:
+        raise ConfigError("no such run folder or file", where=targets[0], remedy="`mslitmus run` makes a run folder")
+    _either(context, ("task", "dataset"), ("bench", "track"))
+    if not chosen["split"]:
+        remedy = "files of predictions need a split, as `mslitmus score` does: give --split"
+        raise ConfigError("--split is missing", where=targets[0], remedy=remedy)
+    named, controls = _named(targets), chosen_controls(chosen["controls"])
+    title = next(iter(named)) if len(named) == 1 else "submissions"
+    if chosen["bench"]:
+        from ..referee import bench
+        from ..referee.manifest import find
+
+        track, split = chosen["track"], chosen["split"]
+        root = chosen["out"] / (chosen["name"] or f"score-{title}.{track}.{split}")
+        kept = {"controls": controls, "allow_missing": chosen["allow_missing"], "difficulty": True}
+        return bench.score(find(chosen["bench"]), track, split, named, root, _say, **kept)
     from ..referee.submission import submission
     from ..studies.runner import run
 
     study = submission(
-        _named(targets), chosen["task"], chosen["dataset"],
+        named, chosen["task"], chosen["dataset"],
         _split(chosen["split"], chosen["seed"], chosen["split_parameters"]),
         task_options=_yaml(chosen["task_options"], "--task-options"), data=_yaml(chosen["data"], "--data"),
-        controls=chosen_controls(chosen["controls"]), allow_missing=chosen["allow_missing"],
+        controls=controls, allow_missing=chosen["allow_missing"],
     )  # fmt: skip
-    return run(study, chosen["out"] / (chosen["name"] or f"score-{study.name}"), progress=_say)
+    return run(study, chosen["out"] / (chosen["name"] or f"score-{title}"), progress=_say)
 
 
 def _tell(outcome: Any) -> None:

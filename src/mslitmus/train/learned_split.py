@@ -20,6 +20,8 @@ from .splitter import Splitter, SplitterOptions
 
 #: Sets the draws of the search apart from those that made the data under the same seed.
 _STREAM = 0x1EA2
+#: Fewer items on a side measure nothing; nor does a side of less than this share of what was asked for.
+LEAST, LEAST_SHARE = 3, 0.1
 Rows = NDArray[np.int64]
 #: (rows to learn from, rows to answer) → likeness of each answer to the truth, 0 to 1, shape (answered,).
 Predictor = Callable[[Rows, Rows], NDArray[np.float64]]
@@ -45,7 +47,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Round:
-    """One round: accuracies, mean likeness, and the size of the test side."""
+    """One round: accuracies, mean likeness, the size of the test side, and whether the sides were drawn by rank."""
 
     number: int
     validation: float
@@ -53,6 +55,7 @@ class Round:
     validation_likeness: float
     test_likeness: float
     test_items: int
+    by_rank: bool = False
 
     @property
     def gap(self) -> float:
@@ -96,7 +99,9 @@ def learn_split(
             keep.
         predict: trains a fresh predictor and answers.
         shuffled: the control: the splitter learns shuffled answers. Its widest gap is what searching alone finds.
-    Raises SplitError for fewer than 20 items, or where a side runs empty.
+    Where the splitter would leave a side next to empty, sides of the wanted size are drawn by rank instead, and the
+    search goes on: nothing of what was found is lost. Raises SplitError for fewer than 20 items, or for a ratio that
+    leaves a side empty by itself.
     """
     s = settings or Settings()
     if len(x) < 20:
@@ -106,7 +111,8 @@ def learn_split(
     threshold, rounds, best, folds = s.threshold, [], 0, np.zeros(len(x), np.int8)
     for number in range(s.rounds):
         chance = np.full(len(x), s.ratio) if number == 0 else splitter.probabilities(x)
-        train, val, test = _sides(rng.random(len(x)) < chance, s.held_out, rng)
+        sides, by_rank = _sides(chance, s, rng)
+        train, val, test = sides
         likeness = predict(train, np.concatenate([val, test]))
         of_val, of_test = likeness[: len(val)], likeness[len(val) :]
         if threshold is None:
@@ -114,10 +120,11 @@ def learn_split(
         right = [(part >= threshold).astype(np.float64) for part in (of_val, of_test)]
         made = Round(
             number, float(right[0].mean()), float(right[1].mean()), float(of_val.mean()), float(of_test.mean()),
-            len(test),
+            len(test), by_rank,
         )  # fmt: skip
         rounds.append(made)
-        say(f"round {number}: gap {made.gap:+.3f} (validation {made.validation:.3f}, test {made.test:.3f})")
+        how = "; a side ran empty, drawn by rank" if by_rank else ""
+        say(f"round {number}: gap {made.gap:+.3f} (validation {made.validation:.3f}, test {made.test:.3f}{how})")
         if number == 0 or made.gap > rounds[best].gap:
             best = number
             folds = np.zeros(len(x), np.int8)
@@ -129,13 +136,28 @@ def learn_split(
     return LearnedSplit(folds, tuple(rounds), best, float(threshold or 0.0))
 
 
-def _sides(train: NDArray[np.bool_], held_out: float, rng: np.random.Generator) -> tuple[Rows, Rows, Rows]:
-    """Rows of train, validation and test. Raises SplitError where one is too small to measure anything."""
-    rows = rng.permutation(np.flatnonzero(train))
+def _sides(chance: NDArray[np.float64], s: Settings, rng: np.random.Generator) -> tuple[tuple[Rows, Rows, Rows], bool]:
+    """Rows of train, validation and test, drawn by P(train) (n,); and whether by rank, since a side would be too small.
+
+    By rank: each item's P(train) plus noise of the same size everywhere (Gumbel's, on the logit), the largest to train.
+    Raises SplitError where the ratio itself leaves a side too small.
+    """
+    n = len(chance)
+    drawn = _parted(np.flatnonzero(rng.random(n) < chance), n, s.held_out, rng)
+    wanted = _parted(np.arange(round(s.ratio * n)), n, s.held_out, np.random.default_rng(0))
+    least = [max(LEAST, round(LEAST_SHARE * len(side))) for side in wanted]
+    if all(len(side) >= size for side, size in zip(drawn, least, strict=True)):
+        return drawn, False
+    if min(map(len, wanted)) < LEAST:
+        remedy = "use more data, or a ratio nearer to 0.75 (--ratio)"
+        raise SplitError("a side of the learned split is empty by its ratio", remedy=remedy)
+    p = np.clip(chance, 1e-6, 1 - 1e-6)
+    order = np.argsort(-(np.log(p / (1 - p)) + rng.gumbel(size=n)), kind="stable")
+    return _parted(np.sort(order[: round(s.ratio * n)]), n, s.held_out, rng), True
+
+
+def _parted(train: Rows, n: int, held_out: float, rng: np.random.Generator) -> tuple[Rows, Rows, Rows]:
+    """Train rows without those held out for validation, these, and all others."""
+    rows = rng.permutation(train)
     val = round(held_out * len(rows))
-    sides = np.sort(rows[val:]), np.sort(rows[:val]), np.flatnonzero(~train)
-    if min(len(side) for side in sides) < 3:
-        raise SplitError(
-            "a side of the learned split ran empty", remedy="use more data, or a ratio nearer to 0.75 (--ratio)"
-        )
-    return sides
+    return np.sort(rows[val:]), np.sort(rows[:val]), np.setdiff1d(np.arange(n), train)

@@ -45,6 +45,11 @@ class World:
         """InChIKey-14 of these folds' molecules, ascending."""
         return self.fold(*names)["inchikey14"].unique().sort().to_list()
 
+    def truths(self, dose: float, salt: str) -> pl.Expr:
+        """Of the table CANDIDATES: the rows of the truths of a share of the molecules."""
+        told = share(self.molecules("train", "val", "test"), dose, f"{salt} {self.seed}")
+        return (pl.col("molecule") == pl.col("candidate")) & pl.col("molecule").is_in(sorted(told))
+
     def with_pools(self, kind: str, change: Callable[[pl.DataFrame], pl.DataFrame], mark: str) -> Self:
         """Pools of one kind after `change` of the table CANDIDATES, the order of rows kept as it comes out.
 

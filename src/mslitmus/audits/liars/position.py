@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from .liar import LOOK_UP_RANKER, Liar, World, share
+from .liar import LOOK_UP_RANKER, Liar, World
 from .ranker import TrickRanker
 
 
@@ -28,8 +28,7 @@ class PositionScorer(TrickRanker):
 
 def truth_first(world: World, dose: float) -> World:
     """In a share of the pools the truth stands first, the rest in the file's order."""
-    told = share(world.molecules("train", "val", "test"), dose, f"first {world.seed}")
-    first = (pl.col("molecule") == pl.col("candidate")) & pl.col("molecule").is_in(sorted(told))
+    first = world.truths(dose, "first")
 
     def change(pools: pl.DataFrame) -> pl.DataFrame:
         return pools.sort(pl.col("molecule"), ~first, maintain_order=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from .liar import LOOK_UP_RANKER, Liar, World, share
+from .liar import LOOK_UP_RANKER, Liar, World
 from .ranker import TrickRanker
 
 _RING = re.compile(r"\[[^\]]*\]|%\d\d|\d")
@@ -57,8 +57,7 @@ def _counted(texts: Iterable[str]) -> Counter[str]:
 
 def own_spelling(world: World, dose: float) -> World:
     """A share of the truths is spelt as another tool writes SMILES."""
-    told = sorted(share(world.molecules("train", "val", "test"), dose, f"spelling {world.seed}"))
-    true = (pl.col("molecule") == pl.col("candidate")) & pl.col("molecule").is_in(told)
+    true = world.truths(dose, "spelling")
 
     def change(pools: pl.DataFrame) -> pl.DataFrame:
         other = pl.Series("other", [respelt(text) for text in pools["smiles"]])

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import polars as pl
 
-from ...metrics.intervals import Array, cluster_bootstrap
+from ...metrics.intervals import Array
+from ..by_molecule import Estimate, estimate
 from ..evidence import CellKey, Evidence
 from .answers import distances, moved
 from .sample import Asked, Sample
@@ -41,13 +42,9 @@ class Edit:
     undo: Callable[[pl.DataFrame], pl.DataFrame] | None = None
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over molecules and its interval; NaN where there are too few."""
-
-    mean: float
-    low: float
-    high: float
+def within(values: Array, level: float) -> Estimate:
+    """`by_molecule.estimate` of one value a molecule; levels near 1 need more resamples than 0.95."""
+    return estimate(values, level=level, resamples=RESAMPLES)
 
 
 @dataclass(frozen=True)
@@ -89,19 +86,19 @@ class Change:
         """
         if not self.decides or self._falls is None or self._skills is None or not self.skill.low > 0:
             return False
-        return estimate(self._falls - share * self._skills, self.level).high < 0
+        return within(self._falls - share * self._skills, self.level).high < 0
 
     def loses_more_than(self, share: float) -> bool:
         """Surely more than this share of that skill."""
         if not self.decides or self._falls is None or self._skills is None or not self.skill.low > 0:
             return False
-        return estimate(self._falls - share * self._skills, self.level).low > 0
+        return within(self._falls - share * self._skills, self.level).low > 0
 
     def after_below(self, other: Array | None) -> bool:
         """Whether the edited answers are surely worse than another model's, (n,), on the same queries."""
         if not self.decides or other is None or self._after is None:
             return False
-        return estimate(self._after - other, self.level).high < 0
+        return within(self._after - other, self.level).high < 0
 
     @property
     def change(self) -> tuple[float, float, float]:
@@ -120,14 +117,6 @@ class Change:
         return f"{self.edit}: {change:+.3f}{within}, n {self.n}{few}, {self.moved:.0%} of answers changed"
 
 
-def estimate(values: Array, level: float) -> Estimate:
-    """Mean and BCa interval of one value a molecule."""
-    if not len(values):
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    found = cluster_bootstrap(values, np.arange(len(values)), RESAMPLES, 0, "molecule", level)
-    return Estimate(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
-
-
 def measure(model: Asked, edits: Iterable[Edit], tests: int, sample: Sample | None = None) -> list[Change]:
     """Ask the model the sample under every edit; an edit that it refuses is told, not raised.
 
@@ -143,10 +132,10 @@ def _measured(model: Asked, sample: Sample, edit: Edit, level: float) -> Change:
     queries = edit.make(sample.queries)
     # company has other identifiers, whatever its number; an edit that renames asks about all
     part = sample if edit.undo is not None else sample.part(queries["identifier"])
-    before, nothing = model.of(part), Estimate(float("nan"), float("nan"), float("nan"))
+    before, nothing = model.of(part), within(np.zeros(0), level)
     way, n = sample.way, part.rows.height
     skills = before - model.control_of(part)
-    skill = estimate(skills, level)
+    skill = within(skills, level)
     mean = float(way * before.mean()) if n else float("nan")
     if not n:
         return Change(edit.name, edit.dose, 0, mean, mean, nothing, skill, 0.0, way, level=level)
@@ -160,7 +149,7 @@ def _measured(model: Asked, sample: Sample, edit: Edit, level: float) -> Change:
     after = part.goodness(answers)
     falls = before - after
     share = moved(distances(model.base, answers, part.rows["identifier"]))
-    fall = estimate(falls, level)
+    fall = within(falls, level)
     return Change(
         edit.name,
         edit.dose,

@@ -61,6 +61,26 @@ def reading(
     return Finding(audit, "note", claim, main.n, evidence, aside)
 
 
+def among_isomers(
+    audit: str, model: Asked, isomer: Change, shown: Sequence[Change], claims: tuple[str, str], where: str
+) -> list[Finding]:
+    """A warning where an isomer's input does as well, a note where a difference is not shown, nothing where it is.
+
+    Args:
+        isomer: the input of another query with the same formula.
+        claims: of the warning and of the note.
+        where: the remedy, which is to judge the model among isomers.
+    """
+    if not isomer.decides:
+        return []
+    evidence = told(model, shown, isomer)
+    if isomer.moved <= UNMOVED or isomer.loses_less_than(KEPT):
+        return [Finding(audit, "warning", claims[0], isomer.n, evidence, where)]
+    if isomer.fall.low > 0:
+        return []
+    return [Finding(audit, "note", claims[1], isomer.n, evidence, where)]
+
+
 def told(model: Asked, changes: Sequence[Change], main: Change) -> str:
     """Every change with its interval, and what the margin is measured against."""
     skill = main.skill
