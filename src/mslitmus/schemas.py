@@ -286,6 +286,7 @@ TEST_QUERIES: Schema = {
     "rotatable_bonds": pl.Int64(),
     "peaks": pl.Int64(),  # measured
     "survival": pl.Float64(),  # share of the intensity in the precursor peak
+    "library_answer": pl.String(),  # of library-search: absent, the only candidate, among others
 }
 #: Mean and rank of each model under each protocol of scoring the same predictions.
 SENSITIVITY: Schema = {
@@ -317,7 +318,16 @@ FLIPS: Schema = {
 
 #: Columns that tables of earlier runs lack: null where absent.
 ADDED = frozenset(
-    {"n_clusters", "n_effective", "p_mcnemar", "candidates", "candidate_scores", "truth_rank", "pool_size"}
+    {
+        "n_clusters",
+        "n_effective",
+        "p_mcnemar",
+        "candidates",
+        "candidate_scores",
+        "truth_rank",
+        "pool_size",
+        "library_answer",
+    }
 )
 
 
