@@ -12,12 +12,14 @@ from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
 from .card import write_card
+from .confidence import calibrate_search
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
 from .learned_split import learn_split
 from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
+from .search import search_libraries
 from .sensitivity import protocol_sensitivity
 from .terminal import console, errors
 
@@ -39,7 +41,9 @@ app.command("audit")(audit_run)
 app.command("card")(write_card)
 app.command("predict")(predict_spectra)
 app.command("template")(write_template)
+app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)
+app.command("confidence")(calibrate_search)
 
 
 def _version(show: bool) -> None:
