@@ -16,6 +16,7 @@ from .confidence import calibrate_search
 from .data import data_app
 from .explore import annotate_dataset, split_dataset
 from .learned_split import learn_split
+from .library import library_app
 from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
@@ -33,6 +34,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(candidates_app, name="candidates")
 app.add_typer(bench_app, name="bench")
 app.add_typer(pretrain_app, name="pretrain")
+app.add_typer(library_app, name="library")
 app.command("split")(split_dataset)
 app.command("learn-split")(learn_split)
 app.command("annotate")(annotate_dataset)

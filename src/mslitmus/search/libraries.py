@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..data import store
 from ..data.identities import identities
-from ..errors import DataError, MslitmusError
+from ..errors import DataError
 from ..schemas import ION_MODES, conform
 from ..spectra import formats
 from ..spectra.library import Library
@@ -26,6 +26,7 @@ TOLD = (
     "identifier", "precursor_mz", "ion_mode", "adduct", "name", "smiles", "inchikey14", "formula", "instrument_type",
     "collision_energy", "collision_energy_kind", "license", "source",
 )  # fmt: skip
+BATCH = 20_000
 Say = Callable[[str], None]
 
 
@@ -83,10 +84,7 @@ class Reference:
             names = part.library.rows.get_column("identifier")
             at = int(names.search_sorted(identifier))
             if at < names.len() and names[at] == identifier:
-                peaks = part.library.peaks
-                inside = slice(int(peaks.offsets[at]), int(peaks.offsets[at + 1]))
-                row = part.library.rows.row(at, named=True)
-                return row | {"mzs": peaks.mzs[inside], "intensities": peaks.intensities[inside]}
+                return part.library.spectra([at]).row(0, named=True)
         raise DataError(f"no spectrum {identifier!r}", where=self.name, remedy="was the library changed meanwhile?")
 
 
@@ -130,6 +128,32 @@ def _open(name: str, say: Say) -> Reference:
     if bare:
         store.load(name)  # the store's own word on what to do
     raise DataError("no such file, folder or dataset", where=name, remedy="check the path; `mslitmus data list`")
+
+
+def frames_of(names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Library spectra of datasets and files as frames (`TOLD`, mzs, intensities), to store; memory is bounded by one.
+
+    Of several sources, identifiers begin with the source's name. Raises as `open_libraries`, and at the first record
+    that cannot be read.
+    """
+    for name in names:
+        path = Path(name).expanduser()
+        if path.name == name and name.partition("@")[0] in store.names():
+            whole = store.load(name).frame()
+            frames: Iterator[pl.DataFrame] = (whole[at : at + BATCH] for at in range(0, whole.height, BATCH))
+        elif path.exists():
+            frames = (conform(frame) for frame in formats.read_batches(path, batch=BATCH))
+        else:
+            raise DataError(
+                "no such file, folder or dataset", where=name, remedy="check the path; `mslitmus data list`"
+            )
+        called = path.name.split(".")[0]
+        for frame in frames:
+            kept = _usable(frame)[0].select(*TOLD, "mzs", "intensities")
+            if len(names) > 1:
+                kept = kept.with_columns(pl.lit(f"{called}:") + pl.col("identifier"))
+            if kept.height:
+                yield kept
 
 
 def _from_file(path: Path) -> Reference:
@@ -188,11 +212,3 @@ def in_memory(frame: pl.DataFrame) -> tuple[Part, ...]:
         if rows.height:
             parts.append(Part(mode, Library.build(rows.select(*TOLD, "mzs", "intensities"))))
     return tuple(parts)
-
-
-def refuse_empty(references: Sequence[Reference], mode: str) -> None:
-    """Raises DataError where no library can answer queries of this ion mode."""
-    if not any(part.ion_mode in (None, mode) for each in references for part in each.parts):
-        names = ", ".join(each.name for each in references)
-        error: MslitmusError = DataError(f"no {mode} spectrum in {names}", remedy="name a library of that ion mode")
-        raise error

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ..errors import DataError, FormatError
+from ..errors import ConfigError, DataError, FormatError
 from ..schemas import ION_MODES, conform
 from ..spectra import formats
-from .repeats import MERGED
+from .repeats import alone
 from .runs import Preparation, prepare
 
 #: Formats that hold whole runs, MS1 scans included.
@@ -51,7 +51,7 @@ def read(
     ion_mode: str | None = None,
     batch: int = BATCH,
 ) -> Iterator[pl.DataFrame]:
-    """Frames of at most `batch` queries: SPECTRA, `file` (path as given) and `merged_scans`.
+    """Frames of at most `batch` queries: SPECTRA, `file` (path as given), `merged_scans` and `members`.
 
     Memory is bounded by a block of scans. Identifiers are unique over all files: with several files they begin with
     the file's name.
@@ -131,7 +131,7 @@ def _one(path: Path, how: Preparation, intake: Intake) -> Iterator[pl.DataFrame]
         intake.notes["spectra of MS³ and beyond, left out"] += rows.filter(level > 2).height
         kept = rows.filter(level == 2)
         if kept.height:
-            yield kept.with_columns(pl.lit(1, pl.UInt32).alias(MERGED))
+            yield alone(kept)
 
 
 def _named(frame: pl.DataFrame, label: str, prefix: str | None, ion_mode: str | None) -> pl.DataFrame:
@@ -144,10 +144,15 @@ def _named(frame: pl.DataFrame, label: str, prefix: str | None, ion_mode: str | 
     return frame.with_columns(identifier, mode, pl.lit(label).alias(FILE))
 
 
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raises FormatError for a path that is not there, before any work."""
+    for path in paths:
+        if not path.exists():
+            raise FormatError("no such file or folder", where=str(path), remedy="check the path")
+
+
 def check_ion_mode(text: str | None) -> str | None:
     """`positive`, `negative`, or their first letters. Raises ConfigError for another."""
-    from ..errors import ConfigError
-
     if text is None:
         return None
     found = [mode for mode in ION_MODES if text and mode.startswith(text.lower())]

@@ -13,7 +13,7 @@ from ..spectra.library import Library
 from ..spectra.merge import merge_groups
 from ..spectra.tolerance import Tolerance
 
-MERGED = "merged_scans"
+MERGED, MEMBERS = "merged_scans", "members"
 #: Of one run of scans so many spectra that resemble no other are told apart; what is left after these stays as it is.
 _ROUNDS = 6
 
@@ -37,29 +37,37 @@ class Repeats:
 
 
 def merge(scans: pl.DataFrame, rule: Repeats) -> pl.DataFrame:
-    """`scans` (schema SPECTRA, one run) with each group as one row, in order of time, and the column `merged_scans`.
+    """`scans` (schema SPECTRA, one run) with each group as one row, in the order of the scans.
 
-    A row has the metadata of the group's most intense scan, peaks as `spectra.merge` joins them, and the median of the
-    precursor m/z. Scans without precursor or retention time stay alone.
+    Added are `merged_scans` (how many) and `members` (their identifiers). A row has the metadata of the group's most
+    intense scan, peaks as `spectra.merge` joins them, and the median of the precursor m/z. Scans without precursor or
+    retention time stay alone.
     """
     if scans.is_empty():
-        return scans.with_columns(pl.lit(1, pl.UInt32).alias(MERGED))
+        return alone(scans)
     rows = scans.with_columns(_group=pl.Series(_close(scans, rule)), _row=pl.int_range(scans.height))
     leader = _leaders(rows, rule.similarity)
     rows = rows.with_columns(_leader=pl.Series(leader))
     found, group = np.unique(leader, return_inverse=True)
     if found.size == scans.height:
-        return scans.with_columns(pl.lit(1, pl.UInt32).alias(MERGED))
-    sizes = rows.group_by("_leader").agg(pl.len().alias(MERGED), pl.col("precursor_mz").median())
+        return alone(scans)
+    sizes = rows.group_by("_leader", maintain_order=True).agg(
+        pl.len().alias(MERGED), pl.col("identifier").alias(MEMBERS), pl.col("precursor_mz").median()
+    )
     lead = rows.drop("precursor_mz").join(sizes, left_on="_row", right_on="_leader", how="inner").sort("_row")
     several = (lead[MERGED] > 1).to_numpy()
     inside = several[group]
     numbers = np.cumsum(several) - 1
     spectra = merge_groups(flatten(rows.filter(pl.Series(inside))), numbers[group[inside]].astype(np.int64))
     whole = _with_peaks(lead.filter(pl.Series(several)), spectra)
-    alone = lead.filter(pl.Series(~several))
-    columns = [*scans.columns, MERGED]
-    return pl.concat([whole.select("_row", *columns), alone.select("_row", *columns)]).sort("_row").drop("_row")
+    columns = ["_row", *scans.columns, MERGED, MEMBERS]
+    both = pl.concat([whole.select(columns), lead.filter(pl.Series(~several)).select(columns)])
+    return both.sort("_row").drop("_row")
+
+
+def alone(scans: pl.DataFrame) -> pl.DataFrame:
+    """Every scan as a group of its own."""
+    return scans.with_columns(pl.lit(1, pl.UInt32).alias(MERGED), pl.concat_list("identifier").alias(MEMBERS))
 
 
 def _close(scans: pl.DataFrame, rule: Repeats) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from ..spectra.flat import Flat, flatten, select
 from ..spectra.peaks import PRECURSOR_ABOVE
 from .picking import centroid, profile
 from .precursors import repair
-from .repeats import MERGED, Repeats, as_columns, merge
+from .repeats import Repeats, alone, as_columns, merge
 
 #: Scans that wait for the next survey scan at most; and MS/MS scans that are merged at a time.
 _WAITING, _BLOCK = 4_000, 4_000
@@ -34,7 +34,7 @@ class Preparation:
         measure_precursor: the precursor m/z is looked up in the survey scan.
     """
 
-    repeats: Repeats | None = Repeats()
+    repeats: Repeats | None = field(default_factory=Repeats)
     noise: float = 0.01
     measure_precursor: bool = True
 
@@ -44,13 +44,13 @@ class Preparation:
 
 
 def prepare(frames: Iterable[pl.DataFrame], how: Preparation, notes: Counter[str]) -> Iterator[pl.DataFrame]:
-    """Frames of one run with MS1 scans, in the order of the file → frames of queries with `merged_scans`.
+    """Frames of one run with MS1 scans, in the order of the file → frames of queries, see `repeats.merge`.
 
     Raises SchemaError for scans that are no spectra.
     """
     scans = _measured(frames, how.measure_precursor, notes)
     for block in _blocks(scans, how.repeats):
-        whole = merge(block, how.repeats) if how.repeats else block.with_columns(pl.lit(1, pl.UInt32).alias(MERGED))
+        whole = merge(block, how.repeats) if how.repeats else alone(block)
         notes["repeated scans merged into others"] += block.height - whole.height
         yield _without_noise(whole, how.noise)
 
@@ -147,7 +147,7 @@ def _blocks(scans: Iterable[pl.DataFrame], rule: Repeats | None) -> Iterator[pl.
 
 
 def _without_noise(queries: pl.DataFrame, share: float) -> pl.DataFrame:
-    """Without peaks below `share` of the base peak, and above the isotopes of a precursor not known as multiply charged.
+    """Without peaks below `share` of the base peak, or above the isotopes of a precursor not known as multiply charged.
 
     A query that has no other peaks keeps none and finds nothing.
     """

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import polars as pl
@@ -106,12 +106,17 @@ def stream(
     notes: Counter[str] | None = None,
 ) -> Iterator[Answer]:
     """An answer a frame of queries, in their order."""
+    wider = asked if confidence is None else replace(asked, least_score=0.0, top_k=max(asked.top_k, 2))
     for frame in queries:
-        unasked = frame.get_column("precursor_mz").is_null() if asked.needs_precursor else pl.Series([False]).new_from_index(0, frame.height)
+        needed = pl.lit(asked.needs_precursor)
+        unasked = frame.select(needed & pl.col("precursor_mz").is_null()).to_series()
         if notes is not None:
             notes["queries without precursor m/z, not searched"] += int(unasked.sum())
-        hits = search(frame.filter(~unasked), references, asked)
-        yield Answer(frame, hits if confidence is None else confidence.apply(hits), unasked)
+        hits = search(frame.filter(~unasked), references, wider)
+        if confidence is not None:  # it reads the second molecule too, however weak
+            strong = (pl.col("score") >= asked.least_score) & (pl.col("rank") <= asked.top_k)
+            hits = confidence.apply(hits).filter(strong)
+        yield Answer(frame, hits, unasked)
 
 
 def search(queries: pl.DataFrame, references: Sequence[Reference], asked: Search) -> pl.DataFrame:
@@ -179,7 +184,9 @@ def _best(hits: pl.DataFrame, queries: pl.DataFrame, asked: Search) -> pl.DataFr
         "_query", "score", "_library", "library_identifier", descending=[False, True, False, False], maintain_order=True
     )
     if asked.per == "molecule":
-        own = pl.concat_str(pl.col("library"), pl.lit("\0"), pl.col("library_identifier"))  # no structure: a molecule of its own
+        own = pl.concat_str(
+            pl.col("library"), pl.lit("\0"), pl.col("library_identifier")
+        )  # no structure: a molecule of its own
         rows = rows.with_columns(_molecule=pl.coalesce("inchikey14", own))
         rows = rows.unique(["_query", "_molecule"], keep="first", maintain_order=True)
     rows = rows.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("_query"))
@@ -190,8 +197,3 @@ def _best(hits: pl.DataFrame, queries: pl.DataFrame, asked: Search) -> pl.DataFr
 
 def _spaced(tolerance: str) -> str:
     return tolerance.replace("ppm", " ppm").replace("Da", " Da").replace("  ", " ")
-
-
-def summary(notes: Mapping[str, int]) -> list[str]:
-    """`12 × …` of what was counted."""
-    return [f"{n:,} × {text}" for text, n in notes.items() if n]

@@ -20,7 +20,14 @@ FORMATS = ("tsv", "parquet", "mztab")
 _SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".parquet": "parquet", ".mztab": "mztab"}
 #: What of the query stands beside a hit, behind the columns of HITS.
 OF_QUERY: Schema = {"precursor_mz": pl.Float64(), "retention_time": pl.Float32(), MERGED: pl.UInt32()}
-_ROUNDED = {"score": 6, "explained": 4, "explained_library": 4, "precursor_difference": 6, "probability": 4, "q_value": 4}
+_ROUNDED = {
+    "score": 6,
+    "explained": 4,
+    "explained_library": 4,
+    "precursor_difference": 6,
+    "probability": 4,
+    "q_value": 4,
+}
 
 
 def format_of(out: Path, named: str | None = None) -> str:
