@@ -14,6 +14,7 @@ from .candidates import candidates_app
 from .card import write_card
 from .confidence import calibrate_search
 from .data import data_app
+from .dilution import judge_dilution
 from .explore import annotate_dataset, split_dataset
 from .learned_split import learn_split
 from .library import library_app
@@ -46,6 +47,7 @@ app.command("template")(write_template)
 app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)
 app.command("confidence")(calibrate_search)
+app.command("dilution")(judge_dilution)
 
 
 def _version(show: bool) -> None:

@@ -57,7 +57,7 @@ def calibrate_search(
         "tolerance": tolerance,
         "intensity_power": intensity_power,
         "mz_power": mz_power,
-        "precursor": precursor,
+        "precursor_tolerance": precursor,
         "same": list(window.same),
         "leave_out": leave_out,
         "max_similarity": max_similarity,
@@ -112,10 +112,10 @@ def _show(found: Evaluation) -> None:
         "rates": "False discovery rate: estimated against true",
     }
     for name, title in titles.items():
-        _table(title, getattr(found, name))
+        show_table(title, getattr(found, name))
     judged = found.isomer_groups.filter(pl.col("judged") > 0)
     if judged.height:
-        _table(f"Known isomers (our list): {_coverage(found)}", judged)
+        show_table(f"Known isomers (our list): {_coverage(found)}", judged)
     summary = found.summary
     console.print(
         f"{summary['kind']} map, expected calibration error {summary['calibration_error']:.3f}; "
@@ -142,7 +142,7 @@ def _coverage(found: Evaluation) -> str:
     return f"{known.height} of {found.isomers.height} isomers, {groups} of {of} groups have answers"
 
 
-def _table(title: str, frame: pl.DataFrame) -> None:
+def show_table(title: str, frame: pl.DataFrame) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")

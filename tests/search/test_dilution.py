@@ -1,0 +1,73 @@
+"""A made-up series of dilutions: what is true, spurious or judged neither way."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from mslitmus.errors import DataError, SchemaError
+from mslitmus.search.dilution import dilution
+
+
+@pytest.fixture
+def samples() -> pl.DataFrame:
+    rows = [(f"{level}-{number}", number, float(level)) for level in (100, 50, 0) for number in (1, 2, 3)]
+    return pl.DataFrame(rows, schema=["file", "replicate", "level"], orient="row")
+
+
+@pytest.fixture
+def hits() -> pl.DataFrame:
+    """A and B of the reference (B fades), M of the matrix, X spurious in one mixture at a low score, Y of one pure run."""
+    rows = []
+    for number in (1, 2, 3):
+        rows += [(f"100-{number}", name, 0.9, 6) for name in "AB"]
+        rows += [(f"50-{number}", "A", 0.8, 5), (f"50-{number}", "B", 0.4, 2), (f"50-{number}", "M", 0.9, 6)]
+        rows += [(f"0-{number}", "M", 0.9, 6), (f"50-{number}", "X", 0.3, 2)]
+    rows.append(("100-1", "Y", 0.6, 6))
+    rows += [("100-1", "M", 0.95, 6), ("50-1", None, 0.99, 9)]
+    return pl.DataFrame(rows, schema=["file", "molecule", "score", "matched_peaks"], orient="row")
+
+
+def at(table: pl.DataFrame, **values) -> dict:
+    return table.filter(pl.all_horizontal(pl.col(key) == value for key, value in values.items())).row(0, named=True)
+
+
+def test_hits_are_true_spurious_or_judged_neither_way(hits, samples):
+    found = dilution(hits, samples, thresholds=(0.2, 0.5), matched=(1, 3))
+    low = at(found.runs, file="50-2", threshold=0.2, matched_peaks=1)
+    assert (low["true"], low["spurious"], low["listed"], low["hits"]) == (2, 1, 2, 4)
+    assert (low["precision"], low["true_rate"], low["f1"]) == pytest.approx((2 / 3, 1.0, 0.8))
+    high = at(found.runs, file="50-2", threshold=0.5, matched_peaks=1)
+    assert (high["true"], high["spurious"], high["shared"]) == (
+        1,
+        0,
+        2,
+    )  # A is listed; M is in a pure run and elsewhere
+    assert at(found.runs, file="50-2", threshold=0.2, matched_peaks=3)["true"] == 1
+
+
+def test_a_replicate_makes_no_list_for_itself(hits, samples):
+    found = dilution(hits, samples, thresholds=(0.5,), matched=(1,))
+    own = at(found.runs, file="100-1", threshold=0.5)
+    assert (own["true"], own["spurious"]) == (2, 1)  # Y is in no other undiluted run
+    assert at(found.runs, file="100-2", threshold=0.5)["spurious"] == 0
+
+
+def test_thresholds_come_from_other_replicates(hits, samples):
+    odd = hits.with_columns(
+        score=pl.when((pl.col("file") == "50-1") & (pl.col("molecule") == "X")).then(0.85).otherwise("score")
+    )
+    found = dilution(odd, samples, thresholds=(0.2, 0.5, 0.88), matched=(1,))
+    levels = {row["chosen"]: row for row in found.levels.filter(pl.col("level") == 50).iter_rows(named=True)}
+    assert levels["in-sample"]["f1"] >= levels["held-out"]["f1"]
+    assert levels["held-out"]["files"] == 3
+    assert set(found.levels["level"]) == {100.0, 50.0}
+
+
+def test_what_is_no_series_is_refused(hits, samples):
+    with pytest.raises(DataError, match="no series of dilutions"):
+        dilution(hits, samples.filter(pl.col("replicate") == 1))
+    with pytest.raises(DataError, match="no series of dilutions"):
+        dilution(hits, samples.filter(pl.col("level") != 50))
+    with pytest.raises(SchemaError, match="level"):
+        dilution(hits, samples.drop("level"))
