@@ -17,7 +17,7 @@ def samples() -> pl.DataFrame:
 
 @pytest.fixture
 def hits() -> pl.DataFrame:
-    """A and B of the reference (B fades), M of the matrix, X spurious in one mixture at a low score, Y of one pure run."""
+    """A and B of the reference (B fades), M of the matrix, X spurious at a low score, Y of one pure run."""
     rows = []
     for number in (1, 2, 3):
         rows += [(f"100-{number}", name, 0.9, 6) for name in "AB"]
