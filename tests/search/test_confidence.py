@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from mslitmus.chem.molecule import identify
+from mslitmus.cli.app import app
+from mslitmus.data import store
+from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, DataError
-from mslitmus.schemas import HITS, conform
+from mslitmus.schemas import HITS, SPECTRA, conform
 from mslitmus.search import confidence
 from mslitmus.search.decoys import METHODS, decoys
 from mslitmus.search.evaluation import evaluate
@@ -191,6 +195,20 @@ def test_isomers_are_real_and_judged_by_group():
     group = by_group(answers).row(0, named=True)
     assert (group["members"], group["judged"], group["top1"], group["worst"]) == (3, 2, 0.75, "Leucine")
     assert by_isomer(answers)["taken_for"].to_list()[:2] == ["Isoleucine", None]
+
+
+def test_the_command_writes_what_a_search_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    frame = conform(library(80).with_columns(ion_mode=pl.lit("positive")), SPECTRA)
+    store.save("made", frame, Ledger((LedgerEntry("made", frame.height),)), {"title": "made"})
+    out = tmp_path / "c.json"
+    command = ["confidence", "made", "--out", str(out), "--leave-out", "spectrum", "--calibration", "0.5"]
+    done = CliRunner().invoke(app, [*command, "--tables", str(tmp_path / "tables"), "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    assert "estimated against true" in done.output
+    assert confidence.load(out).search["precursor_tolerance"] == "10ppm"
+    rates = pl.read_parquet(tmp_path / "tables" / "rates.parquet")
+    assert rates.height == 4 * (2 + len(METHODS))
 
 
 def test_mistakes_of_files_and_data_are_named(asked, tmp_path):

@@ -121,12 +121,12 @@ class Confidence:
         joined = rows.join(known, on=["identifier", "molecule"], how="left", maintain_order="left")
         return joined.with_columns(probability="_p", q_value="_q").select(hits.columns)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write it as JSON."""
         values = {name: getattr(self, name) for name in ("kind", "features", "weights", "means", "deviations")}
         curves = {"curve": self.curve and vars(self.curve), "errors": vars(self.errors)}
         told = {"least": self.least, "search": dict(self.search), "record": dict(self.record)}
-        write_json(path, {"format": FORMAT, **values, **curves, **told})
+        write_json(Path(path), {"format": FORMAT, **values, **curves, **told})
 
 
 def load(path: str | Path) -> Confidence:

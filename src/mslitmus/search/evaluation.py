@@ -36,7 +36,7 @@ class Evaluation:
     strata: stratum (all, answerable, non-trivial, absent), average (spectrum, molecule), queries, molecules, top1,
         ceiling, chance (a candidate molecule at random);
     signs: sign (probability, score, lead), auc, aurc, low … `error@c`: share of wrong answers among the surest c;
-    rates: method, level, accepted, share, estimated, true, low, high (`fdr.against_truth`);
+    rates: method, level, accepted, share, estimated, true, low, high, true_molecule (`fdr.against_truth`);
     curves: curve (`roc` by sign, `risk`, `right`, `wrong`), x, y;
     isomers, isomer_groups: `isomers.by_isomer` and `by_group`, of all answers, calibration or not;
     summary: numbers of the whole.

@@ -19,9 +19,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..metrics.intervals import codes
+from ..metrics.rates import molecule_weights
 
 Array = NDArray[np.float64]
 LEVELS = (0.01, 0.05, 0.1, 0.2)
+_RATES = ("estimated", "true", "low", "high", "true_molecule")
 
 
 def competed(target: Array, decoy: Array) -> Array:
@@ -76,25 +78,26 @@ def _tied(value: Array, q: Array) -> Array:
 def against_truth(
     q: Array, right: NDArray[np.bool_], molecules: NDArray[np.str_], levels: Sequence[float] = LEVELS, seed: int = 0
 ) -> pl.DataFrame:
-    """What accepting q ≤ level gives: level, accepted, share (of all), estimated, true, low, high.
+    """What accepting q ≤ level gives: level, accepted, share (of all), estimated, true, low, high, true_molecule.
 
     Args:
         q: NaN is never accepted; right: whether the hit is; molecules: of the queries.
 
-    `estimated` is the largest accepted q. `low`, `high`: 95 % interval of the true rate by bootstrap over molecules;
-    null where nothing is accepted.
+    `estimated` is the largest accepted q. `low`, `high`: 95 % interval of the true rate by bootstrap over molecules.
+    In `true_molecule` the spectra of a molecule weigh one together. All four are null where nothing is accepted.
     """
-    rows = []
+    rows, weight = [], molecule_weights(molecules)[1]
     for level in levels:
         taken = np.nan_to_num(q, nan=np.inf) <= level
         row: dict[str, float | int | None] = {"level": level, "accepted": int(taken.sum())}
-        row |= {"share": float(taken.mean()), "estimated": None, "true": None, "low": None, "high": None}
+        row |= {"share": float(taken.mean()), **dict.fromkeys(_RATES)}
         if taken.any():
             row["estimated"], row["true"] = float(q[taken].max()), float(1 - right[taken].mean())
             row["low"], row["high"] = _interval(taken, right, molecules, seed)
+            row["true_molecule"] = float(np.average(~right[taken], weights=weight[taken]))
         rows.append(row)
     kinds = {"level": pl.Float64, "accepted": pl.Int64}
-    return pl.DataFrame(rows, schema=kinds | dict.fromkeys(("share", "estimated", "true", "low", "high"), pl.Float64))
+    return pl.DataFrame(rows, schema=kinds | dict.fromkeys(("share", *_RATES), pl.Float64))
 
 
 def _interval(
