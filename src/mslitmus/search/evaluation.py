@@ -35,7 +35,8 @@ class Evaluation:
 
     strata: stratum (all, answerable, non-trivial, absent), average (spectrum, molecule), queries, molecules, top1,
         ceiling, chance (a candidate molecule at random);
-    signs: sign (probability, score, lead), auc, aurc, low … `error@c`: share of wrong answers among the surest c;
+    signs: sign (probability, score, lead), auc, aurc, `error@c`: share of wrong answers among the surest c; of all
+        queries with a candidate (no hit at all is the least sure answer, and wrong);
     rates: method, level, accepted, share, estimated, true, low, high, true_molecule (`fdr.against_truth`);
     curves: curve (`roc` by sign, `risk`, `right`, `wrong`), x, y;
     isomers, isomer_groups: `isomers.by_isomer` and `by_group`, of all answers, calibration or not;
@@ -101,7 +102,8 @@ def evaluate(
         ),
         "thresholds": _thresholds(fitted, test),
     }
-    of_test = strata(test, testing), signs(test), rates, curves(test)
+    judged = pl.concat([test, _silent(testing, test)])
+    of_test = strata(test, testing), signs(judged), rates, curves(judged)
     return Evaluation(fitted, test, *of_test, by_isomer(answers), by_group(answers), summary)
 
 
@@ -111,6 +113,15 @@ def _dealt(molecules: pl.Series, share: float) -> pl.Series:
     lots = [int.from_bytes(blake2b(k.encode(), digest_size=4, person=b"calibration").digest(), "big") for k in distinct]
     chosen = distinct.filter(pl.Series([lot < share * 2**32 for lot in lots], dtype=pl.Boolean))
     return molecules.is_in(chosen.implode())
+
+
+def _silent(queries: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Queries with a candidate and no hit, as answers that are wrong and not sure at all."""
+    left = queries.filter(pl.col("candidate_molecules") > 0).join(answers, on="identifier", how="anti")
+    nothing = {"score": 0.0, "probability": 0.0, "lead": -1.0, "right": False}
+    rows = left.with_columns(pl.lit(value).alias(name) for name, value in nothing.items())
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in answers.schema.items() if name not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in answers.schema.items())
 
 
 def strata(answers: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
