@@ -39,9 +39,8 @@ def search_libraries(
     shift: Annotated[
         tuple[float, float] | None, typer.Option("--analogue", help="Query − library precursor, Da: from, to.")
     ] = None,
-    powers: Annotated[
-        tuple[float, float], typer.Option(help="Of cosines: powers of intensity and m/z; 0.5 0 is the sqrt cosine.")
-    ] = (1.0, 0.0),
+    intensity_power: Annotated[float, typer.Option(help="Of the cosines; 0.5 is the sqrt cosine.")] = 1.0,
+    mz_power: Annotated[float, typer.Option(help="Of the cosines.")] = 0.0,
     top: Annotated[int, typer.Option("--top", "-k", help="Hits a query.")] = 10,
     per: Annotated[str, typer.Option(help="molecule: its best spectrum; spectrum: every one.")] = "molecule",
     min_score: Annotated[float, typer.Option(help="Weaker hits are none.")] = 0.2,
@@ -66,8 +65,8 @@ def search_libraries(
     from ..spectra.formats import Problems
 
     asked = Search(
-        score, tolerance, *powers, None if open_search or shift else precursor, shift, top, per, min_score, min_peaks,
-        tuple(same or ()), threads,
+        score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
+        min_score, min_peaks, tuple(same or ()), threads,
     )  # fmt: skip
     how = Preparation(Repeats() if merge else None, noise, measure)
     mode = reading.check_ion_mode(ion_mode)
@@ -98,7 +97,13 @@ def _calibration(path: Path | None, asked: Search) -> Any:
     from ..search.confidence import load
 
     found = load(path)
-    mine = {"score": asked.score, "tolerance": asked.tolerance, "precursor_tolerance": asked.precursor}
+    mine = {
+        "score": asked.score,
+        "tolerance": asked.tolerance,
+        "precursor_tolerance": asked.precursor,
+        "intensity_power": asked.intensity_power,
+        "mz_power": asked.mz_power,
+    }
     for name, value in mine.items():
         if name in found.search and found.search[name] != value:
             what = f"{path.name} was made with {name} {found.search[name]}, this search has {value}"
@@ -159,8 +164,9 @@ def _page(queries: list[Path], opened: Any, asked: Search, calibration: Any, plo
     names = [path.name for path in queries]
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return SearchPage(
-        title, facts, resolution, calibration is not None, lambda name, one: by_name[name].spectrum(one), plots
-    )
+        title, facts, resolution, calibration is not None, lambda name, one: by_name[name].spectrum(one), plots,
+        shared=f"{names[0].split('.')[0]}:" if len(names) == 1 else "",
+    )  # fmt: skip
 
 
 def _written(page: SearchPage, path: Path, intake: Intake, opened: Any, ended: str) -> Path:

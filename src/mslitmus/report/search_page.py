@@ -79,6 +79,7 @@ class SearchPage:
         calibrated: whether hits carry probabilities.
         spectrum: fetches a library spectrum for a plot.
         plots: mirror plots at most.
+        shared: what all identifiers begin with, not shown.
     """
 
     title: str
@@ -87,6 +88,7 @@ class SearchPage:
     calibrated: bool
     spectrum: Spectrum
     plots: int = PLOTS
+    shared: str = ""
     queries: int = 0
     hit: int = 0
     unasked: int = 0
@@ -163,7 +165,7 @@ class SearchPage:
         close = bool(others) and row["hit_score"] - others[0]["score"] <= CLOSE
         ppm = _ppm(row)
         return Line(
-            name=row["identifier"],
+            name=row["identifier"].removeprefix(self.shared),
             scans=row["merged_scans"] or 1,
             anchor=anchors.get(row["identifier"], ""),
             mz=mz(row["precursor_mz"]),
@@ -190,7 +192,7 @@ class SearchPage:
 
     def _unhit_line(self, row: Mapping[str, Any], why: str) -> Line:
         return Line(
-            name=row["identifier"], scans=row["merged_scans"] or 1, anchor="", mz=mz(row["precursor_mz"]),
+            name=row["identifier"].removeprefix(self.shared), scans=row["merged_scans"] or 1, anchor="", mz=mz(row["precursor_mz"]),
             time=_minutes(row["retention_time"]), hit="", about="", score="", width=0.0, peaks="",
             explained="", probability="", q_value="", ppm="", next="", close=False, why=why,
             sort={"mz": row["precursor_mz"] or 0.0, "time": row["retention_time"] or 0.0},
@@ -224,7 +226,7 @@ class SearchPage:
         others = tuple((_called(one), score(one["score"])) for one in row["others"] or ())
         return Card(
             anchor=anchors[row["identifier"]],
-            name=row["identifier"],
+            name=row["identifier"].removeprefix(self.shared),
             hit=name,
             score=score(row["hit_score"]),
             probability=percent(row["hit_probability"], 0) if usable(row["hit_probability"]) else "",

@@ -89,8 +89,8 @@ def _with_precursors(rows: pl.DataFrame, wanted: bool, notes: Counter[str]) -> I
     if not wanted or surveys.is_empty():
         yield scans
         return
-    timed = not rows["retention_time"].null_count()
-    times = rows["retention_time"] if timed else pl.int_range(rows.height, eager=True)
+    timed = rows["retention_time"].null_count() < rows.height  # the readers take a time of 0 for unknown
+    times = rows["retention_time"].fill_null(0.0) if timed else pl.int_range(rows.height, eager=True)
     at = times.filter(rows.select(survey).to_series()).to_numpy()
     order = np.argsort(at, kind="stable")
     of = np.searchsorted(at[order], times.filter(rows.select(~survey).to_series()).to_numpy(), side="right") - 1

@@ -1,6 +1,6 @@
 """A library built once and opened in no time: an index folder for each ion mode, and a word on what is inside.
 
-    <folder>/  library.json  positive/  negative/  unstated/
+    <folder>/  parts.json  positive/  negative/  unstated/
 
 The folders are those of `spectra.library_files`; they are memory-mapped. A build writes beside the name and moves into
 place, so that a kill leaves the old library or the new one.
@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 from .. import __version__
 from ..errors import DataError
 from ..provenance import now, write_json
+from ..spectra import library_files
 from ..spectra.library import Library
 
-FORMAT, ABOUT, UNSTATED = 1, "library.json", "unstated"
+FORMAT, ABOUT, UNSTATED = 1, "parts.json", "unstated"
 _MODES = {"positive": "positive", "negative": "negative", UNSTATED: None}
 
 
@@ -43,21 +44,31 @@ class Stored:
 
 
 def is_index(path: Path) -> bool:
-    """Whether a folder was made by `build`."""
-    return (path / ABOUT).is_file()
+    """Whether a folder was made by `build`, or by `library_files.write`."""
+    return (path / ABOUT).is_file() or (path / "library.json").is_file()
 
 
 def open_index(path: Path) -> Stored:
     """Open it, memory-mapped. Raises DataError for one that is damaged or of another version."""
-    from ..spectra import library_files
-
+    if (path / "library.json").is_file():
+        return _one_part(path)
     about = describe(path)
     parts = tuple((_MODES[mode], library_files.open(path / mode)) for mode in about["spectra"])
     return Stored(str(about["name"]), about, parts)
 
 
+def _one_part(path: Path) -> Stored:
+    """An index of `library_files` as it is: of one ion mode, which its rows state."""
+    library = library_files.open(path)
+    modes = library.rows.get_column("ion_mode").unique().to_list() if "ion_mode" in library.rows.columns else [None]
+    if len(modes) != 1:
+        remedy = "build it with `mslitmus library build`, which keeps ion modes apart"
+        raise DataError("spectra of several ion modes in one index", where=str(path), remedy=remedy)
+    return Stored(path.name, library_files.describe(path), ((modes[0], library),))
+
+
 def describe(path: Path) -> dict[str, Any]:
-    """What `library.json` says. Raises DataError as `open_index`."""
+    """What `parts.json` says. Raises DataError as `open_index`."""
     remedy = "build it again with `mslitmus library build`"
     try:
         about = dict(json.loads((path / ABOUT).read_text(encoding="utf-8")))
@@ -88,8 +99,6 @@ def build(
     if folder.exists() and not (replace and is_index(folder)):
         remedy = "name another folder, or --replace" if is_index(folder) else "name another folder"
         raise DataError("it is there already", where=str(folder), remedy=remedy)
-    from ..spectra import library_files
-
     work = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
     try:
         shutil.rmtree(work, ignore_errors=True)
@@ -97,12 +106,14 @@ def build(
         counts = _spool(frames, work, say)
         if not counts:
             raise DataError("no spectrum to store", where=str(folder), remedy="name another source")
+        hashes = []
         for mode, number in counts.items():
             say(f"{mode}: indexing {number:,} spectra")
             library_files.write(_unspooled(work / f"{mode}.parquet"), work / mode)
             (work / f"{mode}.parquet").unlink()
+            hashes.append(library_files.describe(work / mode)["hash"])
         about = {"format": FORMAT, "name": folder.name, "spectra": counts, "sources": list(sources)}
-        about |= {"made": now(), "mslitmus": __version__}
+        about |= {"hash": "-".join(str(text)[:16] for text in hashes), "made": now(), "mslitmus": __version__}
         write_json(work / ABOUT, about)
         _move(work, folder)
     except OSError as error:
