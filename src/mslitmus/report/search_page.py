@@ -192,9 +192,9 @@ class SearchPage:
 
     def _unhit_line(self, row: Mapping[str, Any], why: str) -> Line:
         return Line(
-            name=row["identifier"].removeprefix(self.shared), scans=row["merged_scans"] or 1, anchor="", mz=mz(row["precursor_mz"]),
-            time=_minutes(row["retention_time"]), hit="", about="", score="", width=0.0, peaks="",
-            explained="", probability="", q_value="", ppm="", next="", close=False, why=why,
+            name=row["identifier"].removeprefix(self.shared), scans=row["merged_scans"] or 1, anchor="",
+            mz=mz(row["precursor_mz"]), time=_minutes(row["retention_time"]), hit="", about="", score="", width=0.0,
+            peaks="", explained="", probability="", q_value="", ppm="", next="", close=False, why=why,
             sort={"mz": row["precursor_mz"] or 0.0, "time": row["retention_time"] or 0.0},
         )  # fmt: skip
 

@@ -162,9 +162,10 @@ def _from_file(path: Path) -> Reference:
     if not frames:
         raise problems.errors[0] if problems.errors else DataError("no spectra inside", where=str(path))
     frame, notes = _usable(unique_identifiers(pl.concat(frames)))
-    faults = (f"{len(problems.errors):,} records could not be read, the first: {problems.errors[0]}",)
-    told = (*problems.lines(), *notes, *(faults if problems.errors else ()))
-    return Reference(path.name.split(".")[0] or path.name, "file", path, in_memory(frame), None, told)
+    told = [*problems.lines(), *notes]
+    if problems.errors:
+        told.append(f"{len(problems.errors):,} records could not be read, the first: {problems.errors[0]}")
+    return Reference(path.name.split(".")[0] or path.name, "file", path, in_memory(frame), None, tuple(told))
 
 
 def unique_identifiers(frame: pl.DataFrame) -> pl.DataFrame:
