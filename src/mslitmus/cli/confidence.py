@@ -126,10 +126,13 @@ def _show(found: Evaluation) -> None:
         if row["probability"] is None:
             console.print(f"at most {row['wanted']:.0%} wrong: no probability is high enough", highlight=False)
             continue
-        error = "nothing answered" if row["error"] is None else f"{row['error']:.1%} of them wrong"
+        if row["error"] is None:
+            console.print(f"at most {row['wanted']:.0%} wrong: no answer of the test is so sure", highlight=False)
+            continue
         console.print(
-            f"at most {row['wanted']:.0%} wrong: probability ≥ {row['probability']:.3f}, "
-            f"{row['answered']:.0%} of the test queries answered, {error}",
+            f"at most {row['wanted']:.0%} wrong: probability ≥ {row['probability']:.3f}; per molecule "
+            f"{row['answered_molecule']:.0%} answered, {row['error_molecule']:.1%} of them wrong; per spectrum "
+            f"{row['answered']:.0%} answered, {row['error']:.1%} wrong",
             highlight=False,
         )
 

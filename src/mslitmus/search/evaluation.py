@@ -39,7 +39,7 @@ class Evaluation:
         queries with a candidate (no hit at all is the least sure answer, and wrong);
     rates: method, level, accepted, share, estimated, true, low, high, true_molecule (`fdr.against_truth`);
     curves: curve (`roc` by sign, `risk`, `right`, `wrong`), x, y;
-    isomers, isomer_groups: `isomers.by_isomer` and `by_group`, of all answers, calibration or not;
+    isomers, isomer_groups: `isomers.by_isomer` and `by_group`, of the answerable queries, calibration or not;
     summary: numbers of the whole.
     """
 
@@ -84,7 +84,9 @@ def evaluate(
     place = queries.select("identifier").with_row_index("place")
     where = test.join(place, on="identifier", how="left", maintain_order="left")["place"].to_numpy()
     score, second = test["score"].to_numpy(), test["second"].fill_null(0.0).to_numpy()
-    estimates = {"calibrated": expected(test["probability"].to_numpy()), "second-rank": second_ranked(score, second)}
+    sure = test["probability"].to_numpy()
+    estimates = {"calibrated": expected(sure, molecule_weights(molecules)[1])}
+    estimates["second-rank"] = second_ranked(score, second)
     for method in methods:
         progress(f"decoys: {method}")
         estimates[method] = competed(score, asked.decoy_scores(method, seed, threads)[where])
@@ -97,14 +99,12 @@ def evaluate(
         "without_hits": testing.filter(pl.col("candidate_molecules") > 0).height - test.height,
         "kind": fitted.kind,
         "log_loss": fitted.record["log_loss"],
-        "calibration_error": calibration_error(
-            test["probability"].to_numpy(), right.astype(np.float64), molecule_weights(molecules)[1]
-        ),
+        "calibration_error": calibration_error(sure, right.astype(np.float64), molecule_weights(molecules)[1]),
         "thresholds": _thresholds(fitted, test),
     }
     judged = pl.concat([test, _silent(testing, test)])
     of_test = strata(test, testing), signs(judged), rates, curves(judged)
-    return Evaluation(fitted, test, *of_test, by_isomer(answers), by_group(answers), summary)
+    return Evaluation(fitted, test, *of_test, *_isomers(answers), summary)
 
 
 def _dealt(molecules: pl.Series, share: float) -> pl.Series:
@@ -113,6 +113,12 @@ def _dealt(molecules: pl.Series, share: float) -> pl.Series:
     lots = [int.from_bytes(blake2b(k.encode(), digest_size=4, person=b"calibration").digest(), "big") for k in distinct]
     chosen = distinct.filter(pl.Series([lot < share * 2**32 for lot in lots], dtype=pl.Boolean))
     return molecules.is_in(chosen.implode())
+
+
+def _isomers(answers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """By isomer and by group, of the queries that the library can answer."""
+    possible = answers.filter("answerable")
+    return by_isomer(possible), by_group(possible)
 
 
 def _silent(queries: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
@@ -196,10 +202,15 @@ def _points(name: str, x: Array, y: Array) -> pl.DataFrame:
 def _thresholds(fitted: Confidence, test: pl.DataFrame) -> list[dict[str, Any]]:
     """The probability to ask for at each wanted error rate, chosen on the calibration, and what it gives on test."""
     out = []
-    right = test["right"].to_numpy()
+    right, sure = test["right"].to_numpy(), test["probability"].to_numpy()
+    weight = molecule_weights(test["inchikey14"].to_numpy())[1]
     for level in LEVELS:
         least = fitted.threshold(level)
-        taken = np.zeros(test.height, bool) if least is None else test["probability"].to_numpy() >= least
-        error = float(1 - right[taken].mean()) if taken.any() else None
-        out.append({"wanted": level, "probability": least, "answered": float(taken.mean()), "error": error})
+        taken = np.zeros(right.size, bool) if least is None else sure >= least
+        row = {"wanted": level, "probability": least, "answered": float(taken.mean()), "error": None}
+        row |= {"answered_molecule": float(np.average(taken, weights=weight)), "error_molecule": None}
+        if taken.any():
+            row["error"] = float(1 - right[taken].mean())
+            row["error_molecule"] = float(np.average(~right[taken], weights=weight[taken]))
+        out.append(row)
     return out

@@ -42,15 +42,16 @@ def second_ranked(first: Array, second: Array) -> Array:
     return _monotone(first, there, np.where(there, 0.0, np.nan), second[second > 0], 0.0)
 
 
-def expected(probability: Array) -> Array:
+def expected(probability: Array, weight: Array | None = None) -> Array:
     """q-value of every hit from its probability of being right: the mean error of all that are at least so sure.
 
-    NaN where the probability is.
+    NaN where the probability is. `weight` (n,): what each counts; None: all alike.
     """
     known = np.flatnonzero(np.isfinite(probability))
     q = np.full(probability.size, np.nan)
     order = known[np.argsort(-probability[known], kind="stable")]
-    running = np.cumsum(1 - probability[order]) / np.arange(1, order.size + 1)
+    mass = np.ones(order.size) if weight is None else weight[order]
+    running = np.cumsum(mass * (1 - probability[order])) / np.cumsum(mass)
     q[order] = np.minimum.accumulate(running[::-1])[::-1]
     return _tied(probability, q)
 
