@@ -14,6 +14,7 @@ from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import DataError
 from mslitmus.schemas import HITS
 from mslitmus.search import searching, stored
+from mslitmus.search.confidence import Confidence, Curve
 from mslitmus.search.libraries import frames_of, open_libraries
 from mslitmus.search.queries import read as queries_of
 from mslitmus.search.searching import Search, search
@@ -252,3 +253,18 @@ def test_a_damaged_library_is_refused(call, tmp_path):
         about.write_text(wrong)
         with pytest.raises(DataError, match="mslitmus library build"):
             open_libraries([str(tmp_path / "lib")])
+
+
+def test_a_calibration_adds_probabilities(call, tmp_path):
+    line = Curve((0.0, 1.0), (0.0, 1.0))
+    settings = {"score": "cosine", "tolerance": "0.01Da"}
+    made = Confidence("isotonic", (), (), (), (), line, Curve((0.0, 1.0), (0.5, 0.0)), search=settings)
+    made.save(tmp_path / "c.json")
+    code, _, err = call("search", "q.mgf", "-l", "some", "--confidence", "c.json", "--top", 1)
+    assert code == 0
+    assert "c.json was made with score cosine, this search has entropy" in err
+    found = hits_of(tmp_path / "q.hits.tsv")
+    assert found["rank"].unique().to_list() == [1]
+    assert found["probability"].to_list() == pytest.approx(found["score"].to_list(), abs=1e-4)
+    assert found["q_value"].max() <= 0.5
+    assert "not a probability" not in (tmp_path / "q.hits.html").read_text()

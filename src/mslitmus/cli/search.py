@@ -81,10 +81,10 @@ def search_libraries(
         collected = None if no_page else _page(queries, opened, asked, calibration, plots)
         started = time.perf_counter()
         file = _hit_file(hits, kind, asked, opened, intake)
-        ended = _run(frames, opened, asked, calibration, intake, file, collected, status)
+        done, ended = _run(frames, opened, asked, calibration, intake, file, collected, status)
     seconds = time.perf_counter() - started
     where = None if collected is None else _written(collected, page or hits.with_suffix(".html"), intake, opened, ended)
-    _tell(intake, file, collected, where, seconds)
+    _tell(intake, file, collected, where, done, seconds)
     if ended:
         raise SystemExit(INTERRUPTED)
     if intake.problems.errors:
@@ -121,8 +121,8 @@ def _hit_file(out: Path, kind: str, asked: Search, opened: Any, intake: Intake) 
 
 def _run(
     frames: Any, opened: Any, asked: Search, calibration: Any, intake: Intake, file: Any, page: Any, status: Any
-) -> str:
-    """Search until the queries or the patience end; says why where it was the patience."""
+) -> tuple[int, str]:
+    """Search until the queries or the patience end: how many were searched, and why no more where patience ended."""
     from ..search.searching import stream
 
     started = told = time.perf_counter()
@@ -142,8 +142,8 @@ def _run(
                     told = now
                     errors.print(line, highlight=False, markup=False)
     except KeyboardInterrupt:
-        return f"Interrupted after {done:,} queries: what was searched until then is here."
-    return ""
+        return done, f"Interrupted after {done:,} queries: what was searched until then is here."
+    return done, ""
 
 
 def _page(queries: list[Path], opened: Any, asked: Search, calibration: Any, plots: int) -> SearchPage:
@@ -176,7 +176,7 @@ def _written(page: SearchPage, path: Path, intake: Intake, opened: Any, ended: s
     return page.write(path, notes, [*faults, *([f"{more:,} more"] if more else [])], ended)
 
 
-def _tell(intake: Intake, file: Any, page: SearchPage | None, where: Path | None, seconds: float) -> None:
+def _tell(intake: Intake, file: Any, page: SearchPage | None, where: Path | None, done: int, seconds: float) -> None:
     """What was found, on standard output; what was odd, on standard error."""
     for line in intake.lines():
         errors.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -189,9 +189,9 @@ def _tell(intake: Intake, file: Any, page: SearchPage | None, where: Path | None
             cells = (row["identifier"], mz, name, row["hit_adduct"] or "", f"{row['hit_score']:.3f}")
             table.add_row(*(cell.replace("[", r"\[") for cell in cells), str(row["hit_matched_peaks"]))
         console.print(table)
-    rate = intake.spectra / max(seconds, 1e-9)
+    rate = done / max(seconds, 1e-9)
     found = "" if page is None else f", {page.hit:,} with a hit, {page.molecules:,} molecules"
-    console.print(f"{intake.spectra:,} queries{found}; {seconds:.1f} s, {rate:,.0f} queries/s", highlight=False)
+    console.print(f"{done:,} queries{found}; {seconds:.1f} s, {rate:,.0f} queries/s", highlight=False)
     if file.kept is not None:
         console.print(f"hits: {file.kept.resolve()}", highlight=False, markup=False, soft_wrap=True)
     if where is not None:

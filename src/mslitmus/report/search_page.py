@@ -45,7 +45,7 @@ class Line:
     explained: str
     probability: str
     q_value: str
-    ppm: str
+    away: str
     next: str
     close: bool
     why: str
@@ -178,7 +178,7 @@ class SearchPage:
             explained=percent(row["hit_explained"], 0) if usable(row["hit_explained"]) else "",
             probability=percent(row["hit_probability"], 0) if usable(row["hit_probability"]) else "",
             q_value=score(row["hit_q_value"]) if usable(row["hit_q_value"]) else "",
-            ppm="" if ppm is None else _signed(ppm),
+            away=_away(row["hit_precursor_difference"], ppm),
             next=f"{_called(others[0])} {score(others[0]['score'])}" if others else "",
             close=close,
             why="",
@@ -194,7 +194,7 @@ class SearchPage:
         return Line(
             name=row["identifier"].removeprefix(self.shared), scans=row["merged_scans"] or 1, anchor="",
             mz=mz(row["precursor_mz"]), time=_minutes(row["retention_time"]), hit="", about="", score="", width=0.0,
-            peaks="", explained="", probability="", q_value="", ppm="", next="", close=False, why=why,
+            peaks="", explained="", probability="", q_value="", away="", next="", close=False, why=why,
             sort={"mz": row["precursor_mz"] or 0.0, "time": row["retention_time"] or 0.0},
         )  # fmt: skip
 
@@ -254,18 +254,22 @@ def _sort(row: Mapping[str, Any], ppm: float | None, others: Sequence[Mapping[st
         "explained": row["hit_explained"] or 0.0,
         "probability": row["hit_probability"] or 0.0,
         "q": -(1.0 if row["hit_q_value"] is None else row["hit_q_value"]),
-        "ppm": abs(ppm or 0.0),
+        "away": abs(ppm or 0.0),
         "next": others[0]["score"] if others else 0.0,
     }
 
 
 def _ppm(row: Mapping[str, Any]) -> float | None:
-    """Difference of the precursors in ppm; None beyond 100, where it is another molecule's mass."""
+    """Difference of the precursors in ppm of the query's."""
     difference, precursor = row["hit_precursor_difference"], row["precursor_mz"]
-    if difference is None or not precursor:
-        return None
-    ppm = difference / precursor * 1e6
-    return float(ppm) if abs(ppm) <= 100 else None
+    return None if difference is None or not precursor else float(difference / precursor * 1e6)
+
+
+def _away(difference: float | None, ppm: float | None) -> str:
+    """In ppm; in Da beyond 100 ppm, where it is the difference of two molecules."""
+    if difference is None or ppm is None:
+        return ""
+    return _signed(ppm) if abs(ppm) <= 100 else f"{difference:+.4f} Da".replace("-", MINUS)
 
 
 def _signed(value: float) -> str:
