@@ -23,6 +23,7 @@ ROWS, UNHIT, PLOTS = 3_000, 1_000, 100
 #: A second molecule this close in score is told as an equal.
 CLOSE = 0.05
 _RUNNERS_UP = 3
+SURE = 0.9  # a probability that is counted in the head of the page
 _HIT = tuple(name for name in HITS if name not in ("identifier", "rank"))
 _QUERY = ("identifier", "precursor_mz", "retention_time", "merged_scans", "collision_energy", "instrument_type")
 Spectrum = Callable[[str, str], Mapping[str, Any]]  # (library, identifier) → row with mzs and intensities
@@ -92,6 +93,7 @@ class SearchPage:
     queries: int = 0
     hit: int = 0
     unasked: int = 0
+    sure: int = 0
     _molecules: set[str] = field(default_factory=set)
     _rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     _plotted: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -102,11 +104,13 @@ class SearchPage:
         first = hits.filter(pl.col("rank") == 1)
         others = hits.filter(pl.col("rank").is_between(2, 1 + _RUNNERS_UP)).group_by("identifier", maintain_order=True)
         told = others.agg(pl.struct("name", "library_identifier", "score", "smiles").alias("others"))
-        best = queries.join(first.select("identifier", *(pl.col(n).alias(f"hit_{n}") for n in _HIT)), on="identifier")
+        told_first = first.select("identifier", *(pl.col(n).alias(f"hit_{n}") for n in _HIT))
+        best = queries.join(told_first, on="identifier", maintain_order="left")
         best = best.join(told, on="identifier", how="left", maintain_order="left")
         self.queries += queries.height
         self.hit += best.height
         self.unasked += int(unasked.sum())
+        self.sure += int((best["hit_probability"] >= SURE).sum())
         self._molecules.update(best["hit_inchikey14"].drop_nulls().unique().to_list())
         light = [*_QUERY, *(f"hit_{n}" for n in _HIT), "others"]
         self._rows = _best(self._rows, best.select(light), ROWS)
@@ -213,7 +217,7 @@ class SearchPage:
         away = "" if difference is None else f" ({_signed(difference * 1000)} mDa)"
         energies = [_energy(side) for side in (row, library)]
         facts = [
-            ("Precursor", f"m/z {mz(row['precursor_mz'])}{away}"),
+            ("Precursor", f"{mz(row['precursor_mz'])}{away}"),
             ("Adduct", row["hit_adduct"] or "unstated"),
             ("Matched", f"{count(row['hit_matched_peaks'])} peaks{_shares(row)}"),
             ("Energy", f"{energies[0]}; library {energies[1]}"),
