@@ -46,6 +46,16 @@ def test_hits_are_true_spurious_or_judged_neither_way(hits, samples):
     assert at(found.runs, file="50-2", threshold=0.2, matched_peaks=3)["true"] == 1
 
 
+def test_the_list_can_be_of_the_reference_alone(hits, samples):
+    rows = [(f"100-{number}", "M", 0.9, 6) for number in (2, 3)]
+    more = pl.concat([hits, pl.DataFrame(rows, schema=hits.columns, orient="row")])
+    listed = {
+        alone: at(dilution(more, samples, (0.5,), (1,), alone).runs, file="50-1", threshold=0.5)["listed"]
+        for alone in (False, True)
+    }
+    assert listed == {False: 3, True: 2}
+
+
 def test_a_replicate_makes_no_list_for_itself(hits, samples):
     found = dilution(hits, samples, thresholds=(0.5,), matched=(1,))
     own = at(found.runs, file="100-1", threshold=0.5)

@@ -29,6 +29,9 @@ def judge_dilution(
     tolerance: Annotated[str, typer.Option(help="Of fragment m/z.")] = "0.01Da",
     precursor: Annotated[str, typer.Option(help="Of the precursor m/z.")] = "10ppm",
     ion_mode: Annotated[str | None, typer.Option(help="Of spectra that state none.")] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="List no molecule that a run without the reference holds.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table only.")] = False,
 ) -> None:
     """Judge a series of dilutions by the consistency of its hits, with thresholds chosen on other replicates."""
@@ -42,14 +45,14 @@ def judge_dilution(
     table = read_samples(samples, file, level, replicate)
     asked = Search(score=score, tolerance=tolerance, precursor=precursor, top_k=1)
     hits = _hits(runs, table, library, asked, ion_mode, quiet)
-    found = dilution(hits, table)
+    found = dilution(hits, table, exclusive=exclusive)
     out.mkdir(parents=True, exist_ok=True)
     write_parquet(out / "hits.parquet", hits)
     write_parquet(out / "runs.parquet", found.runs)
     write_parquet(out / "levels.parquet", found.levels)
-    show_table(
-        "Consistency with the undiluted runs, three matched peaks", found.levels.filter(pl.col("matched_peaks") == 3)
-    )
+    three = found.levels.filter(pl.col("matched_peaks") == 3)
+    shown = ("chosen", "level", "files", "listed", "true", "spurious", "precision", "true_rate", "f1", "overlap")
+    show_table("Consistency with the undiluted runs, three matched peaks; means over files", three.select(shown))
     console.print(f"tables: {out.resolve()}", highlight=False, soft_wrap=True)
 
 

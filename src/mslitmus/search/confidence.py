@@ -136,17 +136,17 @@ def load(path: str | Path) -> Confidence:
         if found["format"] != FORMAT:
             remedy = "make it again with `mslitmus confidence`"
             raise DataError(f"format {found['format']}, this version reads {FORMAT}", where=str(path), remedy=remedy)
-        curves = {name: _curve(found[name]) for name in ("curve", "errors")}
-        lists = {name: tuple(found[name]) for name in ("features", "weights", "means", "deviations")}
-        told = {name: found[name] for name in ("kind", "least", "search", "record")}
-        return Confidence(**lists, **curves, **told)
+        values: dict[str, Any] = {name: tuple(found[name]) for name in ("features", "weights", "means", "deviations")}
+        values |= {name: found[name] for name in ("kind", "least", "search", "record")}
+        curve = None if found["curve"] is None else _curve(found["curve"])
+        return Confidence(**values, curve=curve, errors=_curve(found["errors"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"no calibration of a library search: {error}"
         raise DataError(what, where=str(path), remedy="make one with `mslitmus confidence DATASET`") from error
 
 
-def _curve(values: Mapping[str, Any] | None) -> Curve | None:
-    return None if values is None else Curve(tuple(values["x"]), tuple(values["y"]))
+def _curve(values: Mapping[str, Any]) -> Curve:
+    return Curve(tuple(values["x"]), tuple(values["y"]))
 
 
 def fit(answers: pl.DataFrame, search: Mapping[str, Any] | None = None, kind: str | None = None) -> Confidence:
