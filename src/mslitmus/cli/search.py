@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from .terminal import console, errors
 if TYPE_CHECKING:
     from ..report.search_page import SearchPage
     from ..search.queries import Intake
+    from ..search.runs import Preparation
     from ..search.searching import Search
 
 _EVERY = 5.0  # seconds between two lines of progress where standard error is no terminal
@@ -56,12 +58,10 @@ def search_libraries(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
 ) -> None:
     """Which reference spectra, and molecules, gave these spectra?"""
-    from ..search import libraries
-    from ..search import queries as reading
+    from ..search.queries import Intake, check_ion_mode
     from ..search.repeats import Repeats
     from ..search.runs import Preparation
     from ..search.searching import Search
-    from ..search.writing import format_of
     from ..spectra.formats import Problems
 
     asked = Search(
@@ -69,26 +69,50 @@ def search_libraries(
         min_score, min_peaks, tuple(same or ()), threads,
     )  # fmt: skip
     how = Preparation(Repeats() if merge else None, noise, measure)
-    mode = reading.check_ion_mode(ion_mode)
     hits = out or Path(f"{queries[0].name.split('.')[0] or 'search'}.hits.tsv")
-    kind = format_of(hits, format)
-    calibration = _calibration(confidence, asked)
-    intake = reading.Intake(Problems("raise" if strict else "skip"))
-    reading.check_paths(queries)
-    with errors.status("opening the library") as status:
-        opened = libraries.open_libraries(library, status.update)
-        frames = reading.read(queries, how, intake, ion_mode=mode)
-        collected = None if no_page else _page(queries, opened, asked, calibration, plots)
-        started = time.perf_counter()
-        file = _hit_file(hits, kind, asked, opened, intake)
-        done, ended = _run(frames, opened, asked, calibration, intake, file, collected, status)
-    seconds = time.perf_counter() - started
-    where = None if collected is None else _written(collected, page or hits.with_suffix(".html"), intake, opened, ended)
-    _tell(intake, file, collected, where, done, seconds)
+    files = _Files(hits, format, None if no_page else page or hits.with_suffix(".html"), plots)
+    intake = Intake(Problems("raise" if strict else "skip"))
+    ended = _search(
+        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake
+    )
     if ended:
         raise SystemExit(INTERRUPTED)
     if intake.problems.errors:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where the results go."""
+
+    hits: Path
+    format: str | None
+    page: Path | None
+    plots: int
+
+
+def _search(
+    queries: list[Path], names: list[str], asked: Search, how: Preparation, mode: str | None, calibration: Any,
+    files: _Files, intake: Intake,
+) -> str:  # fmt: skip
+    """Open, search, write and tell; why it ended early, if it did."""
+    from ..search import libraries
+    from ..search.queries import check_paths, read
+    from ..search.writing import format_of
+
+    kind = format_of(files.hits, files.format)
+    check_paths(queries)
+    with errors.status("opening the library") as status:
+        opened = libraries.open_libraries(names, status.update)
+        page = None if files.page is None else _page(queries, opened, asked, calibration, files.plots)
+        frames = read(queries, how, intake, ion_mode=mode)
+        started = time.perf_counter()
+        file = _hit_file(files.hits, kind, asked, opened, intake)
+        done, ended = _run(frames, opened, asked, calibration, intake, file, page, status)
+    seconds = time.perf_counter() - started
+    where = None if page is None or files.page is None else _written(page, files.page, intake, opened, ended)
+    _tell(intake, file, page, where, done, seconds)
+    return ended
 
 
 def _calibration(path: Path | None, asked: Search) -> Any:
