@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from mslitmus.chem.molecule import identify
+from mslitmus.cli.app import app
+from mslitmus.data import store
+from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import DataError, SchemaError
+from mslitmus.schemas import SPECTRA, conform
 from mslitmus.search.dilution import dilution
 
 
@@ -72,6 +78,40 @@ def test_thresholds_come_from_other_replicates(hits, samples):
     assert levels["in-sample"]["f1"] >= levels["held-out"]["f1"]
     assert levels["held-out"]["files"] == 3
     assert set(found.levels["level"]) == {100.0, 50.0}
+
+
+def test_the_command_reads_runs_and_samples(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    who = {"A": identify("CCCO"), "B": identify("CCN")}
+    peaks = {"A": [40.0, 50.0, 60.0, 70.0], "B": [41.0, 52.0, 63.0, 74.0]}
+    rows = [
+        {"identifier": name, "mzs": peaks[name], "intensities": [1.0, 0.5, 0.4, 0.3], "precursor_mz": 200.0,
+         "ion_mode": "positive", "adduct": "[M+H]+", "smiles": who[name].smiles, "inchikey14": who[name].inchikey14}
+        for name in peaks
+    ]  # fmt: skip
+    frame = conform(pl.DataFrame(rows), SPECTRA)
+    store.save("made", frame, Ledger((LedgerEntry("made", frame.height),)), {"title": "made"})
+    table = ["Filename\tTriplicate_number\tshare"]
+    for level, found in ((100, "AB"), (50, "A"), (0, "")):
+        for number in (1, 2):
+            spectra = [
+                f"BEGIN IONS\nTITLE={name}\nPEPMASS=200.0\nCHARGE=1+\n"
+                + "\n".join(f"{mz} {height}" for mz, height in zip(peaks[name], (10, 5, 4, 3), strict=True))
+                + "\nEND IONS\n"
+                for name in found
+            ]
+            blank = "BEGIN IONS\nTITLE=x\nPEPMASS=150.0\nCHARGE=1+\n33.0 1\nEND IONS\n"
+            (tmp_path / f"run{level}-{number}.mgf").write_text("\n".join([*spectra, blank]))
+            table.append(f"run{level}-{number}.mzML\t{number}\t{level}")
+    (tmp_path / "samples.tsv").write_text("\n".join(table) + "\n")
+    command = ["dilution", str(tmp_path), "--samples", str(tmp_path / "samples.tsv"), "--library", "made", "--quiet"]
+    done = CliRunner().invoke(app, [*command, "--level", "share", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    runs = pl.read_parquet(tmp_path / "out" / "runs.parquet")
+    half = at(runs, file="run50-1", threshold=0.5, matched_peaks=3)
+    assert (half["listed"], half["true"], half["precision"], half["true_rate"]) == (2, 1, 1.0, 0.5)
+    wrong = CliRunner().invoke(app, [*command, "--level", "percent"])
+    assert "columns absent: percent" in str(wrong.exception)
 
 
 def test_what_is_no_series_is_refused(hits, samples):
