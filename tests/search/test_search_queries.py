@@ -160,6 +160,13 @@ def test_merging_spares_what_differs_in_time_ion_or_mode():
     }  # fmt: skip
 
 
+def test_an_ion_watched_through_the_run_is_cut(path):
+    scans = [ms2(10.0 * n + 1, 150.0913, PEAKS, HEIGHTS) for n in range(14)]
+    path.write_text(mzml(scans))
+    found = pl.concat(list(read([path])))
+    assert found["merged_scans"].to_list() == [6, 6, 2]
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 
 

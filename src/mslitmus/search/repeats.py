@@ -25,11 +25,13 @@ class Repeats:
     Args:
         precursor: how far precursors of neighbours may lie apart.
         seconds: longest pause between two scans of a group.
+        width: longest group, s; what goes on longer (one ion watched through the run) is cut every so often.
         similarity: least cosine (square root of intensities, 0.01 Da) to the group's most intense scan.
     """
 
     precursor: str = "10ppm"
     seconds: float = 20.0
+    width: float = 60.0
     similarity: float = 0.7
 
     def __post_init__(self) -> None:
@@ -81,8 +83,10 @@ def _close(scans: pl.DataFrame, rule: Repeats) -> NDArray[np.int64]:
     keys = keys.with_columns(ion=(breaks | mz.is_null() | time.is_null()).fill_null(True).cum_sum())
     keys = keys.sort("ion", "retention_time", nulls_last=True)
     pause = (time - time.shift() > rule.seconds) | (pl.col("ion") != pl.col("ion").shift())
-    groups = keys.with_columns(group=pause.fill_null(True).cum_sum().cast(pl.Int64)).sort("row")
-    return np.array(groups.get_column("group").to_numpy())
+    groups = keys.with_columns(group=pause.fill_null(True).cum_sum())
+    part = ((time - time.min().over("group")) / rule.width).floor().fill_null(0.0)
+    named = groups.with_columns(part=part).sort("row").select(pl.struct("group", "part").rank("dense"))
+    return named.to_series().to_numpy().astype(np.int64)
 
 
 def _leaders(rows: pl.DataFrame, similarity: float) -> NDArray[np.int64]:
@@ -92,7 +96,8 @@ def _leaders(rows: pl.DataFrame, similarity: float) -> NDArray[np.int64]:
     for _ in range(_ROUNDS):
         if left.is_empty():
             break
-        heads = left.sort("base_peak_intensity", descending=True, nulls_last=True).unique("_group", keep="first")
+        ordered = left.sort("base_peak_intensity", descending=True, nulls_last=True, maintain_order=True)
+        heads = ordered.unique("_group", keep="first", maintain_order=True)
         most = int(left.get_column("_group").value_counts().get_column("count").max() or 1)  # type: ignore[arg-type]
         hits = Library.build(left).search(
             heads, tolerance="0.01Da", intensity_power=0.5, same=["_group"], top_k=most, threads=1
