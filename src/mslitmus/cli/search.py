@@ -62,6 +62,7 @@ def search_libraries(
     from ..search.repeats import Repeats
     from ..search.runs import Preparation
     from ..search.searching import Search
+    from ..search.writing import format_of
     from ..spectra.formats import Problems
 
     asked = Search(
@@ -70,7 +71,8 @@ def search_libraries(
     )  # fmt: skip
     how = Preparation(Repeats() if merge else None, noise, measure)
     hits = out or Path(f"{queries[0].name.split('.')[0] or 'search'}.hits.tsv")
-    files = _Files(hits, format, None if no_page else page or hits.with_suffix(".html"), plots)
+    kind = format_of(hits, format)
+    files = _Files(hits, kind, None if no_page else page or hits.with_suffix(".html"), plots)
     intake = Intake(Problems("raise" if strict else "skip"))
     ended = _search(
         queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake
@@ -86,7 +88,7 @@ class _Files:
     """Where the results go."""
 
     hits: Path
-    format: str | None
+    kind: str
     page: Path | None
     plots: int
 
@@ -98,16 +100,14 @@ def _search(
     """Open, search, write and tell; why it ended early, if it did."""
     from ..search import libraries
     from ..search.queries import check_paths, read
-    from ..search.writing import format_of
 
-    kind = format_of(files.hits, files.format)
     check_paths(queries)
     with errors.status("opening the library") as status:
         opened = libraries.open_libraries(names, status.update)
         page = None if files.page is None else _page(queries, opened, asked, calibration, files.plots)
         frames = read(queries, how, intake, ion_mode=mode)
         started = time.perf_counter()
-        file = _hit_file(files.hits, kind, asked, opened, intake)
+        file = _hit_file(files.hits, files.kind, asked, opened, intake)
         done, ended = _run(frames, opened, asked, calibration, intake, file, page, status)
     seconds = time.perf_counter() - started
     where = None if page is None or files.page is None else _written(page, files.page, intake, opened, ended)
