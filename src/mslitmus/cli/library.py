@@ -36,16 +36,19 @@ def show_library(
     """How much is in a library, and of what kind."""
     from ..search.libraries import open_libraries
 
-    right = [Column(name, justify="right") for name in ("spectra", "molecules", "positive", "negative", "unstated")]
-    table = Table(Column("library", overflow="fold"), "kind", *right, "licences")
+    names_of_numbers = ("spectra", "molecules", "positive", "negative", "unstated")
+    right = [Column(name, justify="right", min_width=len(name)) for name in names_of_numbers]
+    table = Table(Column("library", overflow="fold"), "kind", *right)
     with errors.status("opening") as status:
         opened = open_libraries(names, status.update)
     for each in opened:
         modes = {part.ion_mode: part.library.rows.height for part in each.parts}
         numbers = [each.spectra, each.molecules, *(modes.get(mode, 0) for mode in ("positive", "negative", None))]
-        table.add_row(each.name, each.kind, *(f"{n:,}" for n in numbers), ", ".join(list(each.licenses)[:4]))
+        table.add_row(each.name, each.kind, *(f"{n:,}" for n in numbers))
     console.print(table)
     for each in opened:
+        licences = ", ".join(f"{name} {count:,}" for name, count in each.licenses.items())
+        console.print(f"{each.name}: {licences}", highlight=False, markup=False, soft_wrap=True)
         for note in each.notes:
             errors.print(f"{each.name}: {note}", highlight=False, markup=False, soft_wrap=True)
 

@@ -205,8 +205,9 @@ def _tell(intake: Intake, file: Any, page: SearchPage | None, where: Path | None
     for line in intake.lines():
         errors.print(line, highlight=False, markup=False, soft_wrap=True)
     if page is not None and page.hit:
-        columns = [Column("query", overflow="fold"), Column("m/z", justify="right"), "best hit", "adduct"]
-        table = Table(*columns, Column("score", justify="right"), Column("peaks", justify="right"))
+        table = Table(Column("query", overflow="fold"), Column("m/z", justify="right"), "best hit", "adduct")
+        table.add_column("score", justify="right")
+        table.add_column("peaks", justify="right")
         for row in page.best(_TOLD).iter_rows(named=True):
             mz = "" if row["precursor_mz"] is None else f"{row['precursor_mz']:.4f}"
             name = row["hit_name"] or row["hit_library_identifier"]

@@ -88,7 +88,11 @@ class MzTab:
         """Metadata and the three tables to the stream."""
         runs = range(1, len(self._intake.files) + 1)
         assays = [f"abundance_assay[{n}]" for n in runs]
-        tails = ([*assays, "abundance_study_variable[1]", "abundance_variation_study_variable[1]"], assays, [])
+        tails: tuple[list[str], ...] = (
+            [*assays, "abundance_study_variable[1]", "abundance_variation_study_variable[1]"],
+            assays,
+            [],
+        )
         try:
             self._stream.write("".join(f"MTD\t{key}\t{value}\n" for key, value in self._metadata()).encode())
             for section, tail in zip(self._sections, tails, strict=True):

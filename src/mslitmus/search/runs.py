@@ -50,6 +50,8 @@ def prepare(frames: Iterable[pl.DataFrame], how: Preparation, notes: Counter[str
     """
     scans = _measured(frames, how.measure_precursor, notes)
     for block in _blocks(scans, how.repeats):
+        if block.is_empty():
+            continue
         whole = merge(block, how.repeats) if how.repeats else alone(block)
         notes["repeated scans merged into others"] += block.height - whole.height
         yield _without_noise(whole, how.noise)
@@ -137,7 +139,7 @@ def _blocks(scans: Iterable[pl.DataFrame], rule: Repeats | None) -> Iterator[pl.
         held = pl.concat([held, frame]) if held.height else frame
         if held.height < _BLOCK:
             continue
-        newest = held["retention_time"].max()
+        newest = held.select(pl.col("retention_time").max()).item()
         late = pl.lit(False) if rule is None or newest is None else pl.col("retention_time") > newest - rule.seconds
         late = late.fill_null(False)
         yield held.filter(~late)

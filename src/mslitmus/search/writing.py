@@ -140,7 +140,7 @@ class Parquet:
     """One row group a batch."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        schema = pl.DataFrame(schema=HITS | {f"query_{n}": t for n, t in OF_QUERY.items()})
+        schema = pl.DataFrame(schema=dict(HITS) | {f"query_{n}": t for n, t in OF_QUERY.items()})
         arrow = schema.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
         self._writer = pq.ParquetWriter(stream, arrow, compression="zstd")
 
