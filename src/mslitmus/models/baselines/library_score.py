@@ -28,6 +28,7 @@ from ..protocol import FitContext, FitReport, Kind
 
 _PEAKS = ("identifier", "mzs", "intensities", "precursor_mz")
 _PRECURSOR = ("keep", "remove")
+_KEPT_LIBRARIES = 2  # with and without the precursor's peaks: combinations take turns
 
 
 class LibraryScoreOptions(Options):
@@ -107,7 +108,9 @@ class LibraryScore(Control):
             raise self.not_fitted()
         key = (choice["precursor"], choice["min_intensity"])
         if key not in self._libraries:
-            self._libraries = {key: Library.build(_prepared(self._spectra, choice))}  # one is kept
+            while len(self._libraries) >= _KEPT_LIBRARIES:
+                del self._libraries[next(iter(self._libraries))]
+            self._libraries[key] = Library.build(_prepared(self._spectra, choice))
         return self._libraries[key]
 
     def save(self, folder: Path) -> None:
