@@ -34,9 +34,9 @@ class Files:
 
     def append(self, name: str, values: NDArray[Any]) -> None:
         if name not in self._open:
-            handle = (self._folder / f"{name}.npy").open("wb")
-            _header(handle, values.dtype, 0)  # numpy leaves room in it for any length
-            self._open[name] = handle, values.dtype, 0
+            new: IO[bytes] = (self._folder / f"{name}.npy").open("wb")
+            _header(new, values.dtype, 0)  # numpy leaves room in it for any length
+            self._open[name] = new, values.dtype, 0
         handle, dtype, size = self._open[name]
         handle.write(np.ascontiguousarray(values, dtype).data)
         self._open[name] = handle, dtype, size + values.size

@@ -44,7 +44,7 @@ def search_block(how, first, last, queries, library, by_mz, by_loss, allowed, gr
     n, half = library[5].size, relative / 2
     longest, highest, most = _sizes(first, last, q_mz, q_off, begin, end, of, list_offsets)
     highest = (highest * (1 + half) + da) / (1 - half) + 1
-    inverse = 1 / max(0.01, da + 500 * relative, highest / _MOST_BINS)
+    inverse = 1 / max(0.02, da + 500 * relative, highest / _MOST_BINS)
     table = np.zeros(int(highest * inverse) + 2, np.int32)
     low, high, term, work = np.zeros(longest), np.zeros(longest), np.zeros(longest), np.zeros((5, longest), np.int64)
     size = max(min(most, n // DIRECT_BELOW + 1), min(n, chunk) if most * DIRECT_BELOW >= n else 0) + RUN
@@ -133,7 +133,7 @@ def _bound(root, inverse, table, crowded, l_mz, l_weight, start, stop, shift):  
     """Bound of the score of the library spectrum `start:stop`; with `root` of the entropy (`Scoring.bounds`)."""
     last, total = table.size - 1, np.float32(0)
     moved = not math.isnan(shift)
-    for j in range(start, stop):
+    for j in range(np.uint64(start), np.uint64(stop)):
         found = crowded[table[min(int(l_mz[j] * inverse), last)]]
         if moved:
             found += crowded[table[min(max(0, int((l_mz[j] + shift) * inverse)), last)]]
@@ -182,10 +182,10 @@ def _gather(low, high, weight, origin, index, c, bounds, counts, counting):  # t
         start = _edge(position, bins[c], starts[c], np.float32(least), False)
         stop = _edge(position, bins[c], starts[c], np.float32(most), True)
         w = weight[i]
-        for k in range(start, stop):
+        for k in range(np.uint64(start), np.uint64(stop)):  # unsigned: no check for counting from the end
             bounds[row[k]] += w * l_bound[k]
         if counting:
-            for k in range(start, stop):
+            for k in range(np.uint64(start), np.uint64(stop)):
                 counts[row[k]] += 1
 
 

@@ -43,13 +43,15 @@ def _first(table, inverse, x):  # type: ignore[no-untyped-def]
 
 @part
 def score_pair(  # type: ignore[no-untyped-def]
-    measure, shift, low, high, weight, term, share, inverse, table, l_mz, l_weight, l_share, start, end, work
-):
+    measure, shift, low, high, weight, term, share, inverse, table, l_mz, l_weight, l_share, start, end, work,
+    floor,
+):  # fmt: skip
     """(score, matched peaks, explained share of the query's intensity, of the library spectrum's).
 
     The library spectrum is the peaks `start:end`; `shift` (Da, NaN: none) lets its peaks match when moved by it, too.
     `work`, (5, most query peaks), is memory: the library peak of each query peak (−1: none), and the stretches of those
-    that agree with it by m/z and by loss (zeros without a shift).
+    that agree with it by m/z and by loss (zeros without a shift). A cosine sure to stay below `floor` is left as 0,
+    without a matched peak.
     """
     size = low.size
     mate, ranges = work[0, :size], work[1:, :size]
@@ -58,13 +60,16 @@ def score_pair(  # type: ignore[no-untyped-def]
         _match_in_turn(shift, low, high, inverse, table, l_mz, start, end, mate)
     elif not _match(shift, low, high, inverse, table, l_mz, start, end, mate):
         _partners(low, high, l_mz, start, end, 0.0, ranges[0], ranges[1])
+        ranges[2:] = 0
+        if not math.isnan(shift):
+            _partners(low, high, l_mz, start, end, shift, ranges[2], ranges[3])
+        if _at_most(weight, l_weight, ranges) < floor:
+            return 0.0, 0, 0.0, 0.0
         if measure == GREEDY:
             _greedy(weight, l_weight, ranges, mate)
         elif math.isnan(shift):
-            ranges[2:] = 0
             _assign_by_parts(weight, l_weight, ranges, mate)
         else:
-            _partners(low, high, l_mz, start, end, shift, ranges[2], ranges[3])
             mates(weight, l_weight, start, end, ranges, mate)
     score, matched, mine, theirs = 0.0, 0, 0.0, 0.0
     for i in range(size):
@@ -136,6 +141,20 @@ def _partners(low, high, l_mz, start, end, shift, firsts, lasts):  # type: ignor
         while stop < end and l_mz[stop] + shift <= high[i]:
             stop += 1
         firsts[i], lasts[i] = at, stop
+
+
+@part
+def _at_most(weight, l_weight, ranges):  # type: ignore[no-untyped-def]
+    """The sum of the best partner of each query peak, as if each were free."""
+    total = 0.0
+    for i in range(weight.size):
+        best = 0.0
+        for j in range(ranges[0, i], ranges[1, i]):
+            best = max(best, l_weight[j])
+        for j in range(ranges[2, i], ranges[3, i]):
+            best = max(best, l_weight[j])
+        total += weight[i] * best
+    return total
 
 
 @part

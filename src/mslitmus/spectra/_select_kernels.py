@@ -12,6 +12,8 @@ from ._pair_kernels import score_pair
 RUN = 64  # bounds of which the maximum is kept
 #: Up to so many hits a query, those of the highest bounds are scored first.
 _MOST_LIKELY = 256
+#: So often, since a high bound may belong to a low score; then all whose bound reaches the worst hit are scored.
+_ATTEMPTS = 4
 _SLACK = 1e-9  # rounding of the scores, so that no bound falls below what it bounds
 
 
@@ -29,7 +31,8 @@ def select(how, query, library, bounds, span, listed, rows, least, counts, grown
     if hits[0][0] < 0:
         groups[:] = -1
     _maxima(bounds.view(np.int32), first, last, tops.view(np.int32))
-    for likely in (True, False):
+    for attempt in range(_ATTEMPTS + 1):
+        likely = attempt < _ATTEMPTS
         n = _agenda(likely, order, bounds, base, first, last, listed, rows, least, counts, grown, rules, kept, hits)
         for k in range(n):
             t = agenda[k]
@@ -37,20 +40,36 @@ def select(how, query, library, bounds, span, listed, rows, least, counts, grown
                 continue
             bounds[t] = 0
             _score(how, query, library, rows[base + t] if listed else base + t, group, groups, hits)
+            if likely:
+                _again(bounds, first, last, t, tops)
+        if likely and n == hits[0].size and not group.size and kept[2][n - 1] * grown + _SLACK < _floor(hits):
+            break  # no other bound is as high; of a group, more may be
+
+
+@part
+def _again(bounds, first, last, t, tops):  # type: ignore[no-untyped-def]
+    """The maximum of the run of t, once its bound is 0."""
+    run = (t - first) // RUN
+    highest = np.float32(0)
+    for k in range(first + run * RUN, min(last, first + (run + 1) * RUN)):
+        highest = max(highest, bounds[k])
+    tops[run] = highest
 
 
 @part
 def _agenda(likely, order, bounds, base, first, last, listed, rows, least, counts, grown, rules, kept, hits):  # type: ignore[no-untyped-def]
     """What to score next: the highest bounds, or all that reach the worst hit. Returns how many."""
     tops, agenda, likely_bound, likely_group, _ = kept
-    group, top = rules[4], hits[0].size
+    group, top, runs = rules[4], hits[0].size, (last - first + RUN - 1) // RUN
     reach = max(0.0, (_floor(hits) - _SLACK) / grown)
     if likely:
         if top > _MOST_LIKELY or last - first <= top:
             return 0
+        if rules[0] < 0 and rules[2] < 0 and least <= 1 and not group.size:  # else the maxima may be of forbidden ones
+            reach = max(reach, _at_least(tops, runs, likely_bound))
         agenda[:top], likely_bound[:], likely_group[:] = -1, 0, -1
     n = 0
-    for run in range((last - first + RUN - 1) // RUN):
+    for run in range(runs):
         if tops[run] < reach or tops[run] == 0:
             continue
         for t in range(first + run * RUN, min(last, first + (run + 1) * RUN)):
@@ -75,13 +94,27 @@ def _maxima(bounds, first, last, tops):  # type: ignore[no-untyped-def]
     """The highest of each run; as integers, which order floats ≥ 0 the same and which the compiler makes parallel."""
     whole = (last - first) // RUN
     for run in range(whole):
-        part = bounds[first + run * RUN : first + (run + 1) * RUN]
+        begin = np.uint64(first + run * RUN)  # unsigned: no check for counting from the end
         highest = np.int32(0)
-        for t in range(RUN):
-            highest = max(highest, part[t])
+        for t in range(np.uint64(RUN)):
+            highest = max(highest, bounds[begin + t])
         tops[run] = highest
     if first + whole * RUN < last:
         tops[whole] = bounds[first + whole * RUN : last].max()
+
+
+@part
+def _at_least(tops, runs, best):  # type: ignore[no-untyped-def]
+    """A value that as many bounds reach as `best` is long: the lowest of the highest maxima."""
+    best[:] = 0
+    for run in range(runs):
+        if tops[run] > best[best.size - 1]:
+            to = best.size - 1
+            while to > 0 and tops[run] > best[to - 1]:
+                best[to] = best[to - 1]
+                to -= 1
+            best[to] = tops[run]
+    return best[best.size - 1]
 
 
 @part
@@ -105,7 +138,7 @@ def _score(how, query, library, at, group, groups, hits):  # type: ignore[no-unt
     shift = precursor - l_precursor[at] if shifted else math.nan
     score, matched, mine, theirs = score_pair(
         measure, shift, low, high, weight, term, share, inverse, table, l_mz, l_weight, l_share, offsets[at],
-        offsets[at + 1], work,
+        offsets[at + 1], work, _floor(hits) - _SLACK,
     )  # fmt: skip
     score = min(1.0, np.rint(score * 1e10) / 1e10)
     if matched < max(least, 1) or score <= 0:

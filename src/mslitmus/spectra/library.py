@@ -32,7 +32,7 @@ from .tolerance import TOLERANCE_GUARD, Tolerance
 
 __all__ = ["SCORES", "Hits", "Library", "Scoring", "Subsets"]
 
-_BLOCK = 256  # most queries a task of a thread
+_BLOCK, _PAIRS = 2048, 1 << 28  # most queries, and pairs of spectra, between two chances to interrupt a search
 _KEPT_INDEXES = 4
 _EMPTY = np.zeros(0, np.int64)
 
@@ -192,7 +192,9 @@ class Library:
             tuple(out),
         )
         threads = threads or int(numba.config.NUMBA_NUM_THREADS)
-        block = min(_BLOCK, max(1, -(-n // (4 * threads)))) if threads > 1 else _BLOCK
+        block = min(_BLOCK, max(1, _PAIRS // max(1, self.order.size)))
+        if threads > 1:
+            block = min(block, max(1, -(-n // (4 * threads))))
 
         def work(first: int) -> None:
             search_block(how, first, min(first + block, n), *fixed)
