@@ -190,6 +190,7 @@ def _page(queries: list[Path], opened: Any, asked: Search, calibration: Any, plo
     return SearchPage(
         title, facts, resolution, calibration is not None, lambda name, one: by_name[name].spectrum(one), plots,
         shared=f"{names[0].split('.')[0]}:" if len(names) == 1 else "",
+        by_loss=asked.score in ("modified-cosine", "neutral-loss", "hybrid"),
     )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ class SearchPage:
         spectrum: fetches a library spectrum for a plot.
         plots: mirror plots at most.
         shared: what all identifiers begin with, not shown.
+        by_loss: whether peaks may match by their loss, which the plots do not show.
     """
 
     title: str
@@ -90,6 +91,7 @@ class SearchPage:
     spectrum: Spectrum
     plots: int = PLOTS
     shared: str = ""
+    by_loss: bool = False
     queries: int = 0
     hit: int = 0
     unasked: int = 0
