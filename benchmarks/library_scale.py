@@ -33,7 +33,7 @@ def resampled(frame: pl.DataFrame, spectra: int) -> Iterator[pl.DataFrame]:
         drawn = frame[rng.integers(0, frame.height, min(BATCH, spectra - first))]
         sizes = drawn["mzs"].list.len().to_numpy()
         row = np.repeat(np.arange(drawn.height), sizes)
-        mzs = drawn["mzs"].explode().to_numpy() + rng.normal(0, 5e-4, row.size)
+        mzs = np.maximum(drawn["mzs"].explode().to_numpy() + rng.normal(0, 5e-4, row.size), 1e-3)
         heights = drawn["intensities"].explode().to_numpy() * np.exp(rng.normal(0, 0.1, row.size))
         lists = (
             pl.DataFrame({"row": row, "mzs": mzs, "intensities": heights.astype(np.float32)})
