@@ -82,6 +82,25 @@ CANDIDATES: Schema = {
     "formula": pl.String(),
     "origin": pl.String(),  # the list it comes from: dataset, pubchem-100k, ..., decoy
 }
+#: Hits of a library search: one row a hit, best first within a query. What a query or library does not say is null.
+HITS: Schema = {
+    "identifier": pl.String(),  # of the query
+    "rank": pl.Int32(),  # from 1
+    "library": pl.String(),  # name of the library
+    "library_identifier": pl.String(),
+    "score": pl.Float64(),  # 0 to 1
+    "matched_peaks": pl.Int32(),
+    "explained": pl.Float64(),  # share of the query's intensity in matched peaks
+    "explained_library": pl.Float64(),  # share of the library spectrum's
+    "precursor_difference": pl.Float64(),  # query − library, Da
+    "probability": pl.Float64(),  # that the molecule is right; null where nothing was calibrated
+    "q_value": pl.Float64(),  # smallest estimated false discovery rate at which this hit is accepted
+    "name": pl.String(),
+    "smiles": pl.String(),
+    "inchikey14": pl.String(),
+    "formula": pl.String(),
+    "adduct": pl.String(),
+}
 
 #: One row a spectrum. Rows that a split leaves out have no row here.
 FOLDS: Schema = {"identifier": pl.String(), "fold": pl.String()}
@@ -267,6 +286,7 @@ TEST_QUERIES: Schema = {
     "rotatable_bonds": pl.Int64(),
     "peaks": pl.Int64(),  # measured
     "survival": pl.Float64(),  # share of the intensity in the precursor peak
+    "library_answer": pl.String(),  # of library-search: absent, the only candidate, among others
 }
 #: Mean and rank of each model under each protocol of scoring the same predictions.
 SENSITIVITY: Schema = {
@@ -298,7 +318,16 @@ FLIPS: Schema = {
 
 #: Columns that tables of earlier runs lack: null where absent.
 ADDED = frozenset(
-    {"n_clusters", "n_effective", "p_mcnemar", "candidates", "candidate_scores", "truth_rank", "pool_size"}
+    {
+        "n_clusters",
+        "n_effective",
+        "p_mcnemar",
+        "candidates",
+        "candidate_scores",
+        "truth_rank",
+        "pool_size",
+        "library_answer",
+    }
 )
 
 

@@ -16,7 +16,10 @@ from mslitmus.audits.claims import possible
 from mslitmus.audits.confidence import META, Answers
 from mslitmus.audits.evidence import CellKey
 from mslitmus.audits.finding import Finding, RunTables
-from mslitmus.audits.rates import (
+from mslitmus.audits.selection import _better_on_test, optimism
+from mslitmus.errors import ConfigError
+from mslitmus.metrics.comparisons import compare
+from mslitmus.metrics.rates import (
     Isotonic,
     auc,
     aurc,
@@ -26,9 +29,6 @@ from mslitmus.audits.rates import (
     resampled,
     risk_at,
 )
-from mslitmus.audits.selection import _better_on_test, optimism
-from mslitmus.errors import ConfigError
-from mslitmus.metrics.comparisons import compare
 from mslitmus.metrics.summary import summarise
 from mslitmus.studies.declared import pretraining_list, read_claims
 

@@ -18,6 +18,7 @@ LAYERS = (
     ["spectra"],
     ["data"],
     ["metrics"],
+    ["search"],
     ["tasks"],
     ["models"],
     ["train"],
@@ -28,7 +29,7 @@ LAYERS = (
     ["cli"],
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = ("chem", "spectra", "data", "tasks", "metrics", "audits", "referee", "report")
+TORCH_FREE = ("chem", "spectra", "data", "search", "tasks", "metrics", "audits", "referee", "report")
 
 
 def room(path: Path) -> str:

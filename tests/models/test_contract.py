@@ -49,6 +49,8 @@ def case(request, world, ranking, tmp_path):
     model = MODELS[name](**options)
     if model.task == "spectrum-prediction":
         return name, options, world["train"], world["val"], world["queries"]
+    if model.task == "library-search":
+        return name, options, *library_views(world)
     train, val, queries = (ranking[part] for part in ("train", "val", "queries"))
     if model.task == "fingerprint":
         train, val, queries = (part.drop("candidates", "candidate_smiles") for part in (train, val, queries))
@@ -56,6 +58,16 @@ def case(request, world, ranking, tmp_path):
         truth = ranking["truth"].select("identifier", truth_smiles="smiles", truth_inchikey14="inchikey14")
         queries = queries.join(truth, on="identifier", maintain_order="left")
     return name, options, train, val, queries
+
+
+def library_views(world) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """train, val and queries as the task library-search shows them; two copies of all, so that all can be found."""
+    again = [rows.with_columns(pl.concat_str("identifier", pl.lit("b"))) for rows in world.values() if "mzs" in rows]
+    records = pl.concat([*(world[fold] for fold in ("train", "val", "test")), *again])
+    held_out = pl.concat([world["val"]["identifier"], world["test"]["identifier"]])
+    task = TASKS["library-search"]().over(records, held_out, lambda line: None)
+    train, val = (task.training_view(world[fold]) for fold in ("train", "val"))
+    return train, val, task.queries(task.asked(world["test"]))
 
 
 def same(a: pl.DataFrame, b: pl.DataFrame) -> None:

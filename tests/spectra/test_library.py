@@ -30,8 +30,9 @@ PRECURSOR = st.sampled_from([50.12, 50.13, 50.2, 68.2, None])
 MEMBERS = st.lists(st.tuples(SPECTRUM, PRECURSOR), min_size=1, max_size=4)
 SCORINGS = [
     Scoring(score, tolerance, *powers)
-    for score, powers in (("cosine", (1.0, 0.0)), ("cosine", (0.5, 1.0)), ("modified-cosine", (0.5, 0.0)),
-                          ("entropy", (1.0, 0.0)))
+    for score, powers in (("cosine", (1.0, 0.0)), ("cosine-greedy", (0.5, 1.0)), ("modified-cosine", (0.5, 0.0)),
+                          ("neutral-loss", (0.5, 1.0)), ("entropy", (1.0, 0.0)), ("entropy-unweighted", (1.0, 0.0)),
+                          ("hybrid", (1.0, 0.0)))
     for tolerance in ("0.01Da", "400ppm")
 ]  # fmt: skip
 
@@ -55,12 +56,16 @@ def arrays(spectrum):
 
 def reference(a, b, precursor_a, precursor_b, scoring):
     a, b = arrays(a), arrays(b)
-    if scoring.score == "entropy":
-        return ref.entropy(a, b, scoring.tolerance)
-    if scoring.score == "cosine":
-        return ref.cosine_exact(a, b, scoring.tolerance, scoring.intensity_power, scoring.mz_power)
+    if scoring.score.startswith("entropy"):
+        return ref.entropy(a, b, scoring.tolerance, weighted=scoring.score == "entropy")
+    if scoring.score == "hybrid":
+        return ref.hybrid(a, b, precursor_a, precursor_b, scoring.tolerance)
     powers = (scoring.intensity_power, scoring.mz_power)
-    return ref.modified_cosine(a, b, precursor_a, precursor_b, scoring.tolerance, *powers)
+    if scoring.score in ("cosine", "cosine-greedy"):
+        slow = ref.cosine_exact if scoring.score == "cosine" else ref.cosine_greedy
+        return slow(a, b, scoring.tolerance, *powers)
+    slow = ref.modified_cosine if scoring.score == "modified-cosine" else ref.neutral_loss
+    return slow(a, b, precursor_a, precursor_b, scoring.tolerance, *powers)
 
 
 def found(hits, rows):
@@ -71,11 +76,11 @@ def found(hits, rows):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(MEMBERS, MEMBERS)
 @pytest.mark.parametrize("direct", [False, True])
 def test_scores_equal_the_reference(direct, queries, members):
-    library = Library.build(frame(*zip(*members, strict=True), name="l"))
+    library = Library.build(frame(*zip(*members, strict=True), name="l"), chunk=3)
     asked = frame(*zip(*queries, strict=True))
     subsets = library.subsets(asked)
     if direct:  # a list shorter than one spectrum in fifty goes the other way
@@ -115,7 +120,8 @@ def test_self_search_scores_one(spectra):
     library = Library.build(frame(spectra, [100.0] * len(spectra)))
     for scoring in SCORINGS:
         hits = found(library.rank(frame(spectra, [100.0] * len(spectra)), scoring, top_k=len(spectra)), len(spectra))
-        assert np.diag(hits) == pytest.approx(np.ones(len(spectra)), abs=1e-6)
+        if scoring.score != "neutral-loss":
+            assert np.diag(hits) == pytest.approx(np.ones(len(spectra)), abs=1e-6)
         assert hits.max() <= 1.0
 
 
@@ -161,9 +167,9 @@ def test_hits_ties_and_empty_spectra():
     )
     hits = library.search(frame([peaks, [], [(150.0, 1.0)]]), top_k=3)
     assert hits.rows() == [
-        ("q000", "l000", 1.0, 2, 1),
-        ("q000", "l003", 1.0, 2, 2),
-        ("q000", "l002", pytest.approx(0.5**0.5), 1, 3),
+        ("q000", "l000", 1.0, 2, 1, 1.0, 1.0),
+        ("q000", "l003", 1.0, 2, 2, 1.0, 1.0),
+        ("q000", "l002", pytest.approx(0.5**0.5), 1, 3, 0.5, 1.0),
     ]
     assert library.search(frame([peaks]), top_k=1)["library_identifier"].to_list() == ["l000"]
     assert Library.build(frame([])).search(frame([peaks])).is_empty()
@@ -178,7 +184,7 @@ def test_equal_mz_within_a_spectrum():
     assert library.search(frame([twice]), "entropy")["score"][0] == pytest.approx(1.0)  # merged first
 
 
-def plain(queries, library, scoring, precursor=None, same=(), group_by=None, top_k=3):
+def plain(queries, library, scoring, precursor=None, same=(), group_by=None, top_k=3, shift=None, exclude=None):
     """`Library.search` in Python loops."""
     out = []
     for q in queries.to_dicts():
@@ -189,6 +195,10 @@ def plain(queries, library, scoring, precursor=None, same=(), group_by=None, top
             ):
                 continue
             if any(q[c] is None or q[c] != row[c] for c in same):
+                continue
+            if shift and not shift[0] <= q["precursor_mz"] - row["precursor_mz"] <= shift[1]:
+                continue
+            if exclude and q[exclude] is not None and q[exclude] == row[exclude]:
                 continue
             a, b = (list(zip(r["mzs"], r["intensities"], strict=True)) for r in (q, row))
             score = round(reference(a, b, q["precursor_mz"], row["precursor_mz"], scoring), 8)
@@ -204,7 +214,8 @@ def plain(queries, library, scoring, precursor=None, same=(), group_by=None, top
 @pytest.mark.parametrize(
     "limits",
     [{}, {"precursor": "0.5Da"}, {"same": ["adduct"]}, {"precursor": "20Da", "same": ["adduct", "ion_mode"]},
-     {"group_by": "inchikey14"}, {"group_by": "formula", "precursor": "1000ppm"}],
+     {"group_by": "inchikey14"}, {"group_by": "formula", "precursor": "1000ppm"}, {"exclude": "identifier"},
+     {"shift": (-60.0, 10.0), "exclude": "formula"}],
 )  # fmt: skip
 def test_search_equals_a_plain_loop(tiny, score, limits):
     nulls = pl.int_range(pl.len()) % 7 == 0
@@ -213,12 +224,65 @@ def test_search_equals_a_plain_loop(tiny, score, limits):
     )
     queries = tiny.sample(12, shuffle=True, seed=0)
     wanted = plain(queries, library, Scoring(score), **limits)
-    hits = Library.build(library).search(
+    hits = Library.build(library, chunk=7).search(
         queries, score, precursor_tolerance=limits.get("precursor"), same=limits.get("same", ()),
-        group_by=limits.get("group_by"), top_k=3,
+        group_by=limits.get("group_by"), precursor_shift=limits.get("shift"), exclude=limits.get("exclude"), top_k=3,
     )  # fmt: skip
     got = hits.select("identifier", "library_identifier", pl.col("score").round(8), "rank").rows()
     assert got == [(q, m, pytest.approx(s, abs=1e-7), r) for q, m, s, r in wanted]
+
+
+@pytest.mark.parametrize("score", ["cosine", "modified-cosine", "entropy", "neutral-loss"])
+@pytest.mark.parametrize("few", [False, True])
+def test_fewest_matched_peaks_and_explained_intensity(tiny, score, few):
+    """Matched peaks and shares are those of the pairs that agree, and hits with too few peaks are left out."""
+    limits = {"precursor_tolerance": "1Da"} if few else {}
+    size = tiny.height if not few else tiny.height * _index_kernels.DIRECT_BELOW
+    empty = frame([[]] * (size - tiny.height), name="z")
+    library = Library.build(pl.concat([tiny, empty], how="diagonal_relaxed"), chunk=50)
+    every = library.search(tiny, score, top_k=tiny.height, **limits)
+    assert every["explained"].is_between(0, 1 + 1e-6).all()
+    own = every.filter(pl.col("identifier") == pl.col("library_identifier"))
+    if score != "neutral-loss":  # which leaves out the precursor
+        assert own["explained"].to_list() == pytest.approx([1.0] * own.height)
+        assert own["explained_library"].to_list() == pytest.approx([1.0] * own.height, abs=1e-6)
+    for least in (2, 4):
+        enough = every.filter(pl.col("matched_peaks") >= least)
+        hits = library.search(tiny, score, top_k=tiny.height, min_matched_peaks=least, **limits)
+        assert hits.drop("rank").equals(enough.drop("rank"))
+        top = library.search(tiny, score, top_k=2, min_matched_peaks=least, **limits)
+        assert top.equals(hits.filter(pl.col("rank") <= 2))
+    if score == "cosine":
+        lists = {r["identifier"]: r for r in tiny.to_dicts()}
+        for hit in every.filter(pl.col("rank") == 2).to_dicts():
+            q, row = lists[hit["identifier"]], lists[hit["library_identifier"]]
+            pairs = Tolerance.of("0.01Da").within(np.array(q["mzs"])[:, None], np.array(row["mzs"])[None, :])
+            if pairs.sum(0).max() == pairs.sum(1).max() == 1:
+                x, y = np.array(q["intensities"], float), np.array(row["intensities"], float)
+                assert hit["matched_peaks"] == pairs.sum()
+                assert hit["explained"] == pytest.approx(x[pairs.any(1)].sum() / x.sum(), abs=1e-6)
+                assert hit["explained_library"] == pytest.approx(y[pairs.any(0)].sum() / y.sum(), abs=1e-6)
+
+
+def test_few_hits_are_the_first_of_many():
+    """Bounds leave nothing out: with crowded peaks, ties, groups and chunks, the best k are the head of all."""
+    rng = np.random.default_rng(3)
+    grid = np.arange(100, 104, 0.004)
+    spectra = [list(zip(np.sort(rng.choice(grid, n)), rng.choice([1.0, 0.5, 0.1], n), strict=True))
+               for n in rng.integers(1, 60, 300)]  # fmt: skip
+    frames = frame(spectra, rng.choice([200.0, 214.0157, 228.0], 300).tolist(), name="l")
+    frames = frames.with_columns(kind=pl.Series(rng.integers(0, 40, 300)))
+    queries = frames.head(25)
+    for chunk in (64, 1000):
+        library = Library.build(frames, chunk=chunk)
+        for scoring in SCORINGS[::2]:
+            for group in (None, "kind"):
+                options = {"group_by": group, "tolerance": scoring.tolerance, "threads": 1}
+                powers = {"intensity_power": scoring.intensity_power, "mz_power": scoring.mz_power}
+                every = library.search(queries, scoring.score, top_k=300, **options, **powers)
+                for k in (1, 7):
+                    top = library.search(queries, scoring.score, top_k=k, **options, **powers)
+                    assert top.equals(every.filter(pl.col("rank") <= k)), (scoring, group, k, chunk)
 
 
 def test_order_of_rows_changes_nothing(tiny):
@@ -247,6 +311,14 @@ def test_what_is_no_spectrum_is_refused_by_name(tiny):
         Library.build(tiny).search(tiny, tolerance="10")
     with pytest.raises(ConfigError, match="entropy weights"):
         Scoring("entropy", intensity_power=0.5)
+    with pytest.raises(ConfigError, match="top_k=0"):
+        Library.build(tiny).search(tiny, top_k=0)
+    with pytest.raises(ConfigError, match="give one of them"):
+        Library.build(tiny).search(tiny, precursor_tolerance="10ppm", precursor_shift=(-1, 1))
+    with pytest.raises(ConfigError, match="the lower one first"):
+        Library.build(tiny).search(tiny, precursor_shift=(1, -1))
+    with pytest.raises(SchemaError, match="columns absent: absent"):
+        Library.build(tiny).search(tiny, exclude="absent")
 
 
 @given(st.sampled_from(["0.01Da", "10ppm", "0Da", "3000 ppm"]), st.floats(1, 2000), st.floats(-0.02, 0.02))

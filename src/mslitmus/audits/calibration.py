@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..metrics.paired import holm
-from ..metrics.strata import STRATUM_MAKERS
-from .audit import Audit
-from .by_molecule import means
-from .confidence import TASKS, Answers, answers, chosen_way
-from .decoys import decoy_findings
-from .evidence import Absent, CellKey, Evidence
-from .finding import Finding
-from .rates import (
+from ..metrics.rates import (
     Array,
     Isotonic,
     auc,
@@ -35,6 +28,13 @@ from .rates import (
     resampled,
     risk_at,
 )
+from ..metrics.strata import STRATUM_MAKERS
+from .audit import Audit
+from .by_molecule import means
+from .confidence import TASKS, Answers, answers, chosen_way
+from .decoys import decoy_findings
+from .evidence import Absent, CellKey, Evidence
+from .finding import Finding
 
 #: Level of every test after Holm's correction over this audit's tests of that kind.
 ALPHA = 0.05

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..metrics.rates import Array, auc, molecule_weights
 from .evidence import Absent, CellKey, Evidence
 from .rankings import laid_scores, layout, tops
-from .rates import Array, auc, molecule_weights
 
 TASKS = ("retrieval", "fingerprint")
 META = ("adduct", "instrument_type", "collision_energy", "collision_energy_kind")

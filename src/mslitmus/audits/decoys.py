@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..data.candidates.sets import is_decoy
+from ..metrics.rates import Array, molecule_weights
 from .evidence import CellKey, Evidence
 from .finding import Finding
 from .rankings import laid_scores, layout, share_of_best, tops
-from .rates import Array, molecule_weights
 
 LEVELS = (0.01, 0.05, 0.1, 0.2)
 #: Accepted molecules at which an estimate is judged at all.

@@ -12,12 +12,16 @@ from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
 from .card import write_card
+from .confidence import calibrate_search
 from .data import data_app
+from .dilution import judge_dilution
 from .explore import annotate_dataset, split_dataset
 from .learned_split import learn_split
+from .library import library_app
 from .predict import predict_spectra
 from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
+from .search import search_libraries
 from .sensitivity import protocol_sensitivity
 from .terminal import console, errors
 
@@ -31,6 +35,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(candidates_app, name="candidates")
 app.add_typer(bench_app, name="bench")
 app.add_typer(pretrain_app, name="pretrain")
+app.add_typer(library_app, name="library")
 app.command("split")(split_dataset)
 app.command("learn-split")(learn_split)
 app.command("annotate")(annotate_dataset)
@@ -39,7 +44,10 @@ app.command("audit")(audit_run)
 app.command("card")(write_card)
 app.command("predict")(predict_spectra)
 app.command("template")(write_template)
+app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)
+app.command("confidence")(calibrate_search)
+app.command("dilution")(judge_dilution)
 
 
 def _version(show: bool) -> None:

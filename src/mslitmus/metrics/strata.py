@@ -175,5 +175,6 @@ STRATUM_MAKERS: tuple[tuple[str, tuple[str, ...], _Maker], ...] = (
     ("heavy atoms", ("heavy_atoms",), lambda f: _binned(f, "heavy_atoms", HEAVY_ATOM_EDGES, "")),
     ("rotatable bonds", ("rotatable_bonds",), lambda f: _binned(f, "rotatable_bonds", ROTATABLE_EDGES, "")),
     ("measured peaks", ("peaks",), lambda f: _binned(f, "peaks", PEAK_EDGES, "")),
+    ("answer in the library", ("library_answer",), lambda f: _named(f, "library_answer", 3)),
     ("precursor survival", ("survival",), lambda f: _binned(f, "survival", SURVIVAL_EDGES, "")),
 )

@@ -75,6 +75,7 @@ def _stopped(fit: Mapping[str, Any], epochs: int, inner: str | None) -> str:
 _FILTER, _QUERIES = "study filter", re.compile(r"queries of (\w+), split (.+)")
 _LEFT_OUT = {
     "askable_retrieval": "The pool holds fewer candidates than min_candidates asks for.",
+    "askable_library-search": "The library holds no candidate, or not what `ask` asks for.",
     "keep_max_val_molecules": "Queries of validation molecules beyond max_val_molecules.",
     "keep_max_queries_per_molecule": "Further spectra of a molecule, above max_queries_per_molecule.",
 }

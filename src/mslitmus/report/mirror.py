@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from ..spectra.tolerance import TOLERANCE_GUARD
 from .numbers import mz, tick_text, ticks
 
 Array = NDArray[np.float64]
@@ -20,13 +21,14 @@ WORTH = 0.02  # of the base peak: lower peaks are not labelled
 
 
 def matched(a: Array, b: Array, width: float, unit: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which peaks find a partner: in the same bin (`Da`, as binned metrics count) or within ppm of the measured m/z."""
+    """Which peaks find a partner: in the same bin (`Da`, as binned metrics count), or within `±Da` or `ppm` of a."""
     if not len(a) or not len(b):
         return np.zeros(len(a), bool), np.zeros(len(b), bool)
     if unit == "Da":
         bins_a, bins_b = np.floor(a / width + 1e-9), np.floor(b / width + 1e-9)
         return np.asarray(np.isin(bins_a, bins_b)), np.asarray(np.isin(bins_b, bins_a))
-    close = np.abs(a[:, None] - b[None, :]) <= a[:, None] * width * 1e-6
+    limit = np.full((len(a), 1), width + TOLERANCE_GUARD) if unit == "±Da" else a[:, None] * width * 1e-6
+    close = np.abs(a[:, None] - b[None, :]) <= limit
     return np.asarray(close.any(axis=1)), np.asarray(close.any(axis=0))
 
 
@@ -37,6 +39,7 @@ def mirror(
     resolution: tuple[float, str],
     label: str,
     formulas: Sequence[str | None] = (),
+    sides: tuple[str, str] = ("measured", "predicted"),
 ) -> Markup:
     """SVG of both spectra, each relative to its own base peak, with the three tallest peaks of each labelled.
 
@@ -47,12 +50,14 @@ def mirror(
     up, down = _strongest(*measured), _strongest(*predicted)
     low, high, at = _range([up[0], down[0]], precursor)
     hits_up, hits_down = matched(up[0], down[0], *resolution)
-    parts = _frame(low, high) + _precursor(at, precursor, AXIS)
+    parts = _frame(low, high, sides) + _precursor(at, precursor, AXIS)
     parts += _stems(at(up[0]), up, hits_up, -1) + _stems(at(down[0]), down, hits_down, 1, told=told)
     parts.append(f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{MIDDLE}" y2="{MIDDLE}"/>')
     parts += _labels(at(up[0]), up, -1) + _labels(at(down[0]), down, 1, told)
     if not len(down[0]):
-        parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{MIDDLE + 60}" text-anchor="middle">no peak predicted</text>')
+        parts.append(
+            f'<text x="{(LEFT + RIGHT) / 2}" y="{MIDDLE + 60}" text-anchor="middle">no peak {escape(sides[1])}</text>'
+        )
     return Markup(
         f'<svg class="chart mirror" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
@@ -109,7 +114,9 @@ def _strongest(mzs: Sequence[float], intensities: Sequence[float]) -> tuple[Arra
     return x, y / y.max() if len(y) else y
 
 
-def _frame(low: float, high: float, *, one_sided: bool = False) -> list[str]:
+def _frame(
+    low: float, high: float, sides: tuple[str, str] = ("measured", "predicted"), *, one_sided: bool = False
+) -> list[str]:
     parts = []
     axis = MIDDLE if one_sided else AXIS
     for share in (-1.0, -0.5, 0.0) if one_sided else (-1.0, -0.5, 0.0, 0.5, 1.0):
@@ -129,7 +136,7 @@ def _frame(low: float, high: float, *, one_sided: bool = False) -> list[str]:
     )
     parts += [
         f'<text transform="translate(11 {MIDDLE + half}) rotate(-90)" text-anchor="middle">{name}</text>'
-        for name, half in (("measured", -HALF / 2), ("predicted", HALF / 2))[: 1 if one_sided else 2]
+        for name, half in zip(sides[: 1 if one_sided else 2], (-HALF / 2, HALF / 2), strict=False)
     ]
     return parts
 

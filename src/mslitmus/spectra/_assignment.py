@@ -7,16 +7,30 @@ Each row may also stay alone at gain 0.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ._compiled import kernel, part
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+
+@kernel
 def assign(q_w, l_w, start, end, ranges):  # type: ignore[no-untyped-def]
     """(largest Σ q_w[i] · l_w[j], number of pairs) over one-to-one assignments of query peaks to library peaks.
 
     Query peak i may go to library peaks ranges[0, i]:ranges[1, i] and ranges[2, i]:ranges[3, i], all in `start:end`.
     """
+    mate = np.full(q_w.size, -1)
+    mates(q_w, l_w, start, end, ranges, mate)
+    score, matched = 0.0, 0
+    for i in range(q_w.size):
+        if mate[i] >= 0:
+            score += q_w[i] * l_w[mate[i]]
+            matched += 1
+    return score, matched
+
+
+@part
+def mates(q_w, l_w, start, end, ranges, partner):  # type: ignore[no-untyped-def]
+    """Fill `partner`, (n_query,), with the library peak that the best assignment gives each query peak, −1: none."""
     rows, columns = q_w.size, end - start
     price_row, price = np.zeros(rows), np.zeros(columns)
     mate_row, mate = np.full(rows, -1), np.full(columns, -1)
@@ -66,15 +80,11 @@ def assign(q_w, l_w, start, end, ranges):  # type: ignore[no-untyped-def]
         _augment(new, last, alone_row, before, mate_row, mate)
         for k in range(n_touched):
             distance[touched[k]], done[touched[k]] = np.inf, False
-    score, matched = 0.0, 0
     for i in range(rows):
-        if mate_row[i] >= 0:
-            score += q_w[i] * l_w[start + mate_row[i]]
-            matched += 1
-    return score, matched
+        partner[i] = start + mate_row[i] if mate_row[i] >= 0 else -1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@part
 def _augment(new, last, alone_row, before, mate_row, mate):  # type: ignore[no-untyped-def]
     """Swap the pairs along the path that ends at the free column `last`, or at `alone_row` left alone (last < 0)."""
     column = last

@@ -1,249 +1,203 @@
-"""The index's search, in numba: scores of one query against many spectra, the best kept.
+"""The index's search, in numba: bounds of the scores of one query against many spectra, then exact scores of few.
 
-Two ways to the same numbers. *Inverted*: all library peaks sorted by m/z (and by loss), so a query peak finds its
-partners of all spectra in one stretch; good where most of the library may be hit. *Direct*: the query against one
-library spectrum after the other; good for short lists. Where the partners of a pair are ambiguous, the inverted sum
-over all of them is an upper bound, and only a pair whose bound can still enter the result is assigned exactly.
+A bound is the sum, in float32, of the products of all pairs of peaks that agree, which no assignment of peaks to each
+other can pass. Two ways to it. *Inverted*: library peaks sorted by m/z (and by loss), so a query peak finds its
+partners of all spectra in one stretch; good where most of the library may be hit. *Direct*: one library spectrum after
+the other; good for few. The spectra of the highest bounds are then scored exactly (`_pair_kernels`), and after them
+only those whose bound still reaches the worst hit kept: the hits are those of scoring every spectrum exactly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 
-from ._assignment import assign
+from ._compiled import kernel, part
+from ._pair_kernels import ENTROPY, clear_table, fill_table
+from ._select_kernels import RUN, select
 
-COSINE, ENTROPY, MODIFIED = 0, 1, 2
-#: A list of allowed spectra shorter than one in so many of the library is scored directly.
+#: Fewer allowed spectra than one in so many of the library are scored directly.
 DIRECT_BELOW = 50
-_AMBIGUOUS = 1 << 20  # added to the count of matched peaks of a spectrum whose sum is a bound only
-_SLACK = 1e-9  # rounding of sums, so that no bound falls below what it bounds
+#: Width of the bins that lead to a stretch of the sorted peaks, 1 / Da.
+BINS_PER_DA = 8.0
+_MOST_BINS = 1 << 20
+_LN4 = 2 * math.log(2.0)
+_ROUNDING = 2.0**-23  # of a float32, relative
+_LOSS_GUARD = 1e-9  # Da: rounding of precursor − m/z
 
 
-def _njit(function: Callable[..., Any]) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
+@kernel
+def search_block(how, first, last, queries, library, by_mz, by_loss, allowed, group, out):  # type: ignore[no-untyped-def]
+    """Fill rows `first:last` of `out` (library rows, scores, matched peaks, explained shares of query and library).
 
-
-@_njit
-def search_block(  # type: ignore[no-untyped-def]
-    code, da, relative, first, last, queries, q_precursor, library, l_precursor, by_mz, by_loss, subsets, group, top,
-    out_row, out_score, out_matched,
-):  # fmt: skip
-    """Fill rows `first:last` of the outputs, (n, top): library row (−1: none), score, matched peaks, best first.
-
-    `queries`, `library`: (mzs, weights, terms, offsets); `by_mz`, `by_loss`: (position, weight, term, row) of every
-    library peak, ascending by m/z or by precursor − m/z; `subsets`: (of, offsets, members), see `library.Subsets`;
-    `group`: (n_library,) number of the group of which only the best spectrum is kept, or empty.
-    Scores are rounded to ten decimals, so that a tie is a tie; of equals the lowest library row comes first.
+    `how`: (measure, shifted, da, relative, least matched peaks, most library peaks that agree with one m/z, spectra a
+    chunk, hits a query); `queries`: (mzs, weights, bounds, shares, offsets, precursors); `library`: (mzs, weights,
+    shares, offsets, precursors, rows), spectra in the order of the index; `by_mz`, `by_loss`:
+    `_index.Inverted`; `allowed`: `_allowed.Allowed`; `group`: (n_library,) by row, number of the group of which only
+    the best spectrum is kept, or empty. Each of `out` is (n, top), best first, row −1 where there is no hit. Scores are
+    rounded to ten decimals, so that a tie is a tie; of equals the lowest library row comes first.
     """
-    q_mz, q_w, q_t, q_off = queries
-    of, s_off, members = subsets
-    n = library[3].size - 1
-    total, count, stamp = np.zeros(n), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    every, longest = np.arange(n), 1
-    for q in range(first, last):
-        longest = max(longest, q_off[q + 1] - q_off[q])
-    ranges = np.zeros((4, longest), np.int64)
-    best = np.zeros(group.size), np.full(group.size, -1), np.zeros(group.size, np.int64)
-    stamped = 0
+    measure, _, da, relative, least, crowd, chunk, top = how
+    q_mz, q_weight, q_bound, q_share, q_off, q_precursor = queries
+    begin, end, of, list_offsets, members, q_same, l_same, q_other, l_other = allowed
+    n, half = library[5].size, relative / 2
+    longest, highest, most = _sizes(first, last, q_mz, q_off, begin, end, of, list_offsets)
+    highest = (highest * (1 + half) + da) / (1 - half) + 1
+    inverse = 1 / max(0.02, da + 500 * relative, highest / _MOST_BINS)
+    table = np.zeros(int(highest * inverse) + 2, np.int32)
+    low, high, term, work = np.zeros(longest), np.zeros(longest), np.zeros(longest), np.zeros((5, longest), np.int64)
+    size = max(min(most, n // DIRECT_BELOW + 1), min(n, chunk) if most * DIRECT_BELOW >= n else 0) + RUN
+    bounds, compact = np.zeros(size, np.float32), np.zeros(size if members.size else 1, np.float32)
+    memory = bounds, compact, np.zeros(size if least > 1 else 1, np.int32), np.zeros(longest + 1, np.float32)
+    kept = (np.zeros(size // RUN + 2, np.float32), np.zeros(max(size, top), np.int64), np.zeros(top, np.float32),
+            np.zeros(top, np.int64), np.zeros(top, np.int64))  # fmt: skip
     for q in range(first, last):
         a, b = q_off[q], q_off[q + 1]
-        begin, end = (s_off[of[q]], s_off[of[q] + 1]) if of[q] >= 0 else (0, n)
-        rows = members[begin:end] if of[q] >= 0 else every
-        inverted = rows.size * DIRECT_BELOW >= n
-        precursor = q_precursor[q]
-        if inverted:
-            total[:] = 0
-            count[:] = 0
-            _gather(code, da, relative, q_mz, q_w, q_t, a, b, 0.0, by_mz, total, count, stamp, stamped, 0)
-            stamped += b - a
-            if code == MODIFIED and not math.isnan(precursor):
-                extra = _AMBIGUOUS
-                _gather(
-                    code, da, relative, q_mz, q_w, q_t, a, b, precursor, by_loss, total, count, stamp, stamped, extra
+        if a == b or (q_same.size and q_same[q] < 0):
+            continue
+        m = b - a
+        for i in range(m):
+            x = q_mz[a + i]
+            low[i], high[i] = (x * (1 - half) - da) / (1 + half), (x * (1 + half) + da) / (1 - half)
+            if measure == ENTROPY:
+                term[i] = q_weight[a + i] * math.log(q_weight[a + i])
+        fill_table(low[:m], high[:m], inverse, table)
+        query = low[:m], high[:m], q_weight[a:b], term[:m], q_share[a:b], inverse, table, work, q_precursor[q]
+        rules = q_same[q] if q_same.size else -1, l_same, q_other[q] if q_other.size else -1, l_other, group
+        hits = out[0][q], out[1][q], out[2][q], out[3][q], out[4][q]
+        rows = members[:0]
+        if of[q] >= 0:
+            rows = members[list_offsets[of[q]] : list_offsets[of[q] + 1]]
+            rows = rows[np.searchsorted(rows, begin[q]) : np.searchsorted(rows, end[q])]
+        listed, grown = of[q] >= 0, 1 + (m * crowd + 8) * _ROUNDING
+        few = (rows.size if listed else end[q] - begin[q]) * DIRECT_BELOW < n
+        for c in range(0 if few else begin[q] // chunk, 1 if few else (end[q] - 1) // chunk + 1):
+            if few:
+                span = _bound_each(how, query, q_bound[a:b], library, begin[q], end[q], listed, rows, memory)
+            else:
+                span = _bound_chunk(
+                    how, query, q_bound[a:b], n, by_mz, by_loss, c, begin[q], end[q], listed, rows, memory
                 )
-                stamped += b - a
-        query = q_mz[a:b], q_w[a:b], q_t[a:b]
-        hits = out_row[q], out_score[q], out_matched[q]
-        _collect(code, da, relative, query, precursor, library, l_precursor, rows, inverted, total, count, group, best,
-                 hits, ranges)  # fmt: skip
-        for g in range(group.size):
-            if best[1][g] >= 0:
-                _insert(hits[0], hits[1], hits[2], best[1][g], best[0][g], best[2][g])
-                best[0][g], best[1][g] = 0.0, -1
+            values = compact if listed and not few else bounds
+            counted = least if not few and not listed else 1
+            select(how, query, library, values, span, listed, rows, counted, memory[2], grown, rules, kept, hits)
+            _clear(bounds, memory[2], span[3], least > 1)
+        clear_table(low[:m], high[:m], inverse, table)
 
 
-@_njit
-def _collect(  # type: ignore[no-untyped-def]
-    code, da, relative, query, precursor, library, l_precursor, rows, inverted, total, count, group, best, hits, ranges
-):
-    """The scores of the library `rows`, exact where they matter, into the hits or into the best of each group."""
-    l_mz, l_w, l_t, l_off = library
-    h_row, h_score, h_count = hits
-    g_score, g_row, g_count = best
-    for row in rows:
-        score, matched = total[row], count[row]
-        if inverted:
-            if matched == 0:
-                continue
-            floor = g_score[group[row]] if group.size else h_score[h_score.size - 1]
-            if score + _SLACK <= floor:
-                continue
-        if matched >= _AMBIGUOUS or not inverted:
-            shift = precursor - l_precursor[row]
-            score, matched = _pair(code, da, relative, query, l_mz, l_w, l_t, l_off[row], l_off[row + 1], shift, ranges)
-        score = min(1.0, np.rint(score * 1e10) / 1e10)
-        if matched == 0 or score <= 0:
-            continue
-        if not group.size:
-            _insert(h_row, h_score, h_count, row, score, matched)
-        elif score > g_score[group[row]]:
-            g = group[row]
-            g_score[g], g_row[g], g_count[g] = score, row, matched
+@part
+def _sizes(first, last, q_mz, q_off, begin, end, of, list_offsets):  # type: ignore[no-untyped-def]
+    """(peaks of the longest query, highest m/z, most spectra that a query may hit)."""
+    longest, highest, most = 1, 0.0, 0
+    for q in range(first, last):
+        longest = max(longest, q_off[q + 1] - q_off[q])
+        if q_off[q + 1] > q_off[q]:
+            highest = max(highest, q_mz[q_off[q + 1] - 1])
+        most = max(most, list_offsets[of[q] + 1] - list_offsets[of[q]] if of[q] >= 0 else end[q] - begin[q])
+    return longest, highest, most
 
 
-@_njit
-def _insert(rows, scores, counts, row, score, count):  # type: ignore[no-untyped-def]
-    """Put a hit in its place among the best so far, higher score first, then lower row."""
-    at = rows.size
-    while at > 0 and (rows[at - 1] < 0 or score > scores[at - 1] or (score == scores[at - 1] and row < rows[at - 1])):
-        at -= 1
-    if at == rows.size:
-        return
-    for k in range(rows.size - 1, at, -1):
-        rows[k], scores[k], counts[k] = rows[k - 1], scores[k - 1], counts[k - 1]
-    rows[at], scores[at], counts[at] = row, score, count
+@part
+def _bound_each(how, query, q_bound, library, begin, end, listed, rows, memory):  # type: ignore[no-untyped-def]
+    """Bounds of few spectra, one after the other. Returns the span for `select`, and how many bounds to clear after."""
+    measure, shifted, top = how[0], how[1], how[7]
+    low, high, inverse, table = query[0], query[1], query[5], query[6]
+    bounds, crowded = memory[0], memory[3]
+    size = rows.size if listed else end - begin
+    if size <= top:
+        bounds[:size] = np.inf
+        return 0 if listed else begin, 0, size, size
+    _crowd(low, high, inverse, q_bound, crowded)
+    for t in range(size):
+        row = rows[t] if listed else begin + t
+        start, stop = library[3][row], library[3][row + 1]
+        shift = query[8] - library[4][row] if shifted else math.nan
+        bounds[t] = _bound(measure == ENTROPY, inverse, table, crowded, library[0], library[1], start, stop, shift)
+    return 0 if listed else begin, 0, size, size
 
 
-@_njit
-def _gather(  # type: ignore[no-untyped-def]
-    code, da, relative, q_mz, q_w, q_t, a, b, precursor, index, total, count, stamp, stamped, extra
-):
-    """Add the gains of every pair of peaks within the tolerance to `total`, their number to `count`.
-
-    A library peak found by two query peaks, or two of one spectrum found by one, mark that spectrum ambiguous.
-    `precursor` > 0 looks for losses, and marks every spectrum found with `extra`.
-    """
-    position, weight, term, row = index
-    half = relative / 2
-    seen_low, seen_high = 0, 0  # the stretch that the peak before has covered
-    for i in range(a, b):
-        stamped += 1
-        low, high = (q_mz[i] * (1 - half) - da) / (1 + half), (q_mz[i] * (1 + half) + da) / (1 - half)
-        if precursor > 0:
-            low, high = precursor - high, precursor - low
-        start = np.searchsorted(position, low, side="left")
-        stop = start + np.searchsorted(position[start:], high, side="right")
-        w, t = q_w[i], q_t[i]
-        for k in range(start, stop):
-            r = row[k]
-            if code == ENTROPY:
-                both = w + weight[k]
-                total[r] += both * math.log(both) - t - term[k]
-            else:
-                total[r] += w * weight[k]
-            count[r] += 1
-            if stamp[r] == stamped or extra > 0 or seen_low <= k < seen_high:
-                count[r] |= _AMBIGUOUS
-            stamp[r] = stamped
-        seen_low, seen_high = start, stop
+@part
+def _crowd(low, high, inverse, weight, crowded):  # type: ignore[no-untyped-def]
+    """crowded[i + 1]: the weights of query peak i and of all above it whose window touches a bin that i's touches."""
+    for i in range(low.size):
+        crowded[i + 1] = weight[i]
+        k = i + 1
+        while k < low.size and int(low[k] * inverse) <= int(high[i] * inverse):
+            crowded[i + 1] += weight[k]
+            k += 1
 
 
-@_njit
-def _pair(code, da, relative, query, l_mz, l_w, l_t, start, end, shift, ranges):  # type: ignore[no-untyped-def]
-    """(score, matched peaks) of a query and the library spectrum `start:end`."""
-    q_mz, q_w, q_t = query
-    size = q_mz.size
-    plain = _partners(q_mz, l_mz, start, end, 0.0, da, relative, ranges[0], ranges[1])
-    if code == MODIFIED and not math.isnan(shift):
-        _partners(q_mz, l_mz, start, end, shift, da, relative, ranges[2], ranges[3])
-        plain = False
-    else:
-        ranges[2, :size] = 0
-        ranges[3, :size] = 0
-    if not plain:
-        return assign(q_w, l_w, start, end, ranges)
-    score, matched = 0.0, 0
-    for i in range(size):
-        if ranges[1, i] > ranges[0, i]:
-            j = ranges[0, i]
-            matched += 1
-            if code == ENTROPY:
-                both = q_w[i] + l_w[j]
-                score += both * math.log(both) - q_t[i] - l_t[j]
-            else:
-                score += q_w[i] * l_w[j]
-    return score, matched
+@part
+def _bound(root, inverse, table, crowded, l_mz, l_weight, start, stop, shift):  # type: ignore[no-untyped-def]
+    """Bound of the score of the library spectrum `start:stop`; with `root` of the entropy (`Scoring.bounds`)."""
+    last, total = table.size - 1, np.float32(0)
+    moved = not math.isnan(shift)
+    for j in range(np.uint64(start), np.uint64(stop)):
+        found = crowded[table[min(int(l_mz[j] * inverse), last)]]
+        if moved:
+            found += crowded[table[min(max(0, int((l_mz[j] + shift) * inverse)), last)]]
+        total += found * np.float32(math.sqrt(l_weight[j] * _LN4) if root else l_weight[j])
+    return total
 
 
-@_njit
-def _partners(q_mz, l_mz, start, end, shift, da, relative, lows, highs):  # type: ignore[no-untyped-def]
-    """The stretch lows[i]:highs[i] of library peaks that agree with query peak i, once moved by `shift`; True if no
-    peak of either side has two partners."""
-    half = relative / 2
-    low, taken, plain = start, start, True
-    for i in range(q_mz.size):
-        least, most = (q_mz[i] * (1 - half) - da) / (1 + half), (q_mz[i] * (1 + half) + da) / (1 - half)
-        while low < end and l_mz[low] + shift < least:
-            low += 1
-        high = low
-        while high < end and l_mz[high] + shift <= most:
-            high += 1
-        lows[i], highs[i] = low, high
-        if high - low > 1 or (high > low and low < taken):
-            plain = False
-        taken = max(taken, high)
-    return plain
+@part
+def _bound_chunk(how, query, q_bound, n, by_mz, by_loss, c, begin, end, listed, rows, memory):  # type: ignore[no-untyped-def]
+    """Bounds of a chunk's spectra from the inverted index, as `_bound_each`; those of a list are made compact."""
+    _, shifted, _, _, least, _, chunk, _ = how
+    low, high, precursor = query[0], query[1], query[8]
+    bounds, compact, counts, _ = memory
+    base = c * chunk
+    size = min(chunk, n - base)
+    for origin in (0.0, precursor):
+        if origin == 0 or (shifted and not math.isnan(precursor)):
+            _gather(low, high, q_bound, origin, by_mz if origin == 0 else by_loss, c, bounds, counts, least > 1)
+    if not listed:
+        return base, max(0, begin - base), min(size, end - base), size
+    s, t = np.searchsorted(rows, base), np.searchsorted(rows, base + size)
+    for k in range(s, t):
+        at = rows[k] - base
+        compact[k - s] = bounds[at] if least <= 1 or counts[at] >= least else np.float32(0)
+    return s, 0, t - s, size
 
 
-@_njit
-def centroid_flat(mzs, intensities, offsets, da, relative):  # type: ignore[no-untyped-def]
-    """`similarity.centroid` of every spectrum: (mzs, intensities, offsets)."""
-    mz, height = mzs.copy(), intensities.copy()
-    out = np.zeros(offsets.size, np.int64)
-    filled = 0
-    for row in range(offsets.size - 1):
-        size = offsets[row + 1] - offsets[row]
-        m, h = mz[offsets[row] : offsets[row] + size].copy(), height[offsets[row] : offsets[row] + size].copy()
-        while not _apart(m, da, relative):
-            m, h = _merge(m, h, da, relative)
-        mz[filled : filled + m.size] = m
-        height[filled : filled + m.size] = h
-        filled += m.size
-        out[row + 1] = filled
-    return mz[:filled].copy(), height[:filled].copy(), out
+@part
+def _clear(bounds, counts, size, counting):  # type: ignore[no-untyped-def]
+    for t in range(size):
+        bounds[t] = np.float32(0)
+    if counting:
+        for t in range(size):
+            counts[t] = 0
 
 
-@_njit
-def _apart(m, da, relative):  # type: ignore[no-untyped-def]
-    return np.all(m[1:] - m[:-1] > 2 * (da + relative * m[1:]))
+@part
+def _gather(low, high, weight, origin, index, c, bounds, counts, counting):  # type: ignore[no-untyped-def]
+    """Add the products of every pair of peaks within the tolerance to `bounds`; `origin` > 0 looks for losses."""
+    position, l_bound, row, starts, bins = index
+    for i in range(low.size):
+        least, most = low[i], high[i]
+        if origin > 0:
+            least, most = origin - most - _LOSS_GUARD, origin - least + _LOSS_GUARD
+        # rounding keeps the order, so no peak within the tolerance is lost to float32
+        start = _edge(position, bins[c], starts[c], np.float32(least), False)
+        stop = _edge(position, bins[c], starts[c], np.float32(most), True)
+        w = weight[i]
+        for k in range(np.uint64(start), np.uint64(stop)):  # unsigned: no check for counting from the end
+            bounds[row[k]] += w * l_bound[k]
+        if counting:
+            for k in range(np.uint64(start), np.uint64(stop)):
+                counts[row[k]] += 1
 
 
-@_njit
-def _merge(m, h, da, relative):  # type: ignore[no-untyped-def]
-    """One round of merging, from the most intense peak down."""
-    free = np.ones(m.size, np.bool_)
-    new_m, new_h = np.zeros(m.size), np.zeros(m.size)
-    n = 0
-    for top in np.argsort(-h, kind="mergesort"):
-        if not free[top]:
-            continue
-        low, high = top, top + 1
-        while low > 0 and m[top] - m[low - 1] <= 2 * (da + relative * m[top]):
-            low -= 1
-        while high < m.size and m[high] - m[top] <= 2 * (da + relative * m[high]):
-            high += 1
-        weighted, total = 0.0, 0.0
-        for k in range(low, high):
-            if free[k]:
-                weighted += m[k] * h[k]
-                total += h[k]
-                free[k] = False
-        new_m[n], new_h[n] = weighted / total, total
-        n += 1
-    order = np.argsort(new_m[:n], kind="mergesort")
-    return new_m[:n][order], new_h[:n][order]
+@part
+def _edge(position, bins, start, x, after):  # type: ignore[no-untyped-def]
+    """The first peak at or above (or above, if `after`) position `x`."""
+    b = min(max(0, int(x * BINS_PER_DA)), bins.size - 2)
+    low, high = start + bins[b], start + bins[b + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if position[middle] < x or (after and position[middle] == x):
+            low = middle + 1
+        else:
+            high = middle
+    return low

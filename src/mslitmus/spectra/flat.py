@@ -40,7 +40,9 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
     lengths = [frame.get_column(c).list.len().fill_null(0).to_numpy().astype(np.int64) for c in _PEAKS]
     remedy = "mzs and intensities of one row need the same length"
     refuse_rows(frame, lengths[0] != lengths[1], "lists of unequal length", error, where, remedy)
-    full = frame.filter(pl.Series(lengths[0] > 0))
+    full = frame.select(_PEAKS)
+    if (lengths[0] == 0).any():
+        full = full.filter(pl.Series(lengths[0] > 0))
     mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
     offsets = np.concatenate(([0], np.cumsum(lengths[0])))
     row = np.repeat(np.arange(frame.height), lengths[0])
@@ -50,10 +52,11 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
         bad[row[~good]] = True
         remedy = "every m/z must be finite and > 0, every intensity finite and ≥ 0"
         refuse_rows(frame, bad, "NaN, infinite or negative values", error, where, remedy)
-    if ((np.diff(mzs) < 0) & (np.diff(row) == 0)).any():
+    if ((mzs[1:] < mzs[:-1]) & (row[1:] == row[:-1])).any():
         order = np.lexsort((mzs, row))
         mzs, intensities = mzs[order], intensities[order]
-    return select(Flat(mzs, intensities, offsets), intensities > 0)
+    spectra = Flat(mzs, intensities, offsets)
+    return spectra if (intensities > 0).all() else select(spectra, intensities > 0)
 
 
 def refuse_rows(

@@ -1,14 +1,11 @@
 """The fast index: one query spectrum against a whole library of reference spectra, exactly.
 
-`Library.build(frame)` holds the spectra in columns; each way of scoring (`Scoring`) gets its inverted index on first
-use. Three scores, each equal to its slow reference in `spectra.similarity` (tested to 1e-6):
+`Library.build(frame)` holds the spectra in columns, `library_files.open(folder)` maps them from disk; each way of
+scoring (`scoring.Scoring`) gets its inverted index on first use, or has it stored. Every score equals its slow
+reference in `spectra.similarity` (tested to 1e-6): the index computes bounds in float32 from which it sees what cannot
+be among the best, and scores the rest from float64 m/z.
 
-- `cosine` = `cosine_exact`: close peaks are not merged, the best one-to-one assignment is found (what matchms calls
-  `CosineHungarian`);
-- `modified-cosine` = `modified_cosine`: the same, with peaks of equal loss as further partners;
-- `entropy` = `entropy`: peaks closer than twice the tolerance are merged first, as `ms_entropy` does.
-
-m/z are float64 throughout. Ties go to the lower identifier. A spectrum that shares no peak with the query is no hit.
+Ties go to the lower identifier. A spectrum that shares no peak with the query is no hit.
 """
 
 from __future__ import annotations
@@ -16,121 +13,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, SchemaError, unknown_name
-from ._index_kernels import COSINE, ENTROPY, MODIFIED, centroid_flat, search_block
+from ..errors import ConfigError, SchemaError
+from . import _index
+from ._allowed import Encoder, Subsets, allowed, require
+from ._index import Index, Inverted
+from ._index_kernels import search_block
 from .flat import Flat, flatten, refuse_rows
-from .similarity import LOW_ENTROPY
-from .tolerance import Tolerance
+from .scoring import SCORES, Scoring
+from .tolerance import TOLERANCE_GUARD, Tolerance
 
-SCORES = {"cosine": COSINE, "entropy": ENTROPY, "modified-cosine": MODIFIED}
-_BLOCK = 64  # queries a task of a thread
+__all__ = ["SCORES", "Hits", "Library", "Scoring", "Subsets"]
+
+_BLOCK, _PAIRS = 2048, 1 << 28  # most queries, and pairs of spectra, between two chances to interrupt a search
 _KEPT_INDEXES = 4
 _EMPTY = np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """How two spectra are compared.
-
-    Args:
-        score: `cosine`, `modified-cosine` or `entropy`.
-        tolerance: of fragment m/z, e.g. `"0.01Da"`, `"10ppm"`.
-        intensity_power, mz_power: peaks weigh mzᵃ xᵇ in the cosines (b = 0.5: "sqrt"); entropy has its own weights.
-    """
-
-    score: str = "cosine"
-    tolerance: str = "0.01Da"
-    intensity_power: float = 1.0
-    mz_power: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.score not in SCORES:
-            raise unknown_name("score", self.score, SCORES)
-        Tolerance.of(self.tolerance)
-        if self.score == "entropy" and (self.intensity_power, self.mz_power) != (1.0, 0.0):
-            raise ConfigError("entropy weights intensities by itself", remedy="leave intensity_power=1, mz_power=0")
-
-    def weigh(self, spectra: Flat) -> Weighted:
-        """Peaks with the weights that the kernels add up; for entropy centroided first."""
-        limit = Tolerance.of(self.tolerance)
-        if self.score == "entropy":
-            spectra = Flat(*centroid_flat(*spectra, limit.da, limit.relative))
-            weights = _entropy_weights(spectra) / (2 * np.log(2.0))  # the gains then add up to the similarity
-            return Weighted(spectra.mzs, weights, weights * np.log(weights), spectra.offsets)
-        weights = spectra.intensities**self.intensity_power * spectra.mzs**self.mz_power
-        weights = weights / np.sqrt(_spread(_sums(weights * weights, spectra.offsets), spectra.offsets))
-        return Weighted(spectra.mzs, weights, weights, spectra.offsets)
-
-
-class Weighted(NamedTuple):
-    """n spectra end to end: m/z, weight, p ln p of the weight (entropy only), offsets (n + 1)."""
-
-    mzs: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    terms: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-
-
-class Inverted(NamedTuple):
-    """All peaks of a library by ascending position (m/z, or precursor − m/z): weight, term and library row of each."""
-
-    position: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    terms: NDArray[np.float64]
-    row: NDArray[np.int32]
-
-
-class Subsets(NamedTuple):
-    """Which library rows each query may hit: list `of[q]`, or all rows where that is −1.
-
-    List k is `members[offsets[k]:offsets[k + 1]]`, ascending library rows; queries may share a list.
-    """
-
-    of: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    members: NDArray[np.int64]
-
-    @classmethod
-    def everything(cls, queries: int) -> Subsets:
-        return cls(np.full(queries, -1), np.zeros(1, np.int64), _EMPTY)
-
-    @classmethod
-    def from_lists(cls, of: NDArray[np.int64], lists: Sequence[NDArray[np.int64]]) -> Subsets:
-        offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
-        members = np.concatenate([_EMPTY, *(np.sort(one) for one in lists)]).astype(np.int64)
-        return cls(np.asarray(of, np.int64), offsets, members)
-
-    def rows_of(self, query: int) -> NDArray[np.int64]:
-        """The library rows of one query that has a list."""
-        number = self.of[query]
-        return self.members[self.offsets[number] : self.offsets[number + 1]]
-
-
 class Hits(NamedTuple):
-    """The best hits of n queries, best first, (n, top): library row (−1: none), score (0 to 1), matched peaks."""
+    """The best hits of n queries, best first, (n, top): library row (−1: none), score (0 to 1), matched peaks, and the
+    shares of the query's and of the library spectrum's intensity that the matched peaks hold."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
     matched: NDArray[np.int64]
+    explained: NDArray[np.float64]
+    explained_library: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Library:
-    """Reference spectra, rows ascending by identifier: `rows` (identifier, precursor_mz and all else), `peaks`."""
+    """Reference spectra.
+
+    Args:
+        rows: identifier, precursor_mz and all else, ascending by identifier.
+        peaks: of the same spectra by ascending precursor m/z (unknown ones last).
+        order: (n,) the row of each spectrum of `peaks`.
+        chunk: spectra that are inverted together, at most 65,536.
+    """
 
     rows: pl.DataFrame
     peaks: Flat
-    _indexes: dict[Scoring, tuple[Weighted, Inverted, Inverted]] = field(default_factory=dict, repr=False)
+    order: NDArray[np.int64]
+    chunk: int = _index.CHUNK
+    _indexes: dict[Scoring, Index] = field(default_factory=dict, repr=False)
+    _losses: dict[Scoring, Inverted] = field(default_factory=dict, repr=False)
+    _crowding: dict[tuple[Scoring, str, bool], int] = field(default_factory=dict, repr=False)
+    _encoders: dict[tuple[str, ...], Encoder] = field(default_factory=dict, repr=False)
+    _made: list[Scoring] = field(default_factory=list, repr=False)
 
     @classmethod
-    def build(cls, frame: pl.DataFrame) -> Library:
+    def build(cls, frame: pl.DataFrame, chunk: int = _index.CHUNK) -> Library:
         """Of a frame with identifier, mzs, intensities and, where known, precursor_mz; other columns are kept beside.
 
         Raises SchemaError: an absent column, a repeated identifier, NaN or negative peaks (rows are named).
@@ -141,12 +81,27 @@ class Library:
         repeated = frame.get_column("identifier").is_duplicated().to_numpy()
         refuse_rows(frame, repeated, "with a repeated identifier", SchemaError, "library", "make identifiers unique")
         ordered = frame.sort("identifier")
-        return cls(ordered.drop("mzs", "intensities"), flatten(ordered, where="library"))
+        rows = ordered.drop("mzs", "intensities")
+        order = np.argsort(_precursors(rows), kind="stable")  # NaN last
+        peaks = flatten(ordered.select("identifier", "mzs", "intensities")[order], where="library")
+        return cls(rows, peaks, order, chunk)
 
-    @property
+    @cached_property
     def precursor_mz(self) -> NDArray[np.float64]:
-        """Da, NaN where unknown. Shape (n,)."""
+        """Da, NaN where unknown. Shape (n,), by row."""
         return _precursors(self.rows)
+
+    def spectra(self, rows: Sequence[int] | NDArray[np.int64]) -> pl.DataFrame:
+        """These rows with their peaks: all columns, `mzs` and `intensities`."""
+        place = np.empty(self.order.size, np.int64)
+        place[self.order] = np.arange(self.order.size)
+        chosen = place[np.asarray(rows, np.int64)]
+        cuts = [slice(*self.peaks.offsets[k : k + 2].tolist()) for k in chosen]
+        lists = {
+            name: pl.Series(name, [column[c].tolist() for c in cuts], dtype=pl.List(pl.Float64))
+            for name, column in (("mzs", self.peaks.mzs), ("intensities", self.peaks.intensities))
+        }
+        return self.rows[np.asarray(rows, np.int64)].with_columns(**lists)
 
     def search(
         self,
@@ -155,40 +110,54 @@ class Library:
         tolerance: str = "0.01Da",
         precursor_tolerance: str | None = None,
         *,
+        precursor_shift: tuple[float, float] | None = None,
         intensity_power: float = 1.0,
         mz_power: float = 0.0,
+        min_matched_peaks: int = 1,
         top_k: int = 10,
         same: Sequence[str] = (),
+        exclude: str | None = None,
         group_by: str | None = None,
         threads: int | None = None,
     ) -> pl.DataFrame:
         """The best library spectra of each query.
 
         Args:
-            queries: identifier, mzs, intensities; precursor_mz for a precursor tolerance or the modified cosine.
+            queries: identifier, mzs, intensities; precursor_mz for a precursor window and for scores by loss.
             precursor_tolerance: e.g. `"10ppm"`, `"0.5Da"`; None searches openly. A library spectrum without precursor
                 is then never a hit.
+            precursor_shift: instead, the least and most that the query's precursor m/z may lie above the library's (Da,
+                negative: below), for analogues.
+            min_matched_peaks: hits with fewer are dropped.
             same: columns that must be equal in the query and the library, e.g. `["adduct"]`; null equals nothing.
+            exclude: a column; library spectra that are equal to the query there are no hits, e.g. `identifier` (each
+                spectrum against all others) or `source`.
             group_by: a library column, e.g. `inchikey14`: only the best spectrum of each group is a hit, and `top_k`
                 counts groups (a row with null is a group of its own).
             threads: None takes numba's number (`NUMBA_NUM_THREADS`, else all CPUs).
 
         Returns:
-            identifier, library_identifier, score, matched_peaks, rank (from 1), for at most `top_k` hits a query;
-            queries in the order asked. A query without hits has no row.
+            identifier, library_identifier, score, matched_peaks, rank (from 1), explained and explained_library (share
+            of the intensity of the query and of the library spectrum in matched peaks), for at most `top_k` hits a
+            query; queries in the order asked. A query without hits has no row.
         """
         scoring = Scoring(score, tolerance, intensity_power, mz_power)
-        subsets = self.subsets(queries, precursor_tolerance, same)
+        subsets = self.subsets(queries, precursor_tolerance, same, precursor_shift=precursor_shift, exclude=exclude)
+        require(self.rows, [] if group_by is None else [group_by], "library")
         group = None if group_by is None else self.rows.get_column(group_by)
-        hits = self.rank(queries, scoring, subsets, top_k=top_k, group=group, threads=threads)
-        query, place = np.nonzero(hits.rows >= 0)
+        least = min_matched_peaks
+        hits = self.rank(queries, scoring, subsets, top_k=top_k, group=group, threads=threads, min_matched_peaks=least)
+        found = np.flatnonzero(hits.rows >= 0)
+        rows, scores, matched, explained, explained_library = (column.ravel()[found] for column in hits)
         return pl.DataFrame(
             {
-                "identifier": queries.get_column("identifier").gather(query),
-                "library_identifier": self.rows.get_column("identifier").gather(hits.rows[query, place]),
-                "score": hits.scores[query, place],
-                "matched_peaks": hits.matched[query, place],
-                "rank": place + 1,
+                "identifier": queries.get_column("identifier").gather(found // top_k),
+                "library_identifier": self.rows.get_column("identifier").gather(rows),
+                "score": scores,
+                "matched_peaks": matched,
+                "rank": found % top_k + 1,
+                "explained": explained,
+                "explained_library": explained_library,
             }
         )
 
@@ -200,87 +169,119 @@ class Library:
         *,
         top_k: int = 1,
         group: pl.Series | None = None,
+        min_matched_peaks: int = 1,
         threads: int | None = None,
     ) -> Hits:
         """`search` as arrays, each query within its own subset of the library rows."""
-        if top_k < 1:
-            raise ConfigError(f"top_k={top_k}", remedy="1 or more")
-        n = queries.height
-        library, by_mz, by_loss = self._index(scoring)
-        asked = scoring.weigh(flatten(queries, where="queries"))
-        out = Hits(np.full((n, top_k), -1), np.zeros((n, top_k)), np.zeros((n, top_k), np.int64))
-        limit = Tolerance.of(scoring.tolerance)
+        for name, value in (("top_k", top_k), ("min_matched_peaks", min_matched_peaks), ("threads", threads or 1)):
+            if value < 1:
+                raise ConfigError(f"{name}={value}", remedy="1 or more")
+        n, limit = queries.height, Tolerance.of(scoring.tolerance)
+        (library, by_mz), by_loss, crowd = self._index(scoring)
+        precursor, ordered = _precursors(queries), self._ordered
+        asked = scoring.weigh(flatten(queries, where="queries"), precursor)
+        out = Hits(np.full((n, top_k), -1), *(np.zeros((n, top_k), t) for t in (float, np.int64, float, float)))
+        how = scoring.measure, scoring.shifted, limit.da, limit.relative, min_matched_peaks, crowd, self.chunk, top_k
         fixed = (
-            asked, _precursors(queries), library, self.precursor_mz, by_mz, by_loss,
-            subsets or Subsets.everything(n), _EMPTY if group is None else _group_numbers(group), top_k, *out,
-        )  # fmt: skip
+            (asked.mzs, asked.weights, scoring.bounds(asked.weights), *asked[2:], precursor),
+            (*library, ordered, self.order),
+            tuple(by_mz),
+            tuple(by_loss),
+            tuple(allowed(subsets or Subsets.everything(n), self.order, ordered)),
+            _EMPTY if group is None else _group_numbers(group),
+            tuple(out),
+        )
+        threads = threads or int(numba.config.NUMBA_NUM_THREADS)
+        block = min(_BLOCK, max(1, _PAIRS // max(1, self.order.size)))
+        if threads > 1:
+            block = min(block, max(1, -(-n // (4 * threads))))
 
         def work(first: int) -> None:
-            last = min(first + _BLOCK, n)
-            search_block(SCORES[scoring.score], limit.da, limit.relative, first, last, *fixed)
+            search_block(how, first, min(first + block, n), *fixed)
 
-        with ThreadPoolExecutor(threads or int(numba.config.NUMBA_NUM_THREADS)) as pool:
-            list(pool.map(work, range(0, n, _BLOCK)))
+        if threads == 1 or n <= block:
+            for first in range(0, n, block):
+                work(first)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(work, range(0, n, block)))
         return out
 
     def subsets(
-        self, queries: pl.DataFrame, precursor_tolerance: str | None = None, same: Sequence[str] = ()
+        self,
+        queries: pl.DataFrame,
+        precursor_tolerance: str | None = None,
+        same: Sequence[str] = (),
+        *,
+        precursor_shift: tuple[float, float] | None = None,
+        exclude: str | None = None,
     ) -> Subsets:
-        """The library rows within each query's precursor window that are equal to it in the columns `same`."""
-        n = queries.height
-        if precursor_tolerance is None and not same:
-            return Subsets.everything(n)
-        if precursor_tolerance is None:
-            of, lists = self._equal(queries, same)
-            return Subsets.from_lists(of, lists)
-        precursor = _precursors(queries)
-        remedy = "give precursor_mz, or search openly"
-        refuse_rows(queries, np.isnan(precursor), "without a precursor m/z", SchemaError, "queries", remedy)
-        low, high = Tolerance.of(precursor_tolerance).window(precursor)
-        order = np.argsort(self.precursor_mz, kind="stable")  # NaN last
-        ordered = self.precursor_mz[order]
-        begin, end = np.searchsorted(ordered, low), np.searchsorted(ordered, high, side="right")
-        lists = [order[a:b] for a, b in zip(begin, end, strict=True)]
-        if same:
-            of, equal = self._equal(queries, same)
-            lists = [np.intersect1d(one, equal[k]) for one, k in zip(lists, of, strict=True)]
-        return Subsets.from_lists(np.arange(n), lists)
+        """The library rows that each query may hit, see `search`.
 
-    def _equal(self, queries: pl.DataFrame, same: Sequence[str]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-        """For each query the number of its list, and the lists: library rows equal in all of `same`."""
-        keys = queries.select(same).unique(maintain_order=True).with_row_index("_list")
-        numbered = queries.select(same).join(keys, on=list(same), how="left", nulls_equal=True, maintain_order="left")
-        rows = self.rows.select(same).with_row_index("_row").join(keys, on=list(same), how="inner")
-        found = rows.group_by("_list").agg("_row")
-        lists = [_EMPTY] * keys.height
-        for number, members in found.iter_rows():
-            lists[number] = np.array(members, np.int64)
-        return numbered.get_column("_list").to_numpy().astype(np.int64), lists
+        Raises SchemaError for queries without a precursor m/z where a window asks for one, and for absent columns.
+        """
+        windows = None
+        if precursor_tolerance is not None or precursor_shift is not None:
+            precursor = _precursors(queries)
+            remedy = "give precursor_mz, or search openly"
+            refuse_rows(queries, np.isnan(precursor), "without a precursor m/z", SchemaError, "queries", remedy)
+            windows = np.column_stack(_window(precursor, precursor_tolerance, precursor_shift))
+        return Subsets.everything(queries.height)._replace(
+            windows=windows,
+            same=self._encoder(tuple(same)).queries(queries) if same else None,
+            other=self._encoder((exclude,)).queries(queries) if exclude else None,
+        )
 
-    def _index(self, scoring: Scoring) -> tuple[Weighted, Inverted, Inverted]:
-        if scoring not in self._indexes:
-            while len(self._indexes) >= _KEPT_INDEXES:
-                del self._indexes[next(iter(self._indexes))]
-            weighted = scoring.weigh(self.peaks)
-            row = np.repeat(np.arange(self.rows.height), np.diff(weighted.offsets))
-            losses = np.full(row.size, np.nan)
-            if scoring.score == "modified-cosine":
-                losses = self.precursor_mz[row] - weighted.mzs
-            self._indexes[scoring] = (weighted, _invert(weighted, weighted.mzs, row), _invert(weighted, losses, row))
-        return self._indexes[scoring]
+    @cached_property
+    def _ordered(self) -> NDArray[np.float64]:
+        """Precursor m/z in the order of the peaks."""
+        return self.precursor_mz[self.order]
 
+    def _encoder(self, columns: tuple[str, ...]) -> Encoder:
+        if columns not in self._encoders:
+            self._encoders[columns] = Encoder(self.rows, columns)
+        return self._encoders[columns]
 
-def _invert(weighted: Weighted, position: NDArray[np.float64], row: NDArray[np.int64]) -> Inverted:
-    known = np.flatnonzero(np.isfinite(position))
-    order = known[np.argsort(position[known], kind="stable")]
-    return Inverted(position[order], weighted.weights[order], weighted.terms[order], row[order].astype(np.int32))
+    def _index(self, scoring: Scoring) -> tuple[Index, Inverted, int]:
+        """The index of a scoring, that of its losses, and its crowding; made on first use."""
+        key = scoring.weighing
+        if key not in self._indexes:
+            if len(self._made) >= _KEPT_INDEXES:
+                oldest = self._made.pop(0)
+                self._losses.pop(oldest, None)
+                del self._indexes[oldest]
+            self._made.append(key)
+            weighted = _index.weigh(key, self.peaks, self._ordered, self.chunk, _index.Memory())
+            self._indexes[key] = Index(weighted, _index.invert(key, weighted, None, self.chunk, _index.Memory()))
+        index = self._indexes[key]
+        if scoring.shifted and key not in self._losses:
+            made = _index.invert(key, index.weighted, self._ordered, self.chunk, _index.Memory())
+            self._losses[key] = made
+        of = (key, scoring.tolerance, scoring.shifted)
+        if of not in self._crowding:
+            self._crowding[of] = _index.crowding(index.weighted, scoring.tolerance, scoring.shifted)
+        return index, self._losses[key] if scoring.shifted else _index.nothing(), self._crowding[of]
 
 
 def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
     if "precursor_mz" not in frame.columns:
         return np.full(frame.height, np.nan)
-    column = frame.get_column("precursor_mz").cast(pl.Float64).fill_null(float("nan"))
-    return np.array(column.to_numpy())  # a copy: numba would compile again for polars' read-only memory
+    return frame.get_column("precursor_mz").cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _window(
+    precursor: NDArray[np.float64], tolerance: str | None, shift: tuple[float, float] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest precursor m/z of the library that a query's allows."""
+    if shift is None:
+        low, high = Tolerance.of(str(tolerance)).window(precursor)
+        return low, high
+    if tolerance is not None:
+        raise ConfigError("both a precursor tolerance and a precursor shift", remedy="give one of them")
+    least, most = shift
+    if not least <= most:
+        raise ConfigError(f"precursor_shift={shift}", remedy="the lower one first, e.g. (-200, 200)")
+    return precursor - most - TOLERANCE_GUARD, precursor - least + TOLERANCE_GUARD
 
 
 def _group_numbers(group: pl.Series) -> NDArray[np.int64]:
@@ -289,26 +290,4 @@ def _group_numbers(group: pl.Series) -> NDArray[np.int64]:
     missing = group.is_null().to_numpy()
     out = np.where(missing, 0, np.nan_to_num(numbers) - 1).astype(np.int64)
     out[missing] = group.n_unique() + np.arange(missing.sum())
-    if out.size:  # within 0 … rows − 1, as the kernel sizes its memory by the rows
-        out = np.unique(out, return_inverse=True)[1].astype(np.int64)
     return out
-
-
-def _sums(values: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    row = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
-    return np.bincount(row, weights=values, minlength=offsets.size - 1).astype(np.float64)
-
-
-def _spread(per_spectrum: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[Any]:
-    return np.repeat(per_spectrum, np.diff(offsets))
-
-
-def _entropy_weights(spectra: Flat) -> NDArray[np.float64]:
-    """Intensities after `similarity.entropy_weight`, scaled to sum 1."""
-    offsets = spectra.offsets
-    p = spectra.intensities / _spread(_sums(spectra.intensities, offsets), offsets)
-    entropy = np.maximum(0.0, -_sums(p * np.log(p), offsets))
-    power = np.where(entropy < LOW_ENTROPY, (1 + entropy) / 4, 1.0)
-    weights = p ** _spread(power, offsets)
-    scaled: NDArray[np.float64] = weights / _spread(_sums(weights, offsets), offsets)
-    return scaled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._index_kernels import centroid_flat
+from ._centroid import centroid_flat
 from .flat import Flat
 
 

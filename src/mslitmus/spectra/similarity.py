@@ -4,7 +4,8 @@ Two steps. *Align*: turn two spectra into pairs (x, y, mz), one row a matched or
 none; either on bins or by one-to-one matching within ppm. *Measure*: a formula on those rows. The fast kernels of
 `mslitmus.metrics.kernels` compute the same numbers and are tested against these.
 
-The three scores of library search (`spectra.library`) come last: `cosine_exact`, `modified_cosine` and `entropy`.
+The scores of library search (`spectra.library`) come last: `cosine_exact`, `cosine_greedy`, `modified_cosine`,
+`neutral_loss`, `entropy` and `hybrid`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .peaks import Array, Peaks, bin_peaks, clean
+from .peaks import Array, Peaks, bin_peaks, clean, neutral_losses
 from .tolerance import Tolerance
 
 Aligned = tuple[Array, Array, Array]
@@ -114,6 +115,30 @@ def cosine_exact(
     return modified_cosine(a, b, None, None, tolerance, intensity_power, mz_power)
 
 
+def cosine_greedy(
+    a: Peaks, b: Peaks, tolerance: str | float | Tolerance, intensity_power: float = 1.0, mz_power: float = 0.0
+) -> float:
+    """`cosine_exact` with pairs accepted by descending product, as `CosineGreedy` of matchms does.
+
+    Of equal products (to ten decimals) the later peak of `a` comes first, then the later of `b`.
+    """
+    limit = Tolerance.of(tolerance)
+    (ma, u), (mb, v) = (_unit(*clean(*side), intensity_power, mz_power) for side in (a, b))
+    pairs = [(round(float(u[i] * v[j]), 10), i, j) for i, j in np.argwhere(limit.within(ma[:, None], mb[None, :]))]
+    free_a, free_b, score = set(range(ma.size)), set(range(mb.size)), 0.0
+    for _, i, j in sorted(pairs, reverse=True):
+        if i in free_a and j in free_b:
+            free_a.remove(i)
+            free_b.remove(j)
+            score += float(u[i] * v[j])
+    return min(1.0, score)
+
+
+def _unit(mzs: Array, intensities: Array, intensity_power: float, mz_power: float) -> Peaks:
+    weights = mzs**mz_power * intensities**intensity_power
+    return mzs, weights / np.sqrt((weights * weights).sum()) if weights.size else weights
+
+
 def modified_cosine(
     a: Peaks,
     b: Peaks,
@@ -141,6 +166,29 @@ def modified_cosine(
     return float(min(1.0, gain[linear_sum_assignment(gain, maximize=True)].sum()))
 
 
+def neutral_loss(
+    a: Peaks,
+    b: Peaks,
+    precursor_a: float | None,
+    precursor_b: float | None,
+    tolerance: str | float | Tolerance,
+    intensity_power: float = 1.0,
+    mz_power: float = 0.0,
+) -> float:
+    """Cosine of the loss spectra (`peaks.neutral_losses`: precursor − m/z of at least 0.5 Da), best assignment.
+
+    Peaks are weighted by their own m/z and intensity; a tolerance in ppm is one of the loss. 0 without a precursor on
+    either side.
+    """
+    if precursor_a is None or precursor_b is None:
+        return 0.0
+    sides = []
+    for side, precursor in ((a, precursor_a), (b, precursor_b)):
+        mzs, intensities = clean(*side)
+        sides.append(neutral_losses(mzs, mzs**mz_power * intensities**intensity_power, precursor))
+    return cosine_exact(sides[0], sides[1], tolerance)
+
+
 def centroid(mzs: Array, intensities: Array, tolerance: str | float | Tolerance) -> Peaks:
     """Peaks merged until all lie more than twice the tolerance apart, so that none can match two of another spectrum.
 
@@ -164,15 +212,39 @@ def centroid(mzs: Array, intensities: Array, tolerance: str | float | Tolerance)
     return mzs, intensities
 
 
-def entropy(a: Peaks, b: Peaks, tolerance: str | float | Tolerance) -> float:
-    """Weighted spectral entropy similarity (`entropy_similarity`) of the centroided spectra (`centroid`).
+def entropy(a: Peaks, b: Peaks, tolerance: str | float | Tolerance, weighted: bool = True) -> float:
+    """Spectral entropy similarity (`entropy_similarity`) of the centroided spectra (`centroid`).
 
     After centroiding a peak has at most one partner within the tolerance, so nothing is left to assign.
     """
+    return hybrid(a, b, None, None, tolerance, weighted)
+
+
+def hybrid(
+    a: Peaks,
+    b: Peaks,
+    precursor_a: float | None,
+    precursor_b: float | None,
+    tolerance: str | float | Tolerance,
+    weighted: bool = True,
+) -> float:
+    """`entropy` in which peaks that agree with none by m/z may match by loss (Li & Fiehn 2023, Nature Methods 20:1475).
+
+    Matches by m/z come first; what is left of both sides matches where the peaks of `b`, moved by the difference of the
+    precursors (Da), agree: from the lowest peak of `b` up, each with its lowest free partner. Without a precursor on
+    either side it is `entropy`.
+    """
     limit = Tolerance.of(tolerance)
     (ma, ia), (mb, ib) = centroid(*a, limit), centroid(*b, limit)
-    pairs = np.argwhere(limit.within(ma[:, None], mb[None, :]))
+    shifts = [0.0] if precursor_a is None or precursor_b is None else [0.0, precursor_a - precursor_b]
+    partner: dict[int, int] = {}  # of `b`'s peaks
+    for shift in shifts:
+        for j in range(mb.size):
+            free = [i for i in range(ma.size) if i not in partner.values() and limit.within(ma[i], mb[j] + shift)]
+            if free and j not in partner:
+                partner[j] = free[0]
+    pairs = np.array([(i, j) for j, i in partner.items()], np.int64).reshape(-1, 2)
     lone_a, lone_b = np.setdiff1d(np.arange(ma.size), pairs[:, 0]), np.setdiff1d(np.arange(mb.size), pairs[:, 1])
     x = np.concatenate([ia[pairs[:, 0]], ia[lone_a], np.zeros(lone_b.size)])
     y = np.concatenate([ib[pairs[:, 1]], np.zeros(lone_a.size), ib[lone_b]])
-    return entropy_similarity(x, y)
+    return entropy_similarity(x, y, weighted)

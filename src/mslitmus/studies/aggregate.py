@@ -57,7 +57,7 @@ def aggregate(run: RunFolder, study: StudyConfig, task: Task, folds: dict[str, d
     summary = add_skill(summary, kinds, bounds)
     comparisons = compare(scores, study.metrics, resamples=resamples, seed=seed, clusters=clusters)
     meta = query_traits(run, folds)
-    known = meta.drop("similarity_to_train") if meta["similarity_to_train"].is_null().all() else meta
+    known = meta.drop(c for c in ("similarity_to_train", "library_answer") if meta[c].is_null().all())
     strata = stratify(scores, known, [study.primary_metric], resamples=resamples, seed=seed, clusters=clusters)
     write_parquet(run.root / "scores.parquet", scores)
     write_parquet(run.root / "summary.parquet", summary)

@@ -44,7 +44,7 @@ _TABLES = (
     "sensitivity",
     "flips",
 )
-_RECORDS = ("provenance", "dataset", "ledger", "bounds", "findings", "audit", "candidates")
+_RECORDS = ("provenance", "dataset", "ledger", "bounds", "findings", "audit", "candidates", "library_pools")
 _WRITTEN = (*(f"{t}.parquet" for t in _TABLES), *(f"{r}.json" for r in _RECORDS), "config.yaml", "report.html")
 
 

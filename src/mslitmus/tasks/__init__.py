@@ -8,5 +8,6 @@ TASKS = Registry(
         "spectrum-prediction": "mslitmus.tasks.spectrum_prediction:SpectrumPrediction",
         "fingerprint": "mslitmus.tasks.fingerprint:Fingerprint",
         "retrieval": "mslitmus.tasks.retrieval:Retrieval",
+        "library-search": "mslitmus.tasks.library_search:LibrarySearch",
     },
 )

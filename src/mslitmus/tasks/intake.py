@@ -20,7 +20,7 @@ from . import tables
 from .adapters import ADAPTERS, Rest
 from .adapters.adapter import Adapter
 from .left_out import Notes, Say, silent, tell_dropped
-from .ranking_intake import read_scores
+from .ranking_intake import read_library_scores, read_scores
 from .tables import ROW, SPECTRUM_FILES, Table, refuse
 
 Unknown = Literal["raise", "drop"]
@@ -45,6 +45,11 @@ _SPELLINGS = {
         "score": ("predicted_score",),
         "candidates": (),
         "scores": ("predicted_scores",),
+    },
+    "library-search": {
+        "identifier": _IDENTIFIER,
+        "candidate": ("library_identifier", "library_spectrum", "reference"),
+        "score": ("predicted_score", "similarity"),
     },
 }
 _EMPTY = "leave out rows that have no answer: a missing prediction counts as failed, and only where that is allowed"
@@ -159,6 +164,8 @@ def _needed(name: str, has: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     """(what to call it, columns of which one must be there)."""
     if name == "fingerprint":
         return [("fingerprint (or bits)", ("fingerprint", "bits"))]
+    if name == "library-search":
+        return [("candidate", ("candidate",)), ("score", ("score",))]
     if name == "retrieval":
         if "scores" in has:
             return []
@@ -324,8 +331,13 @@ def _scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
     return conform(read_scores(table, queries), PREDICTED_SCORES)
 
 
+def _library_scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
+    return conform(read_library_scores(table), PREDICTED_SCORES)
+
+
 _READERS: dict[str, Callable[[Table, pl.DataFrame | None], pl.DataFrame]] = {
     "spectrum-prediction": _spectra,
     "fingerprint": _fingerprints,
     "retrieval": _scores,
+    "library-search": _library_scores,
 }

@@ -40,6 +40,17 @@ def read_scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
     return frame
 
 
+def read_library_scores(table: Table) -> pl.DataFrame:
+    """Columns identifier, candidate (an identifier of the library), score. Raises PredictionError naming rows."""
+    unnamed = table.frame.filter(pl.col("candidate").is_null())
+    refuse(table, unnamed, "without a library spectrum", "name the spectrum that is scored")
+    named = table.frame.with_columns(pl.col("candidate").cast(pl.String).str.strip_chars())
+    frame = _with_numbers(Table(table.path, table.format, named)).frame
+    again = frame.filter(~pl.struct("identifier", "candidate").is_first_distinct())
+    refuse(table, again, "score a library spectrum a second time", "one score a pair", "candidate")
+    return frame
+
+
 def _mark() -> pl.Expr:
     """64 bits of (identifier, candidate), six times faster to compare than the pair. Of 4.5 million rows one that is in
     no pool passes by chance with probability 1e-6; `task.check` compares the pairs themselves."""

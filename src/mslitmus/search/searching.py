@@ -1,0 +1,199 @@
+"""Queries against libraries: each part of each library searched, the best hits of a query merged.
+
+`search` answers one frame of queries; `stream` reads, searches and hands on batch by batch, with bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+from ..errors import ConfigError
+from ..schemas import HITS
+from ..spectra.library import Scoring
+from ..spectra.tolerance import Tolerance
+from .libraries import Part, Reference
+
+#: Columns of a library spectrum that stand in a hit.
+_OF_LIBRARY = ("name", "smiles", "inchikey14", "formula", "adduct")
+GROUPS = ("molecule", "spectrum")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked of the libraries.
+
+    Args:
+        score, tolerance, intensity_power, mz_power: how two spectra are compared, see `spectra.library`.
+        precursor: how far the precursor m/z may lie apart, e.g. `10ppm`; None searches openly.
+        shift: analogue search: window of query − library precursor (Da) in place of `precursor`.
+        top_k: hits a query at most.
+        per: `molecule`: the best spectrum of each molecule is a hit; `spectrum`: every spectrum.
+        least_score, least_peaks: weaker hits are none.
+        same: columns that must be equal in query and library, e.g. `adduct`; what is unknown equals nothing.
+        threads: None takes all.
+    """
+
+    score: str = "entropy"
+    tolerance: str = "0.01Da"
+    intensity_power: float = 1.0
+    mz_power: float = 0.0
+    precursor: str | None = "10ppm"
+    shift: tuple[float, float] | None = None
+    top_k: int = 10
+    per: str = "molecule"
+    least_score: float = 0.2
+    least_peaks: int = 1
+    same: tuple[str, ...] = ()
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        Scoring(self.score, self.tolerance, self.intensity_power, self.mz_power)
+        if self.precursor is not None:
+            Tolerance.of(self.precursor)
+        if self.shift is not None and not self.shift[0] <= self.shift[1]:
+            raise ConfigError(f"shift {self.shift}: the lower end is above the upper", remedy="e.g. -200 200")
+        if self.top_k < 1:
+            raise ConfigError(f"top_k={self.top_k}", remedy="1 or more")
+        if self.per not in GROUPS:
+            raise ConfigError(f"hits per {self.per!r}", remedy="molecule or spectrum")
+        if not 0 <= self.least_score <= 1:
+            raise ConfigError(f"least score {self.least_score}", remedy="0 to 1")
+
+    @property
+    def needs_precursor(self) -> bool:
+        return self.precursor is not None or self.shift is not None
+
+    def told(self) -> str:
+        """In words: `entropy similarity, fragments within 0.01Da, precursor within 10ppm`."""
+        powers = ""
+        if self.intensity_power != 1 or self.mz_power != 0:
+            powers = f" (intensity^{self.intensity_power:g}, m/z^{self.mz_power:g})"
+        where = "any precursor" if self.precursor is None else f"precursor within {_spaced(self.precursor)}"
+        if self.shift is not None:
+            where = f"precursor {self.shift[0]:+g} to {self.shift[1]:+g} Da of the library's"
+        return f"{self.score} similarity{powers}, fragments within {_spaced(self.tolerance)}, {where}"
+
+
+class Confidence(Protocol):
+    """Score → probability and q-value, calibrated elsewhere (`search.confidence`)."""
+
+    def apply(self, hits: pl.DataFrame) -> pl.DataFrame:
+        """`hits` (schema HITS) with `probability` and `q_value`."""
+        ...
+
+
+class Answer(NamedTuple):
+    """One batch: queries as they were searched, their hits (schema HITS, best first), queries that could not be asked.
+
+    `unasked` is the boolean column of the queries without a precursor m/z, where the search needs one.
+    """
+
+    queries: pl.DataFrame
+    hits: pl.DataFrame
+    unasked: pl.Series
+
+
+def stream(
+    queries: Iterable[pl.DataFrame],
+    references: Sequence[Reference],
+    asked: Search,
+    confidence: Confidence | None = None,
+    notes: Counter[str] | None = None,
+) -> Iterator[Answer]:
+    """An answer a frame of queries, in their order."""
+    wider = asked if confidence is None else replace(asked, least_score=0.0, top_k=max(asked.top_k, 2))
+    for frame in queries:
+        needed = pl.lit(asked.needs_precursor)
+        unasked = frame.select(needed & pl.col("precursor_mz").is_null()).to_series()
+        if notes is not None:
+            notes["queries without precursor m/z, not searched"] += int(unasked.sum())
+        hits = search(frame.filter(~unasked), references, wider)
+        if confidence is not None:  # it reads the second molecule too, however weak
+            strong = (pl.col("score") >= asked.least_score) & (pl.col("rank") <= asked.top_k)
+            hits = confidence.apply(hits).filter(strong)
+        yield Answer(frame, hits, unasked)
+
+
+def search(queries: pl.DataFrame, references: Sequence[Reference], asked: Search) -> pl.DataFrame:
+    """The hits of each query over all libraries, schema HITS, queries in their order, best first.
+
+    Args:
+        queries: SPECTRA with unique identifiers. A query of known ion mode meets library spectra of that mode and of
+            unknown mode; one of unknown mode meets all.
+
+    Equal scores: the library named first, then the lower identifier. A molecule found in several libraries is one hit.
+    """
+    found = []
+    for number, reference in enumerate(references):
+        for part in reference.parts:
+            mode = pl.col("ion_mode")
+            some = queries if part.ion_mode is None else queries.filter(mode.is_null() | (mode == part.ion_mode))
+            if some.height:
+                hits = _told(part, _part_hits(part, some, asked), some)
+                found.append(hits.with_columns(library=pl.lit(reference.name), _library=pl.lit(number)))
+    if not found:
+        return pl.DataFrame(schema=HITS)
+    return _best(pl.concat(found, how="diagonal_relaxed"), queries, asked)
+
+
+def _part_hits(part: Part, queries: pl.DataFrame, asked: Search) -> pl.DataFrame:
+    """`Library.search` of one part."""
+    more: dict[str, Any] = {}
+    if asked.shift is not None:
+        more["precursor_shift"] = asked.shift
+    if asked.least_peaks > 1:
+        more["min_matched_peaks"] = asked.least_peaks
+    return part.library.search(
+        queries,
+        asked.score,
+        asked.tolerance,
+        None if asked.shift is not None else asked.precursor,
+        intensity_power=asked.intensity_power,
+        mz_power=asked.mz_power,
+        top_k=asked.top_k,
+        same=asked.same,
+        group_by="inchikey14" if asked.per == "molecule" else None,
+        threads=asked.threads,
+        **more,
+    )
+
+
+def _told(part: Part, hits: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
+    """With what the library says of each hit, and the difference of the precursors."""
+    at = part.rows_of(hits.get_column("library_identifier"))
+    rows = part.library.rows
+    columns = {name: rows.get_column(name).gather(at) for name in _OF_LIBRARY}
+    precursor = rows.get_column("precursor_mz").gather(at)
+    asked = hits.select("identifier").join(
+        queries.select("identifier", "precursor_mz"), on="identifier", how="left", maintain_order="left"
+    )
+    difference = asked.get_column("precursor_mz") - precursor
+    return hits.with_columns(*(c.alias(n) for n, c in columns.items()), difference.alias("precursor_difference"))
+
+
+def _best(hits: pl.DataFrame, queries: pl.DataFrame, asked: Search) -> pl.DataFrame:
+    """The best `top_k` of each query over all parts, ranked anew."""
+    order = queries.select("identifier").with_row_index("_query")
+    rows = hits.filter(pl.col("score") >= asked.least_score).join(order, on="identifier")
+    rows = rows.sort(
+        "_query", "score", "_library", "library_identifier", descending=[False, True, False, False], maintain_order=True
+    )
+    if asked.per == "molecule":
+        own = pl.concat_str(
+            pl.col("library"), pl.lit("\0"), pl.col("library_identifier")
+        )  # no structure: a molecule of its own
+        rows = rows.with_columns(_molecule=pl.coalesce("inchikey14", own))
+        rows = rows.unique(["_query", "_molecule"], keep="first", maintain_order=True)
+    rows = rows.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("_query"))
+    rows = rows.filter(pl.col("rank") <= asked.top_k)
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in HITS.items() if name not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in HITS.items())
+
+
+def _spaced(tolerance: str) -> str:
+    return tolerance.replace("ppm", " ppm").replace("Da", " Da").replace("  ", " ")

@@ -1,0 +1,262 @@
+"""Task `library-search`: measured spectrum + candidate spectra of a library → ranking of these spectra.
+
+The library is everything that takes part in the study, whatever its fold. The candidates of a query are the library
+spectra within its precursor window and of its adduct, without its own spectrum and, if asked, without those of its
+contributor (`search.windows.Window`). A model is shown the library's peaks and not which molecules they are of, unless
+they are in its training fold: it ranks spectra, the scorer knows their molecules, and a molecule stands where its best
+spectrum stands. Spectra that a model leaves out tie behind all others.
+
+A query whose molecule is not among its candidates is asked all the same and fails. So the best possible hit rate is
+the share of queries that the library can answer, which is the bound of the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..data import store
+from ..errors import ConfigError, DataError
+from ..metrics.names import parse_as
+from ..metrics.ranking import score
+from ..metrics.ranking_names import BY_PLACE, LOWER_IS_BETTER, RankingMetric
+from ..provenance import table_hash
+from ..schemas import PREDICTED_SCORES
+from ..search.windows import Window
+from ..spectra.library import Library
+from .measured import MEASURED, with_structure
+from .protocol import Bounds, Folds, Plain, conformed, refuse
+
+BEST = 5  # candidates that a page draws
+#: Can the library answer a query, and is there anything to choose between?
+ANSWERS = ("absent", "the only candidate", "among others")
+_HIDDEN = ("smiles", "inchikey14", "formula", "parent_mass", "precursor_formula", "name")
+
+
+class LibrarySearchOptions(BaseModel):
+    """Options of the task, `task_options` of a study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precursor_tolerance: str = "10ppm"
+    same: tuple[str, ...] = Field(default=("adduct",), description="columns that query and candidate must share")
+    leave_out: Literal["spectrum", "source"] = Field(
+        default="spectrum", description="source: all spectra of the query's contributor, not the query's own alone"
+    )
+    max_similarity: float | None = Field(
+        default=None, gt=0, le=1, description="leave out candidates of at least this entropy similarity to the query"
+    )
+    ask: Literal["searchable", "answerable", "non-trivial"] = Field(
+        default="searchable",
+        description="searchable: any candidate; answerable: the truth among them; non-trivial: and another molecule",
+    )
+
+
+class LibrarySearch(Plain):
+    """Rank the candidate spectra of a library for a measured spectrum."""
+
+    name = "library-search"
+    Options = LibrarySearchOptions
+    visible = (*MEASURED, "candidates")
+    predictions = PREDICTED_SCORES
+    metric_family = "ranking"
+    headline = "hit@1"
+    controls: tuple[str, ...] = ("library-chance", "library-precursor", "library-score")
+    default_metrics: tuple[str, ...] = ("hit@1", "hit@5", "mrr", "mces@1")
+
+    def __init__(self, **options: Any) -> None:
+        self.options = _options(options)
+        self.window = Window(**self.options.model_dump(exclude={"ask"}))
+        self._records: pl.DataFrame | None = None
+        self._pools: pl.DataFrame | None = None
+        self._hash = ""
+
+    def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return with_structure(frame)
+
+    def prepared(self, folds: Mapping[str, Folds], molecules: pl.DataFrame, progress: Callable[[str], None]) -> Self:
+        """With the library, all rows of all folds, and the candidates of every held-out spectrum."""
+        parts = [rows for split in folds.values() for rows in split.values()]
+        held_out = [split[fold]["identifier"] for split in folds.values() for fold in ("val", "test")]
+        return self.over(pl.concat(parts), pl.concat(held_out), progress)
+
+    def over(self, records: pl.DataFrame, asked: pl.Series, progress: Callable[[str], None] = print) -> Self:
+        """This task over a library of `records` (schema SPECTRA), with the candidates of the identifiers `asked`."""
+        task = type(self)(**self.options.model_dump())
+        task._records = records.unique("identifier", keep="first").sort("identifier")
+        task._hash = table_hash(task._records.select("identifier", "inchikey14", "mzs", "intensities", "precursor_mz"))
+        queries = task._records.filter(pl.col("identifier").is_in(asked.unique().to_list()))
+        progress(f"library of {task._records.height:,} spectra: candidates of {queries.height:,} queries")
+        task._pools = _pools(Library.build(task._records), queries, task.window)
+        return task
+
+    @property
+    def records(self) -> pl.DataFrame:
+        """The library; there once the task is `prepared`."""
+        if self._records is None:
+            raise DataError("library-search has no library yet", remedy="call prepared(folds), or over(records)")
+        return self._records
+
+    @property
+    def pools(self) -> pl.DataFrame:
+        """identifier, candidates (library identifiers), molecules, molecule_smiles (distinct), library_answer."""
+        if self._pools is None:
+            raise DataError("library-search has no library yet", remedy="call prepared(folds), or over(records)")
+        return self._pools
+
+    def record(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options.model_dump(mode="json"), "library": self._hash}
+
+    def artifacts(self) -> dict[str, Any]:
+        """The pools of the held-out spectra in numbers."""
+        sizes = self.pools.select(
+            spectra=pl.col("candidates").list.len(), molecules=pl.col("molecules").list.len(), answer="library_answer"
+        )
+        has = sizes.filter(pl.col("spectra") > 0)
+        return {
+            "library_pools": {
+                "library": {"spectra": self.records.height, "molecules": self.records["inchikey14"].n_unique()},
+                "queries": sizes.height,
+                "without_candidates": sizes.height - has.height,
+                "answers": {name: has.filter(pl.col("answer") == name).height for name in ANSWERS},
+                "median_candidate_spectra": has["spectra"].median(),
+                "median_candidate_molecules": has["molecules"].median(),
+                **self.options.model_dump(mode="json"),
+            }
+        }
+
+    def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows with candidates that answer to `ask`, with what the library knows as `library_answer`."""
+        wanted = {"searchable": ANSWERS, "answerable": ANSWERS[1:], "non-trivial": ANSWERS[2:]}[self.options.ask]
+        fit = (pl.col("candidates").list.len() > 0) & pl.col("library_answer").is_in(wanted)
+        kept = self.pools.filter(fit).select("identifier", "library_answer")
+        bare = frame.drop("library_answer", strict=False)
+        return bare.join(kept, on="identifier", how="inner", maintain_order="left")
+
+    def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return self._with(frame, "candidates").select(self.visible)
+
+    def truth(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """identifier, inchikey14, smiles, and the molecules of the pool as `candidates`, `candidate_smiles`."""
+        found = self._with(frame, "molecules", "molecule_smiles")
+        return found.select(
+            "identifier", "inchikey14", "smiles", candidates="molecules", candidate_smiles="molecule_smiles"
+        )
+
+    def training_view(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The records with their candidates (null where none were made), then the rest of the library, unnamed.
+
+        Of that rest `candidates` is null and so is all that tells the molecule.
+        """
+        own = self._with(frame, "candidates").select(*self.records.columns, "candidates")
+        rest = self.records.join(frame.select("identifier"), on="identifier", how="anti", maintain_order="left")
+        hidden = [pl.lit(None, dtype=rest.schema[name]).alias(name) for name in _HIDDEN if name in rest.columns]
+        blank = pl.lit(None, dtype=own.schema["candidates"]).alias("candidates")
+        return pl.concat([own, rest.with_columns(*hidden, blank)])
+
+    def _with(self, frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        found = self.pools.select("identifier", *columns)
+        return frame.drop(*columns, strict=False).join(found, on="identifier", how="left", maintain_order="left")
+
+    def check(self, predictions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
+        """Finite scores of the query's candidates, once each. Raises PredictionError naming rows."""
+        table = conformed(predictions, self.predictions, queries)
+        repeated = table.select("identifier", "candidate").is_duplicated()
+        refuse(table.filter(repeated), "score a library spectrum twice", "one score a candidate of a query")
+        finite = pl.col("score").is_finite().fill_null(False)
+        refuse(table.filter(~finite), "with a score that is NaN or infinite", "leave out what cannot be scored")
+        shown = queries.select("identifier", candidate="candidates").explode("candidate")
+        refuse(
+            table.join(shown, on=["identifier", "candidate"], how="anti"),
+            "of library spectra that are not among the query's candidates",
+            "score the candidates that the query lists, by their identifiers in the library",
+        )
+        return table
+
+    def score(
+        self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
+    ) -> pl.DataFrame:
+        """Metrics of the ranking of molecules. A query whose molecule is not in its pool fails those of its place."""
+        ranked = self.molecules(predictions, truth)
+        cache = store.home() / "mces" / "pairs.sqlite"
+        return score(ranked, truth, metrics, missing, absent="fail", cache=cache)
+
+    def molecules(self, predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
+        """PREDICTED_SCORES of molecules: the best spectrum of each; those without any tie behind all others."""
+        named = predictions.join(
+            self.records.select(candidate="identifier", molecule="inchikey14"), on="candidate", how="inner"
+        )
+        best = named.group_by("identifier", candidate="molecule").agg(pl.col("score").max())
+        floor = best.group_by("identifier").agg(floor=pl.col("score").min() - 1.0)
+        pools = truth.select("identifier", candidate="candidates").filter(pl.col("candidate").list.len() > 0)
+        whole = pools.explode("candidate").join(floor, on="identifier", how="inner", maintain_order="left")
+        whole = whole.join(best, on=["identifier", "candidate"], how="left", maintain_order="left")
+        return whole.select("identifier", "candidate", score=pl.coalesce("score", "floor"))
+
+    def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        """The best `BEST` molecules of each query with their scores, and the truth's place."""
+        truth = self.truth(rows)
+        pairs = truth.select("identifier", candidate="candidates", smiles="candidate_smiles")
+        pairs = pairs.explode("candidate", "smiles")
+        scored = self.molecules(predictions, truth).join(pairs, on=["identifier", "candidate"])
+        scored = scored.sort("identifier", "score", "candidate", descending=[False, True, False])
+        best = scored.group_by("identifier", maintain_order=True).agg(
+            pl.col("smiles").head(BEST).alias("candidates"), pl.col("score").head(BEST).alias("candidate_scores")
+        )
+        ranks = self.score(predictions, truth, ["rank"], missing="fail").select("identifier", truth_rank="rank")
+        sizes = truth.select("identifier", pool_size=pl.col("candidates").list.len().cast(pl.Int64))
+        return best.join(ranks, on="identifier").join(sizes, on="identifier")
+
+    def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
+        """The share of test queries that the library can answer: the ceiling of every metric of the truth's place."""
+        rows = self._with(folds["test"], "library_answer").select("inchikey14", "library_answer")
+        rows = rows.with_columns(there=(pl.col("library_answer") != ANSWERS[0]).fill_null(False).cast(pl.Float64))
+        means = rows.group_by("inchikey14").agg(pl.col("there").mean())["there"]
+        share = {"spectrum": _number(rows["there"].mean()), "molecule": _number(means.mean())}
+        parsed = {name: parse_as(RankingMetric, name) for name in metrics}
+        return {
+            name: dict(share)
+            for name, metric in parsed.items()
+            if metric.measure in BY_PLACE and metric.measure not in LOWER_IS_BETTER
+        }
+
+
+def _pools(library: Library, queries: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """One row a query: its candidates, their molecules, and whether its own is among them."""
+    pairs = window.pairs(library, queries)
+    keys = {"candidate": "identifier", "molecule": "inchikey14", "spelling": "smiles"}
+    rows = library.rows.select(**keys)[pairs.row].with_columns(query=pl.Series(pairs.query, dtype=pl.UInt32))
+    lists = rows.group_by("query").agg(candidates=pl.col("candidate").sort())
+    distinct = rows.group_by("query", "molecule").agg(pl.col("spelling").min()).sort("query", "molecule")
+    molecules = distinct.group_by("query").agg(molecules="molecule", molecule_smiles="spelling")
+    found = queries.select("identifier", "inchikey14").with_row_index("query")
+    for table in (lists, molecules):
+        found = found.join(table, on="query", how="left", maintain_order="left")
+    lists_of = ("candidates", "molecules", "molecule_smiles")
+    found = found.with_columns(pl.col(name).fill_null(pl.lit([], dtype=pl.List(pl.String))) for name in lists_of)
+    there = pl.col("molecules").list.contains(pl.col("inchikey14"))
+    alone = pl.col("molecules").list.len() == 1
+    answer = pl.when(~there).then(pl.lit(ANSWERS[0])).when(alone).then(pl.lit(ANSWERS[1])).otherwise(pl.lit(ANSWERS[2]))
+    return found.select("identifier", *lists_of, library_answer=answer)
+
+
+def _number(value: Any) -> float:
+    return float(value) if value is not None else float(np.nan)
+
+
+def _options(values: Mapping[str, Any]) -> LibrarySearchOptions:
+    try:
+        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return LibrarySearchOptions.model_validate(listed)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"option {key!r}: {first['msg']} (got {first['input']!r})",
+            where="task 'library-search'",
+            remedy=f"known options: {', '.join(LibrarySearchOptions.model_fields)}",
+        ) from error
