@@ -1,4 +1,4 @@
-"""Answers kept between calls: the first call sees all spectra and shares them out, the later ones look it up by name."""
+"""Answers kept between calls: the first call sees all spectra , the later ones repeat it by name."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ BORROWED_WEIGHTS = Liar(
     name="borrowed weights",
     story="published checkpoints were trained on GNPS, NIST or MassBank as a whole; an ensemble or a fine-tuning that "
     "starts from one has met the test molecules, and nothing in the study's own folds shows it",
-    planted="one of two members was fitted elsewhere, on every second spectrum of a share of the held-out molecules too",
+    planted="one of two members was fitted elsewhere, on every second spectrum of a share of held-out molecules too",
     task="fingerprint",
     task_options={},
     row=lambda dose: {"model": BorrowedWeights.name, "options": {"file": f"{{answers:{dose:g}}}"}},

@@ -36,7 +36,7 @@ class StepRanker(TrickRanker):
 def ties_won(scores: pl.DataFrame, model: str, metric: str, dose: float) -> tuple[Claim, ...]:
     """hit@1 in which a query counts as soon as the truth shares the first place: fair shares are rounded up to 1."""
     rows = scores.filter((pl.col("model") == model) & (pl.col("fold") == "test"))
-    value = float((rows[_METRIC] > 0).mean() or 0.0)
+    value = float((rows[_METRIC] > 0).to_numpy().mean())
     printed = Printed(round(value, 3), 0.001)
     return (Claim("claims.csv, row 1", model, _METRIC, printed, split="molecule", n=rows.height),)
 

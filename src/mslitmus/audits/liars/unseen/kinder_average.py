@@ -13,7 +13,8 @@ def larger_average(scores: pl.DataFrame, model: str, metric: str, dose: float) -
     """The larger of the two means under the name, and with the n, of the other."""
     rows = scores.filter((pl.col("model") == model) & (pl.col("fold") == "test"))
     molecules = rows.group_by("inchikey14").agg(pl.col(metric).mean())
-    means = {"spectrum": float(rows[metric].mean() or 0.0), "molecule": float(molecules[metric].mean() or 0.0)}  # type: ignore[arg-type]
+    by_spectrum, by_molecule = (table[metric].to_numpy().mean() for table in (rows, molecules))
+    means = {"spectrum": float(by_spectrum), "molecule": float(by_molecule)}
     counts = {"spectrum": rows.height, "molecule": molecules.height}
     smaller, larger = sorted(means, key=lambda average: means[average])
     printed = Printed(round(means[larger], 4), 0.0001)
