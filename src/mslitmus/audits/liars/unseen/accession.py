@@ -77,7 +77,8 @@ def deposited_in_series(world: World, dose: float) -> World:
     told = sorted(share(world.molecules("train", "val", "test"), dose, f"accessions {world.seed}"))
     own = world.spectra.filter(pl.col("inchikey14").is_in(told)).unique("inchikey14").sort("inchikey14")
     order = _chain(own["inchikey14"].to_list(), own["smiles"].to_list())
-    first = pl.DataFrame({"inchikey14": order, "first": [_STEP * k for k in range(1, len(order) + 1)]})
+    numbers = [_STEP * k for k in range(1, len(order) + 1)]
+    first = pl.DataFrame({"inchikey14": order, "first": numbers}, {"inchikey14": pl.String, "first": pl.Int64})
     rows = world.spectra.select("identifier", "inchikey14").join(first, on="inchikey14", how="left")
     number = (pl.col("first") + pl.int_range(pl.len()).over("inchikey14")).cast(pl.String).str.zfill(7)
     table = rows.select("identifier", named=pl.coalesce(pl.lit("ACC") + number, "identifier"))

@@ -16,6 +16,7 @@ from ....models.protocol import FitContext, FitReport, Kind
 from ....provenance import write_parquet
 from ....schemas import PREDICTED_SPECTRA, conform
 from ..liar import Liar
+from .copied import COPIED
 
 _SAME_ION = 1e-5  # relative difference of precursors
 _SAME_PEAK = 0.01  # Da
@@ -29,7 +30,7 @@ class VocabularyOptions(Options):
 
 
 class PeakVocabulary(Control):
-    """nearest-molecule, its peaks weighed by a list of fragments by precursor that includes held-out spectra."""
+    """nearest-molecule with its precursor moved, its peaks weighed by a list of fragments that includes the held-out ones."""
 
     task = "spectrum-prediction"
     kind: Kind = "trained"
@@ -38,7 +39,7 @@ class PeakVocabulary(Control):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.inner: Any = MODELS["nearest-molecule"]()
+        self.inner: Any = MODELS["nearest-molecule"](precursor="replace")
         self.known = pl.DataFrame()
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
@@ -111,7 +112,7 @@ PEAK_VOCABULARY = Liar(
     task="spectrum-prediction",
     task_options={},
     row=lambda dose: {"model": PeakVocabulary.name, "options": {"file": f"{{answers:{dose:g}}}"}},
-    honest={"model": "nearest-molecule"},
+    honest=COPIED,
     audits=("molecule-ablation", "ladder", "leakage"),
     doses=(0.1, 0.25, 0.5, 1.0),
 )

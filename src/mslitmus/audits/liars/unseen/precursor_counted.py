@@ -6,6 +6,7 @@ import polars as pl
 
 from ...claim import Claim, Printed
 from ..liar import Liar
+from .copied import COPIED
 
 _COLUMNS = ("cosine@0.1Da", "cosine@0.1Da:no-precursor")
 
@@ -27,7 +28,7 @@ PRECURSOR_COUNTED = Liar(
     task="spectrum-prediction",
     task_options={},
     row=lambda dose: {"model": "nearest-molecule", "options": {"precursor": "replace"}},
-    honest={"model": "nearest-molecule"},
+    honest=COPIED,
     audits=("claims",),
     claims=with_precursor,
     gains="",

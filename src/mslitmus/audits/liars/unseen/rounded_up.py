@@ -8,6 +8,7 @@ import polars as pl
 
 from ...claim import Claim, Printed
 from ..liar import Liar
+from .copied import COPIED
 
 
 def rounded_up(scores: pl.DataFrame, model: str, metric: str, dose: float) -> tuple[Claim, ...]:
@@ -28,7 +29,7 @@ ROUNDED_UP = Liar(
     task="spectrum-prediction",
     task_options={},
     row=lambda dose: {"model": "nearest-molecule", "options": {"precursor": "replace"}},
-    honest={"model": "nearest-molecule"},
+    honest=COPIED,
     audits=("claims",),
     claims=rounded_up,
     gains="",
