@@ -102,10 +102,14 @@ def run(source: lab.Source, arguments: argparse.Namespace) -> None:
 def tables(out: Path) -> None:
     found = pl.concat([pl.read_parquet(path) for path in sorted((out / "findings").glob("*.parquet"))])
     write_parquet(out / "findings.parquet", found)
+    gain_table(out)
     write_parquet(out / "verdicts.parquet", verdicts.verdicts(found))
     print(f"\n## Detection\n\n{verdicts.detection_table(found)}")
     print(f"\n## Power\n\n{verdicts.power_table(found)}")
     print(f"\n## False alarms\n\n{verdicts.false_alarm_table(found)}")
+
+
+def gain_table(out: Path) -> None:
     print("\n## Gains (mean of the primary metric)\n")
     rows = []
     for path in sorted((out / "findings").glob("liars-*.json")):

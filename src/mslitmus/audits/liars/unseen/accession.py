@@ -17,6 +17,7 @@ from ....models.controls.mean_fingerprint import as_fingerprints
 from ....models.protocol import FitContext, FitReport, Kind
 from ....provenance import write_json
 from ..conditions import MEAN
+from ..copied_bits import BITS
 from ..liar import Liar, World, share
 
 _NEAREST = 3  # molecules by number
@@ -45,7 +46,7 @@ class AccessionNeighbour(Control):
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_FINGERPRINTS, one row a query, in the order asked."""
-        mean = self.mean.predict(queries)["fingerprint"].explode().to_numpy().reshape(queries.height, -1).copy()
+        mean = self.mean.predict(queries)["fingerprint"].explode().to_numpy().reshape(queries.height, BITS).copy()
         numbers = np.array(list(self.known.values()), float)
         bits = molecule.morgan(list(self.known))
         asked = queries["identifier"].str.extract(_NUMBER).cast(pl.Float64)

@@ -18,7 +18,7 @@ _METRIC = "hit@1"
 class StepOptions(TrickOptions):
     """How coarse."""
 
-    step: float = Field(0.25, gt=0, le=1, description="scores are rounded down to multiples of it")
+    step: float = Field(0.1, gt=0, le=1, description="scores are rounded down to multiples of it")
 
 
 class StepRanker(TrickRanker):
@@ -42,7 +42,7 @@ def ties_won(scores: pl.DataFrame, model: str, metric: str, dose: float) -> tupl
 
 
 def _row(dose: float) -> dict[str, Any]:
-    return {"model": StepRanker.name, "options": {"step": 0.5 * dose}}
+    return {"model": StepRanker.name, "options": {"step": 0.2 * dose}}
 
 
 GENEROUS_TIES = Liar(

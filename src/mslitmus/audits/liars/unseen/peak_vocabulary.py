@@ -30,7 +30,8 @@ class VocabularyOptions(Options):
 
 
 class PeakVocabulary(Control):
-    """nearest-molecule with its precursor moved, its peaks weighed by a list of fragments that includes the held-out ones."""
+    """nearest-molecule with its precursor moved, its peaks weighed by a list of fragments: held-out
+    ones are on it."""
 
     task = "spectrum-prediction"
     kind: Kind = "trained"
