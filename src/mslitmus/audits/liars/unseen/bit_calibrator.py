@@ -42,7 +42,8 @@ class BitCalibrator(LookUp):
         return report
 
     def said(self, values: NDArray[np.float32], queries: pl.DataFrame) -> NDArray[np.float32]:
-        return np.minimum(values * self.scale, np.float32(1.0))
+        scaled: NDArray[np.float32] = np.minimum(values * self.scale, np.float32(1.0))
+        return scaled
 
     def save(self, folder: Path) -> None:
         super().save(folder)

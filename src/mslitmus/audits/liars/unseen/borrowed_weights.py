@@ -44,7 +44,8 @@ class BorrowedWeights(LookUp):
 
     def said(self, values: NDArray[np.float32], queries: pl.DataFrame) -> NDArray[np.float32]:
         other = self.borrowed.predict(queries)["fingerprint"].explode().to_numpy().reshape(-1, BITS)
-        return ((1 - _MIXED) * values + _MIXED * other).astype(np.float32)
+        mixed: NDArray[np.float32] = ((1 - _MIXED) * values + _MIXED * other).astype(np.float32)
+        return mixed
 
     def save(self, folder: Path) -> None:
         super().save(folder)
