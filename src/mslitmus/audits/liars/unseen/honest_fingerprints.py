@@ -50,7 +50,7 @@ class Ensemble(Control):
             member.fit(train, val, context)
         found = []
         for number, self.weights in enumerate(_WEIGHTS):
-            found.append((context.score(self.predict(val), val), -number))
+            found.append((round(context.score(self.predict(val), val), 9), -number))
         best, number = max(found)
         self.weights = _WEIGHTS[-number]
         return FitReport(0.0, len(self.weights), "fitted", best_score=best, notes={"weights": list(self.weights)})
