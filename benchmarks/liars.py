@@ -1,11 +1,12 @@
 """The lie detector against planted cheats and honest models: trials, then tables of detection, power and false alarms.
 
     python benchmarks/liars.py OUT [--seeds 5] [--molecules 120] [--sources simulated massbank] [--power] [--tables]
-        [--candidates formula=SET mass=SET]
+        [--candidates formula=SET mass=SET] [--unseen]
 
 `massbank` needs the dataset in the store (MSLITMUS_HOME) and stored candidate sets (`mslitmus candidates build`), by
 name or folder. Trials that OUT has are not run again; `--tables` prints what is there and runs nothing. Planted data
-and runs lie in OUT/home and OUT/trials and are removed after each trial.
+and runs lie in OUT/home and OUT/trials and are removed after each trial. `--unseen` runs the liars and honest models
+that were written blind in place of the known ones: give it an OUT of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from mslitmus.audits.liars import HONEST, Liar
+from mslitmus.audits.liars import HONEST, LIARS, Honest, Liar
+from mslitmus.audits.liars.unseen import UNSEEN_HONEST, UNSEEN_LIARS
 from mslitmus.data import store
 from mslitmus.data.candidates import CandidateSet, PoolSettings, build, candidate_set, dataset_list
 from mslitmus.data.simulate import simulated_dataset
@@ -48,17 +50,22 @@ def massbank(pools: dict[str, CandidateSet]) -> lab.Source:
     return lab.Source("massbank", spectra.filter(known & good & ~flagged & (pl.col("mzs").list.len() > 0)), pools)
 
 
+def cast(unseen: bool) -> tuple[tuple[Liar, ...], tuple[Honest, ...]]:
+    return (UNSEEN_LIARS, UNSEEN_HONEST) if unseen else (LIARS, HONEST)
+
+
 def trials(
-    source: lab.Source, seeds: int, power: bool
+    source: lab.Source, seeds: int, power: bool, unseen: bool = False
 ) -> Iterator[tuple[str, tuple[Liar, ...] | str, int, float | None]]:
     """(name of the trial, liars or a task, seed, dose): honest models first, then the main dose, then the others."""
+    liars, honest = cast(unseen)
     for seed in range(seeds):
-        for task in sorted({each.task for each in HONEST}):
+        for task in sorted({each.task for each in honest}):
             yield f"honest-{task}-{source.name}-{seed}", task, seed, None
-        for number, group in enumerate(lab.together(source.name)):
+        for number, group in enumerate(lab.together(source.name, liars)):
             yield f"liars-{number}-{source.name}-{seed}", group, seed, None
     for seed in range(seeds if power else 0):
-        for group in lab.together(source.name):
+        for group in lab.together(source.name, liars):
             for dose in sorted({dose for liar in group for dose in liar.doses}):
                 chosen = tuple(liar for liar in group if dose in liar.doses and dose != liar.dose)
                 if chosen:
@@ -68,7 +75,8 @@ def trials(
 def run(source: lab.Source, arguments: argparse.Namespace) -> None:
     out: Path = arguments.out.resolve()
     (out / "findings").mkdir(parents=True, exist_ok=True)
-    for name, who, seed, dose in trials(source, arguments.seeds, arguments.power):
+    honest = cast(arguments.unseen)[1]
+    for name, who, seed, dose in trials(source, arguments.seeds, arguments.power, arguments.unseen):
         path = out / "findings" / f"{name}.parquet"
         if path.exists():
             continue
@@ -78,11 +86,11 @@ def run(source: lab.Source, arguments: argparse.Namespace) -> None:
             lab.discard(folder)
             group: Sequence[Liar] = () if isinstance(who, str) else who
             if isinstance(who, str):
-                root = lab.honest_trial(who, world, folder)
+                root = lab.honest_trial(who, world, folder, honest)
             else:
                 root, world = lab.liar_trial(group, world, folder, dose)
             gains = {liar.name: lab.gain(root, liar) for liar in group}
-            table = lab.examine_trial(root, world, group, source.name, dose)
+            table = lab.examine_trial(root, world, group, source.name, dose, honest=honest)
             write_json(path.with_suffix(".json"), {"gains": gains, "molecules": arguments.molecules})
             write_parquet(path, table)
             lab.discard(folder)
@@ -94,10 +102,14 @@ def run(source: lab.Source, arguments: argparse.Namespace) -> None:
 def tables(out: Path) -> None:
     found = pl.concat([pl.read_parquet(path) for path in sorted((out / "findings").glob("*.parquet"))])
     write_parquet(out / "findings.parquet", found)
+    gain_table(out)
     write_parquet(out / "verdicts.parquet", verdicts.verdicts(found))
     print(f"\n## Detection\n\n{verdicts.detection_table(found)}")
     print(f"\n## Power\n\n{verdicts.power_table(found)}")
     print(f"\n## False alarms\n\n{verdicts.false_alarm_table(found)}")
+
+
+def gain_table(out: Path) -> None:
     print("\n## Gains (mean of the primary metric)\n")
     rows = []
     for path in sorted((out / "findings").glob("liars-*.json")):
@@ -119,6 +131,7 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=["simulated"], choices=["simulated", "massbank"])
     parser.add_argument("--candidates", nargs="*", default=[], help="KIND=SET, of the source")
     parser.add_argument("--power", action="store_true", help="the other doses too")
+    parser.add_argument("--unseen", action="store_true", help="those that were written blind, not the known ones")
     parser.add_argument("--tables", action="store_true", help="print tables only")
     arguments = parser.parse_args()
     if not arguments.tables:

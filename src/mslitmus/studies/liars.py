@@ -19,7 +19,7 @@ import polars as pl
 
 from ..audits import AUDITS
 from ..audits.examination import examined, names_of
-from ..audits.liars import HONEST, LIARS, Liar, World, plant_models
+from ..audits.liars import HONEST, LIARS, Honest, Liar, World, plant_models
 from ..audits.liars.liar import share
 from ..data import store
 from ..data.candidates import CandidateSet
@@ -86,10 +86,10 @@ def home(folder: Path) -> Iterator[None]:
             os.environ["MSLITMUS_HOME"] = before
 
 
-def together(source: str) -> list[tuple[Liar, ...]]:
+def together(source: str, liars: Sequence[Liar] = LIARS) -> list[tuple[Liar, ...]]:
     """Liars in groups that one run serves: the same task in the same world."""
     groups: dict[Any, list[Liar]] = {}
-    for liar in LIARS:
+    for liar in liars:
         if source in liar.sources:
             key = (liar.task, tuple(liar.task_options.items()), liar.plant)
             groups.setdefault(key, []).append(liar)
@@ -111,9 +111,9 @@ def liar_trial(
     return study_run(planted, first.task, first.task_options, rows, folder, controls), planted
 
 
-def honest_trial(task: str, world: World, folder: Path) -> Path:
-    """The run of all honest models of a task beside the controls."""
-    here = [each for each in HONEST if each.task == task]
+def honest_trial(task: str, world: World, folder: Path, honest: Sequence[Honest] | None = None) -> Path:
+    """The run of all honest models of a task (default: HONEST) beside the controls."""
+    here = [each for each in (HONEST if honest is None else honest) if each.task == task]
     return study_run(world, task, here[0].task_options, [{**each.row, "name": each.name} for each in here], folder)
 
 
@@ -178,10 +178,11 @@ def examine_trial(
     source: str,
     dose: float | None = None,
     names: Sequence[str] | None = None,
+    honest: Sequence[Honest] | None = None,
 ) -> pl.DataFrame:
     """FINDINGS of a finished trial: every audit, those that ask the model included, a block a subject.
 
-    No `liars`: the trial of the honest models of a task, all of them one subject.
+    No `liars`: the trial of the `honest` models of a task (default: HONEST), all of them one subject.
     """
     evidence = evidence_of(folder, live=True, pretraining=world.lists)
     scores, metric = pl.read_parquet(folder / "scores.parquet"), evidence.tables.primary
@@ -199,18 +200,20 @@ def examine_trial(
             for f in outcome.findings
         ] or [ran]  # fmt: skip
     common = {"source": source, "seed": world.seed}
-    subjects = [(liar.name, False, liar.dose) for liar in liars] or [(_honest_of(models), True, 0.0)]
+    subjects = [(liar.name, False, liar.dose) for liar in liars] or [
+        (_honest_of(models, HONEST if honest is None else honest), True, 0.0)
+    ]
     blocks = [
-        {"subject": who, "honest": honest, **common, "dose": own if dose is None else dose, **row}
-        for who, honest, own in subjects
+        {"subject": who, "honest": fair, **common, "dose": own if dose is None else dose, **row}
+        for who, fair, own in subjects
         for row in rows
     ]
     return pl.DataFrame(blocks, schema=FINDINGS, orient="row")
 
 
-def _honest_of(models: Sequence[str]) -> str:
+def _honest_of(models: Sequence[str], honest: Sequence[Honest]) -> str:
     """The task whose honest models these are."""
-    return next(each.task for each in HONEST if each.name in models)
+    return next(each.task for each in honest if each.name in models)
 
 
 def named(claim: str, models: Sequence[str]) -> list[str]:
