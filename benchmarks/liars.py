@@ -99,14 +99,15 @@ def run(source: lab.Source, arguments: argparse.Namespace) -> None:
         print(f"{name}: {time.perf_counter() - started:.0f} s; loud: {', '.join(loud)}; failed: {failed}", flush=True)
 
 
-def tables(out: Path) -> None:
+def tables(out: Path, unseen: bool) -> None:
+    liars, honest = cast(unseen)
     found = pl.concat([pl.read_parquet(path) for path in sorted((out / "findings").glob("*.parquet"))])
     write_parquet(out / "findings.parquet", found)
     gain_table(out)
-    write_parquet(out / "verdicts.parquet", verdicts.verdicts(found))
-    print(f"\n## Detection\n\n{verdicts.detection_table(found)}")
-    print(f"\n## Power\n\n{verdicts.power_table(found)}")
-    print(f"\n## False alarms\n\n{verdicts.false_alarm_table(found)}")
+    write_parquet(out / "verdicts.parquet", verdicts.verdicts(found, liars))
+    print(f"\n## Detection\n\n{verdicts.detection_table(found, liars)}")
+    print(f"\n## Power\n\n{verdicts.power_table(found, liars)}")
+    print(f"\n## False alarms\n\n{verdicts.false_alarm_table(found, honest)}")
 
 
 def gain_table(out: Path) -> None:
@@ -140,7 +141,7 @@ def main() -> None:
         for name in arguments.sources:
             source = massbank(pools) if name == "massbank" else simulated(arguments.molecules, pools)
             run(source, arguments)
-    tables(arguments.out)
+    tables(arguments.out, arguments.unseen)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 from scipy import stats
 
-from ..audits.liars import HONEST, LIARS, Liar
+from ..audits.liars import HONEST, LIARS, Honest, Liar
 
 #: Audits whose warning by name says that a number is not what it claims to be.
 ACCUSING = frozenset(
@@ -35,10 +35,10 @@ _LOUD = ("fatal", "warning")
 _TRIAL = ["subject", "source", "seed", "dose"]
 
 
-def verdicts(findings: pl.DataFrame) -> pl.DataFrame:
+def verdicts(findings: pl.DataFrame, liars: Sequence[Liar] = LIARS) -> pl.DataFrame:
     """One row a trial of a liar: subject, source, seed, dose, ran (audits meant for it that ran), caught (lists of
     audits), noticed (others that name it), missed."""
-    by_name = {liar.name: liar for liar in LIARS}
+    by_name = {liar.name: liar for liar in liars}
     rows = []
     for (subject, source, seed, dose), trial in findings.filter(~pl.col("honest")).group_by(_TRIAL):
         liar = by_name[str(subject)]
@@ -55,12 +55,12 @@ def verdicts(findings: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(missed=pl.col("caught").list.len() == 0).sort(_TRIAL)
 
 
-def accusations(findings: pl.DataFrame) -> pl.DataFrame:
+def accusations(findings: pl.DataFrame, models: Sequence[Honest] = HONEST) -> pl.DataFrame:
     """One row an honest model and trial: model, source, seed, audits that accuse it (empty: none)."""
     rows = []
     honest = findings.filter("honest")
     for (task, source, seed), trial in honest.group_by("subject", "source", "seed"):
-        for model in (each.name for each in HONEST if each.task == task):
+        for model in (each.name for each in models if each.task == task):
             mine = trial.filter(pl.col("names").list.contains(model).fill_null(False))
             fatal = mine.filter(pl.col("severity") == "fatal")
             warned = mine.filter((pl.col("severity") == "warning") & pl.col("audit").is_in(list(ACCUSING)))
@@ -86,16 +86,18 @@ def interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def detection_table(findings: pl.DataFrame) -> str:
+def detection_table(findings: pl.DataFrame, liars: Sequence[Liar] = LIARS) -> str:
     """Markdown: a row a liar, a column a source: caught / trials at the main dose, and which audits spoke."""
-    main = {liar.name: liar.dose for liar in LIARS}
-    table = verdicts(findings).filter(pl.col("dose") == pl.col("subject").replace_strict(main, return_dtype=pl.Float64))
+    main = {liar.name: liar.dose for liar in liars}
+    table = verdicts(findings, liars).filter(
+        pl.col("dose") == pl.col("subject").replace_strict(main, return_dtype=pl.Float64)
+    )
     sources = sorted(table["source"].unique())
     lines = [
         "| liar | " + " | ".join(sources) + " | caught by (times) | also named by |",
         "|---" * (len(sources) + 3) + "|",
     ]
-    for liar in LIARS:
+    for liar in liars:
         mine = table.filter(pl.col("subject") == liar.name)
         if mine.is_empty():
             continue
@@ -117,10 +119,12 @@ def _times(rows: pl.DataFrame, column: str) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.rows()) or "none"
 
 
-def power_table(findings: pl.DataFrame) -> str:
+def power_table(findings: pl.DataFrame, liars: Sequence[Liar] = LIARS) -> str:
     """Markdown: liar, source, dose, caught / trials, exact 95 % interval."""
-    with_doses = {liar.name for liar in LIARS if liar.doses}
-    table = verdicts(findings).filter(pl.col("subject").is_in(sorted(with_doses)) & (pl.col("ran").list.len() > 0))
+    with_doses = {liar.name for liar in liars if liar.doses}
+    table = verdicts(findings, liars).filter(
+        pl.col("subject").is_in(sorted(with_doses)) & (pl.col("ran").list.len() > 0)
+    )
     counted = table.group_by("subject", "source", "dose").agg(n=pl.len(), hits=(~pl.col("missed")).sum())
     lines = ["| liar | source | dose | caught | 95 % interval |", "|---|---|---|---|---|"]
     for subject, source, dose, n, hits in counted.sort("subject", "source", "dose").rows():
@@ -129,9 +133,9 @@ def power_table(findings: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def false_alarm_table(findings: pl.DataFrame) -> str:
+def false_alarm_table(findings: pl.DataFrame, models: Sequence[Honest] = HONEST) -> str:
     """Markdown: honest model × source: accused / trials and by whom; then alarms about clean data by audit."""
-    table = accusations(findings)
+    table = accusations(findings, models)
     lines = ["| honest model | source | accused | by (times) |", "|---|---|---|---|"]
     for (model, source), rows in table.group_by("model", "source", maintain_order=True):
         accused = rows.filter(pl.col("audits").list.len() > 0).height
@@ -146,7 +150,7 @@ def false_alarm_table(findings: pl.DataFrame) -> str:
 def missed_by(findings: pl.DataFrame, liars: Sequence[Liar] = LIARS) -> Mapping[str, tuple[int, int]]:
     """liar → (trials at its main dose in which it was missed, trials in which an audit meant for it ran)."""
     main = {liar.name: liar.dose for liar in liars}
-    table = verdicts(findings).filter(pl.col("ran").list.len() > 0)
+    table = verdicts(findings, liars).filter(pl.col("ran").list.len() > 0)
     out = {}
     for name, dose in main.items():
         rows = table.filter((pl.col("subject") == name) & (pl.col("dose") == dose))
