@@ -24,4 +24,4 @@ def test_a_file_fits_on_a_page_and_states_its_budget(path):
     assert text.startswith("#")
     assert f"mslitmus run configs/studies/{path.name}" in text
     assert text.count("\n") <= 40
-    assert "max_seconds" in text
+    assert "budget: {max_" in text
