@@ -12,6 +12,7 @@ from mslitmus.cli import main
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import DataError
+from mslitmus.report.search_page import SearchPage
 from mslitmus.schemas import HITS
 from mslitmus.search import searching, stored
 from mslitmus.search.confidence import Confidence, Curve
@@ -71,6 +72,20 @@ def test_from_spectra_to_molecules(call, tmp_path, tiny, queries):
     assert page.count('class="card"') == queries.height
     assert "q-" + tiny["identifier"][0] in page
     assert "not a probability" in page
+
+
+def test_replicates_are_no_rivals_and_names_are_as_they_are(call, tiny, tmp_path):
+    twins = pl.concat([tiny, tiny.with_columns(pl.col("identifier") + "-again")])
+    formats.write(twins.with_columns(name=pl.lit('2",4-x')), tmp_path / "twins.mgf")
+    code, _, err = call("search", "q.mgf", "-l", "twins.mgf", "--per", "spectrum", "--precursor", "1ppm")
+    assert code == 0, err
+    line = (tmp_path / "q.hits.tsv").read_text().splitlines()[1]
+    assert line.split("\t")[COLUMNS.index("name")] == '2",4-x'
+    page = SearchPage("t", [], (0.01, "±Da"), False, lambda library, identifier: None)
+    hits = searching.search(tiny[:1], open_libraries([str(tmp_path / "twins.mgf")]), Search(per="spectrum", top_k=2))
+    page.add(tiny[:1].with_columns(merged_scans=pl.lit(1)), hits, pl.Series([False]))
+    assert hits["inchikey14"].n_unique() == 1 < hits.height
+    assert page.best(1)["others"].to_list() == [None]
 
 
 @pytest.mark.parametrize("per", ["molecule", "spectrum"])

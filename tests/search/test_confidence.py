@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -20,8 +22,10 @@ from mslitmus.search.fdr import against_truth, competed, expected, second_ranked
 from mslitmus.search.first_places import first_places
 from mslitmus.search.isomers import by_group, by_isomer, isomers
 from mslitmus.search.left_out import LeftOut
+from mslitmus.search.libraries import Part, Reference
+from mslitmus.search.searching import Search, stream
 from mslitmus.search.windows import Window
-from mslitmus.spectra.library import Scoring
+from mslitmus.spectra.library import Library, Scoring
 
 
 def library(molecules: int = 150, spectra: int = 3, noise: float = 0.5, seed: int = 0) -> pl.DataFrame:
@@ -166,6 +170,26 @@ def test_a_confidence_is_saved_and_fills_hits(found, asked, tmp_path):
     assert again.apply(hits.head(0)).is_empty()
     surest = first.sort("probability")
     assert surest["q_value"].is_sorted(descending=True)
+
+
+def test_the_shape_of_the_hits_does_not_move_the_confidence(found):
+    """It reads the second molecule, also where hits are spectra, few, or of many matched peaks only."""
+    frame = conform(library(80).with_columns(ion_mode=pl.lit("positive")), SPECTRA)
+    part = Part("positive", Library.build(frame))
+    references = [Reference("made", "dataset", Path("made"), (part,))]
+    queries = frame.head(20).with_columns(identifier=pl.lit("q-") + pl.col("identifier"))
+
+    def sure(**shape):
+        [answer] = stream([queries], references, Search(score="cosine", precursor=None, **shape), found.confidence)
+        first = answer.hits.unique("identifier", keep="first", maintain_order=True)
+        return first.select("identifier", "inchikey14", "probability", "q_value")
+
+    plain = sure()
+    assert plain["probability"].null_count() == 0
+    for shape in ({"per": "spectrum"}, {"top_k": 1}, {"least_peaks": 2}):
+        shaped = sure(**shape).join(plain, on=["identifier", "inchikey14"])
+        assert shaped.height > 10
+        assert (shaped["probability"] == shaped["probability_right"]).all(), shape
 
 
 def test_every_kind_of_map(asked):

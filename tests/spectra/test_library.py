@@ -301,6 +301,8 @@ def test_order_of_rows_changes_nothing(tiny):
 def test_what_is_no_spectrum_is_refused_by_name(tiny):
     with pytest.raises(SchemaError, match="l001"):
         Library.build(frame([[(1.0, 1.0)], [(float("nan"), 1.0)]], name="l"))
+    with pytest.raises(SchemaError, match="impossible values: 'l001'"):
+        Library.build(frame([[(1.0, 1.0)], [(1e30, 1.0)]], name="l"))
     with pytest.raises(SchemaError, match="repeated identifier"):
         Library.build(pl.concat([tiny, tiny.head(1)]))
     with pytest.raises(SchemaError, match="without a precursor"):

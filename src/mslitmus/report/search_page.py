@@ -13,6 +13,7 @@ from markupsafe import Markup
 from .. import __version__
 from ..provenance import now
 from ..schemas import HITS
+from ..search.first_places import molecule_of
 from .mirror import measured_spectrum, mirror
 from .numbers import MINUS, count, mz, percent, score, usable
 from .page import environment, static, write
@@ -104,7 +105,10 @@ class SearchPage:
     def add(self, queries: pl.DataFrame, hits: pl.DataFrame, unasked: pl.Series) -> None:
         """One batch: queries, their hits (schema HITS), and which queries could not be asked."""
         first = hits.filter(pl.col("rank") == 1)
-        others = hits.filter(pl.col("rank").is_between(2, 1 + _RUNNERS_UP)).group_by("identifier", maintain_order=True)
+        best_molecule = molecule_of().first().over("identifier")  # hits are best first
+        rivals = hits.filter(molecule_of() != best_molecule)
+        others = rivals.group_by("identifier", maintain_order=True).head(_RUNNERS_UP)
+        others = others.group_by("identifier", maintain_order=True)
         told = others.agg(pl.struct("name", "library_identifier", "score", "smiles").alias("others"))
         told_first = first.select("identifier", *(pl.col(n).alias(f"hit_{n}") for n in _HIT))
         best = queries.join(told_first, on="identifier", maintain_order="left")

@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..schemas import HITS
 from ..spectra.library import Scoring
 from ..spectra.tolerance import Tolerance
+from .first_places import molecule_of
 from .libraries import Part, Reference
 
 #: Columns of a library spectrum that stand in a hit.
@@ -106,17 +107,28 @@ def stream(
     notes: Counter[str] | None = None,
 ) -> Iterator[Answer]:
     """An answer a frame of queries, in their order."""
-    wider = asked if confidence is None else replace(asked, least_score=0.0, top_k=max(asked.top_k, 2))
     for frame in queries:
         needed = pl.lit(asked.needs_precursor)
         unasked = frame.select(needed & pl.col("precursor_mz").is_null()).to_series()
         if notes is not None:
             notes["queries without precursor m/z, not searched"] += int(unasked.sum())
-        hits = search(frame.filter(~unasked), references, wider)
-        if confidence is not None:  # it reads the second molecule too, however weak
-            strong = (pl.col("score") >= asked.least_score) & (pl.col("rank") <= asked.top_k)
-            hits = confidence.apply(hits).filter(strong)
+        some = frame.filter(~unasked)
+        hits = search(some, references, asked) if confidence is None else _sure(some, references, asked, confidence)
         yield Answer(frame, hits, unasked)
+
+
+def _sure(
+    queries: pl.DataFrame, references: Sequence[Reference], asked: Search, confidence: Confidence
+) -> pl.DataFrame:
+    """The hits asked for with their confidence, which reads the best molecules, however weak and in whatever shape the
+    hits are wanted."""
+    wider = replace(asked, per="molecule", least_peaks=1, least_score=0.0, top_k=max(asked.top_k, 2))
+    hits = confidence.apply(search(queries, references, wider))
+    if (asked.per, asked.least_peaks) == (wider.per, wider.least_peaks):
+        return hits.filter((pl.col("score") >= asked.least_score) & (pl.col("rank") <= asked.top_k))
+    best = hits.filter(pl.col("rank") == 1).select("identifier", "probability", "q_value", _molecule=molecule_of())
+    wanted = search(queries, references, asked).drop("probability", "q_value").with_columns(_molecule=molecule_of())
+    return wanted.join(best, on=["identifier", "_molecule"], how="left", maintain_order="left").select(list(HITS))
 
 
 def search(queries: pl.DataFrame, references: Sequence[Reference], asked: Search) -> pl.DataFrame:
@@ -184,10 +196,7 @@ def _best(hits: pl.DataFrame, queries: pl.DataFrame, asked: Search) -> pl.DataFr
         "_query", "score", "_library", "library_identifier", descending=[False, True, False, False], maintain_order=True
     )
     if asked.per == "molecule":
-        own = pl.concat_str(
-            pl.col("library"), pl.lit("\0"), pl.col("library_identifier")
-        )  # no structure: a molecule of its own
-        rows = rows.with_columns(_molecule=pl.coalesce("inchikey14", own))
+        rows = rows.with_columns(_molecule=molecule_of())
         rows = rows.unique(["_query", "_molecule"], keep="first", maintain_order=True)
     rows = rows.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("_query"))
     rows = rows.filter(pl.col("rank") <= asked.top_k)

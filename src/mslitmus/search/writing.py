@@ -130,7 +130,7 @@ class Tsv:
         rows = beside(queries, hits).with_columns(pl.col(name).round(digits) for name, digits in _ROUNDED.items())
         plain = [pl.col(n).str.replace_all(r"[\t\r\n]+", " ") for n, t in HITS.items() if t == pl.String()]
         text = rows.with_columns(*plain, pl.col("query_precursor_mz").round(6), pl.col("query_retention_time").round(2))
-        self._stream.write(text.write_csv(separator="\t", include_header=False).encode())
+        self._stream.write(text.write_csv(separator="\t", include_header=False, quote_style="never").encode())
 
     def close(self) -> None:
         """Nothing is held back."""

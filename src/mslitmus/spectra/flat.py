@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import MslitmusError, SchemaError
 
 SHOWN = 5
+MOST_MZ = 1e5  # Da: what lies above is a damaged number, and overflows the kernels' bins
 _PEAKS = ("mzs", "intensities")
 
 
@@ -46,12 +47,12 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
     mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
     offsets = np.concatenate(([0], np.cumsum(lengths[0])))
     row = np.repeat(np.arange(frame.height), lengths[0])
-    good = np.isfinite(mzs) & (mzs > 0) & np.isfinite(intensities) & (intensities >= 0)
+    good = (mzs > 0) & (mzs <= MOST_MZ) & np.isfinite(intensities) & (intensities >= 0)
     if not good.all():
         bad = np.zeros(frame.height, dtype=bool)
         bad[row[~good]] = True
-        remedy = "every m/z must be finite and > 0, every intensity finite and ≥ 0"
-        refuse_rows(frame, bad, "NaN, infinite or negative values", error, where, remedy)
+        remedy = f"every m/z must be > 0 and at most {MOST_MZ:,.0f}, every intensity finite and ≥ 0"
+        refuse_rows(frame, bad, "NaN, infinite, negative or impossible values", error, where, remedy)
     if ((mzs[1:] < mzs[:-1]) & (row[1:] == row[:-1])).any():
         order = np.lexsort((mzs, row))
         mzs, intensities = mzs[order], intensities[order]
