@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -124,3 +125,14 @@ def code_hash(*rooms: str) -> str:
         for path in sorted((Path(__file__).parent / name).rglob("*.py")):
             digest.update(path.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def replace_folder(made: Path, folder: Path) -> None:
+    """Give a finished folder its name. What had that name is moved aside first, so that a kill loses neither."""
+    if not folder.exists():
+        os.replace(made, folder)
+        return
+    aside = folder.with_name(f".{folder.name}.old{os.getpid()}")
+    os.replace(folder, aside)
+    os.replace(made, folder)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -107,8 +107,8 @@ class SearchPage:
         first = hits.filter(pl.col("rank") == 1)
         best_molecule = molecule_of().first().over("identifier")  # hits are best first
         rivals = hits.filter(molecule_of() != best_molecule)
-        others = rivals.group_by("identifier", maintain_order=True).head(_RUNNERS_UP)
-        others = others.group_by("identifier", maintain_order=True)
+        nearest = rivals.group_by("identifier", maintain_order=True).head(_RUNNERS_UP)
+        others = nearest.group_by("identifier", maintain_order=True)
         told = others.agg(pl.struct("name", "library_identifier", "score", "smiles").alias("others"))
         told_first = first.select("identifier", *(pl.col(n).alias(f"hit_{n}") for n in _HIT))
         best = queries.join(told_first, on="identifier", maintain_order="left")

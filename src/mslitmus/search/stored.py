@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from .. import __version__
 from ..errors import DataError
-from ..provenance import now, write_json
+from ..provenance import now, replace_folder, write_json
 from ..spectra import library_files
 from ..spectra.library import Library
 
@@ -115,7 +115,7 @@ def build(
         about = {"format": FORMAT, "name": folder.name, "spectra": counts, "sources": list(sources)}
         about |= {"hash": "-".join(str(text)[:16] for text in hashes), "made": now(), "mslitmus": __version__}
         write_json(work / ABOUT, about)
-        _move(work, folder)
+        replace_folder(work, folder)
     except OSError as error:
         remedy = "check that the folder may be written to and has space left"
         raise DataError(f"cannot write: {error}", where=str(folder), remedy=remedy) from error
@@ -148,13 +148,3 @@ def _unspooled(path: Path) -> Iterator[pl.DataFrame]:
     with pq.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
             yield pl.DataFrame(pl.from_arrow(file.read_row_group(number)))
-
-
-def _move(work: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.replace(work, folder)
-        return
-    aside = folder.with_name(f".{folder.name}.old{os.getpid()}")
-    os.replace(folder, aside)
-    os.replace(work, folder)
-    shutil.rmtree(aside, ignore_errors=True)

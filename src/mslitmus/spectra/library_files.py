@@ -27,6 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import DataError, SchemaError
+from ..provenance import replace_folder
 from . import _index
 from ._columns import Files, load_column, load_tables, save_column, save_table
 from ._index import CHUNK, Index, Inverted
@@ -68,9 +69,7 @@ def write(
     work.mkdir(parents=True)
     try:
         _fill(batches, work, list(scorings), chunk)
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.replace(folder)
+        replace_folder(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return open(folder)
