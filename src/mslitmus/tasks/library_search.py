@@ -17,10 +17,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..data import store
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..metrics.names import parse_as
 from ..metrics.ranking import score
 from ..metrics.ranking_names import BY_PLACE, LOWER_IS_BETTER, RankingMetric
@@ -28,10 +28,11 @@ from ..provenance import table_hash
 from ..schemas import PREDICTED_SCORES
 from ..search.windows import Window
 from ..spectra.library import Library
+from .best_candidates import best_candidates
 from .measured import MEASURED, with_structure
+from .options import parse_options
 from .protocol import Bounds, Folds, Plain, conformed, refuse
 
-BEST = 5  # candidates that a page draws
 #: Can the library answer a query, and is there anything to choose between?
 ANSWERS = ("absent", "the only candidate", "among others")
 _HIDDEN = ("smiles", "inchikey14", "formula", "parent_mass", "precursor_formula", "name")
@@ -69,7 +70,7 @@ class LibrarySearch(Plain):
     default_metrics: tuple[str, ...] = ("hit@1", "hit@5", "mrr", "mces@1")
 
     def __init__(self, **options: Any) -> None:
-        self.options = _options(options)
+        self.options = parse_options(LibrarySearchOptions, options, self.name)
         self.window = Window(**self.options.model_dump(exclude={"ask"}))
         self._records: pl.DataFrame | None = None
         self._pools: pl.DataFrame | None = None
@@ -198,18 +199,10 @@ class LibrarySearch(Plain):
         return whole.select("identifier", "candidate", score=pl.coalesce("score", "floor"))
 
     def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """The best `BEST` molecules of each query with their scores, and the truth's place."""
+        """The best molecules of each query with their scores, and the truth's place."""
         truth = self.truth(rows)
-        pairs = truth.select("identifier", candidate="candidates", smiles="candidate_smiles")
-        pairs = pairs.explode("candidate", "smiles")
-        scored = self.molecules(predictions, truth).join(pairs, on=["identifier", "candidate"])
-        scored = scored.sort("identifier", "score", "candidate", descending=[False, True, False])
-        best = scored.group_by("identifier", maintain_order=True).agg(
-            pl.col("smiles").head(BEST).alias("candidates"), pl.col("score").head(BEST).alias("candidate_scores")
-        )
-        ranks = self.score(predictions, truth, ["rank"], missing="fail").select("identifier", truth_rank="rank")
-        sizes = truth.select("identifier", pool_size=pl.col("candidates").list.len().cast(pl.Int64))
-        return best.join(ranks, on="identifier").join(sizes, on="identifier")
+        ranks = self.score(predictions, truth, ["rank"], missing="fail")
+        return best_candidates(self.molecules(predictions, truth), truth, ranks)
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         """The share of test queries that the library can answer: the ceiling of every metric of the truth's place."""
@@ -246,17 +239,3 @@ def _pools(library: Library, queries: pl.DataFrame, window: Window) -> pl.DataFr
 
 def _number(value: Any) -> float:
     return float(value) if value is not None else float(np.nan)
-
-
-def _options(values: Mapping[str, Any]) -> LibrarySearchOptions:
-    try:
-        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return LibrarySearchOptions.model_validate(listed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"option {key!r}: {first['msg']} (got {first['input']!r})",
-            where="task 'library-search'",
-            remedy=f"known options: {', '.join(LibrarySearchOptions.model_fields)}",
-        ) from error

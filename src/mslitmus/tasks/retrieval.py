@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..data import store
 from ..data.candidates import CandidateSet, candidate_set, dataset_list, molecule_list
@@ -22,10 +22,11 @@ from ..data.candidates.describe import describe
 from ..errors import ConfigError, DataError
 from ..metrics.ranking import score
 from ..schemas import PREDICTED_SCORES
+from .best_candidates import best_candidates
 from .measured import FormulaKnown, visible, with_structure
+from .options import parse_options
 from .protocol import Folds, Plain, conformed, refuse
 
-BEST = 5  # candidates that a page draws
 SHOWN: tuple[str, ...] = ("candidates", "candidate_smiles")
 
 
@@ -66,7 +67,7 @@ class Retrieval(Plain):
     default_metrics: tuple[str, ...] = ("hit@1", "hit@5", "hit@20", "mrr", "normalised-rank", "top-1%", "tanimoto@1")
 
     def __init__(self, **options: Any) -> None:
-        self.options = _options(options)
+        self.options = parse_options(RetrievalOptions, options, self.name)
         self.formula: FormulaKnown = self.options.formula or ("given" if self.options.kind == "formula" else "hidden")
         self.visible = (*visible(self.formula), *SHOWN)
         self._set: CandidateSet | None = None
@@ -177,31 +178,10 @@ class Retrieval(Plain):
         return score(predictions, truth, metrics, missing, cache=store.home() / "mces" / "pairs.sqlite")
 
     def shown(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """The best `BEST` candidates of each query with their scores, and the truth's place."""
+        """The best candidates of each query with their scores, and the truth's place."""
         truth = self.truth(rows)
-        pairs = truth.select("identifier", pl.col("candidates").alias("candidate"), smiles="candidate_smiles")
-        scored = predictions.join(pairs.explode("candidate", "smiles"), on=["identifier", "candidate"])
-        scored = scored.sort("identifier", "score", "candidate", descending=[False, True, False])
-        best = scored.group_by("identifier", maintain_order=True).agg(
-            pl.col("smiles").head(BEST).alias("candidates"), pl.col("score").head(BEST).alias("candidate_scores")
-        )
-        ranks = self.score(predictions, truth, ["rank"], missing="fail").select("identifier", truth_rank="rank")
-        sizes = truth.select("identifier", pool_size=pl.col("candidates").list.len().cast(pl.Int64))
-        return best.join(ranks, on="identifier").join(sizes, on="identifier")
-
-
-def _options(values: Mapping[str, Any]) -> RetrievalOptions:
-    try:
-        listed = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return RetrievalOptions.model_validate(listed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"option {key!r}: {first['msg']} (got {first['input']!r})",
-            where="task 'retrieval'",
-            remedy=f"known options: {', '.join(RetrievalOptions.model_fields)}",
-        ) from error
+        ranks = self.score(predictions, truth, ["rank"], missing="fail")
+        return best_candidates(predictions, truth, ranks)
 
 
 def _drawn(molecules: Sequence[str], count: int) -> list[str]:
