@@ -28,6 +28,13 @@ OPTIONS = {
         "training": _TRAINING,
     },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
+    "fingerprint-blend": {
+        "members": [
+            {"model": "nearest-spectrum"},
+            {"model": "binned-mlp", "options": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING}},
+        ],
+        "rounds": 3,
+    },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }
