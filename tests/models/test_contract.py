@@ -28,6 +28,11 @@ OPTIONS = {
         "training": _TRAINING,
     },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
+    "fingerprint-transformer": {
+        "formula": "absent",
+        "network": {"width": 32, "layers": 1, "heads": 4, "pairs": 4},
+        "training": _TRAINING,
+    },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }

@@ -68,8 +68,8 @@ class Table(Protocol):
 class Network(Protocol):
     """Batch → logits (spectra, 2048)."""
 
-    def start_from(self, frequency: NDArray[np.float64]) -> None:
-        """(2048,) share of the training molecules that set each bit, as the first prediction."""
+    def start_from(self, packed: NDArray[np.uint8]) -> None:
+        """Bits (molecules, 256) of the training molecules: their frequencies are the first prediction."""
         ...
 
 
@@ -134,8 +134,7 @@ class FingerprintModel(TrainedModel):
         store.flush()
         vocabulary, start = ConditionVocabulary.of(train), self._start
         self._build(vocabulary if start is None else start.vocabulary(vocabulary))
-        set_bits = np.unpackbits(packed, axis=1).sum(axis=0, dtype=np.int64)
-        self.network.start_from((set_bits + 0.5) / (len(smiles) + 1))  # type: ignore[operator]
+        self.network.start_from(packed)  # type: ignore[operator]
         if start is not None:
             start.fill(self.network)
         self._table = self._tabulate(train, molecule, packed)
@@ -186,12 +185,14 @@ class FingerprintModel(TrainedModel):
 
     def probabilities(self, queries: pl.DataFrame) -> NDArray[np.float32]:
         """(n, 2048) as they are handed out: with `cut: tanimoto`, above 0.5 exactly where a bit is worth setting."""
-        nothing = np.zeros((0, BITS // 8), np.uint8)
-        logits = self._logits(self._tabulate(queries, np.zeros(queries.height, np.int64), nothing), queries)
+        logits = self._logits(self._queries_table(queries), queries)
         if self.options.cut == "tanimoto":
             logits = self.options.sharpness * recentre(logits, best_cut(torch.sigmoid(logits)))
         values: NDArray[np.float32] = torch.sigmoid(logits).cpu().numpy()
         return values
+
+    def _queries_table(self, queries: pl.DataFrame) -> Any:
+        return self._tabulate(queries, np.zeros(queries.height, np.int64), np.zeros((0, BITS // 8), np.uint8))
 
     def _logits(self, table: Any, queries: pl.DataFrame) -> Tensor:
         """(n, 2048) of a table of queries."""

@@ -104,8 +104,9 @@ class BinnedNetwork(nn.Module):
         self.out = nn.Linear(width, BITS)
         nn.init.zeros_(self.out.weight)
 
-    def start_from(self, frequency: NDArray[np.float64]) -> None:
-        """(2048,) share of the training molecules that set each bit, as the first prediction."""
+    def start_from(self, packed: NDArray[np.uint8]) -> None:
+        """Bits (molecules, 256) of the training molecules: their frequencies are the first prediction."""
+        frequency = (np.unpackbits(packed, axis=1).sum(axis=0, dtype=np.int64) + 0.5) / (len(packed) + 1)
         with torch.no_grad():
             self.out.bias.copy_(torch.logit(torch.from_numpy(frequency)))
 
