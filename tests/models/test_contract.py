@@ -29,7 +29,7 @@ OPTIONS = {
     },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
     "fingerprint-transformer": {
-        "formula": "absent",
+        "formula": "predicted",
         "network": {"width": 32, "layers": 1, "heads": 4, "pairs": 4},
         "training": _TRAINING,
     },

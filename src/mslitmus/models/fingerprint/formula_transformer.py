@@ -13,7 +13,8 @@ fragments and its contrastive retrieval.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -24,11 +25,14 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...provenance import table_hash
-from ...tasks.measured import MEASURED
-from ..options import TrainingOptions, parse_options
+from ...tasks.measured import MEASURED, with_structure
+from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows
 from ..predict.conditioning import Conditioning, ConditioningOptions, check_conditions
+from ..protocol import FitContext
+from ..trained import read_json, reading
 from .base import TRAINING, FingerprintModel, FingerprintOptions
+from .formula_guess import FormulaPrior, GuessOptions, guess
 from .formula_network import FormulaNetwork, NetworkOptions, fold
 from .formula_tokens import PeakOptions, TokenTable, tokens
 from .losses import LOSSES
@@ -42,6 +46,7 @@ class TransformerOptions(FingerprintOptions):
     """Options of `fingerprint-transformer`."""
 
     formula: Literal["given", "predicted", "absent"] = Field("given", description="where the precursor's comes from")
+    guess: dict[str, Any] = Field(default_factory=dict, description="of `formula: predicted`")
     peaks: dict[str, Any] = Field(default_factory=dict)
     network: dict[str, Any] = Field(default_factory=dict)
 
@@ -57,6 +62,7 @@ class FingerprintTransformer(FingerprintModel):
         self.options = parse_options(TransformerOptions, options, where=where)
         self.peaks = parse_options(PeakOptions, self.options.peaks, where="peaks")
         self.sizes = parse_options(NetworkOptions, self.options.network, where="network")
+        self.guessing = parse_options(GuessOptions, self.options.guess, where="guess")
         if self.sizes.width % self.sizes.heads:
             what = f"width {self.sizes.width} does not divide by {self.sizes.heads} heads"
             raise ConfigError(what, where=where, remedy="set network.width to a multiple of network.heads")
@@ -70,8 +76,8 @@ class FingerprintTransformer(FingerprintModel):
 
     def described(self) -> dict[str, Any]:
         """All options, defaults included."""
-        parts = {"peaks": self.peaks, "network": self.sizes, "conditions": self.condition_options}
-        parts["training"] = self.training
+        parts: dict[str, Options] = {"guess": self.guessing, "peaks": self.peaks, "network": self.sizes}
+        parts |= {"conditions": self.condition_options, "training": self.training}
         return {**self.options.model_dump(mode="json"), **{name: part.model_dump() for name, part in parts.items()}}
 
     def check_task(self, task: Any) -> None:
@@ -91,14 +97,36 @@ class FingerprintTransformer(FingerprintModel):
     def _network(self, conditioning: Conditioning) -> nn.Module:
         return FormulaNetwork(conditioning, self.sizes, self.options.formula != "absent")
 
+    def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
+        """As every predictor of fingerprints; what formulae molecules have is learned too. Raises ModelError."""
+        self.prior = FormulaPrior.of(with_structure(train)["formula"].to_list())
+        super().prepare(train, context)
+
+    def start_from(self, folder: Path, head: str = "keep") -> None:
+        """Vocabulary, formulae and weights of a saved model."""
+        super().start_from(folder, head)
+        self.prior = type(self).load(folder).prior
+
+    def queries(self, val: pl.DataFrame) -> pl.DataFrame:
+        """Spectra without their structures; how often their formula is predicted right goes into `notes`."""
+        queries = super().queries(val)
+        self.notes = {"formula": self.options.formula}
+        if self.options.formula == "predicted" and queries.height:
+            truth = queries.select("identifier").join(val.select("identifier", "formula"), on="identifier", how="left")
+            right = guess(queries, self.prior, self.guessing) == truth["formula"]
+            self.notes["formula_accuracy_on_validation"] = round(right.fill_null(False).mean(), 4)
+        return queries
+
     def _tabulate(self, frame: pl.DataFrame, molecule: NDArray[np.int64], packed: NDArray[np.uint8]) -> TokenTable:
         conditions = self.vocabulary.encode(frame)
-        return tokens(frame, self._formulas(frame), self.peaks, conditions, molecule, packed)
+        return tokens(frame, self._formulas(frame, len(packed) > 0), self.peaks, conditions, molecule, packed)
 
-    def _formulas(self, frame: pl.DataFrame) -> pl.Series | None:
-        """Formula of each row's molecule, None where the model reads none."""
+    def _formulas(self, frame: pl.DataFrame, training: bool) -> pl.Series | None:
+        """Formula of each row's molecule, None where the model reads none. Training spectra have their true one."""
         if self.options.formula == "absent":
             return None
+        if self.options.formula == "predicted" and not training:
+            return guess(frame, self.prior, self.guessing)
         if "formula" not in frame.columns:
             raise self._no_formula("which these do not name")
         return frame["formula"]
@@ -145,3 +173,17 @@ class FingerprintTransformer(FingerprintModel):
         ]
         back = torch.from_numpy(np.argsort(order)).to(self._device)
         return torch.cat(parts)[back]
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """options.json, vocabulary.json and weights.pt."""
+        self._write(folder, {"adducts": list(self.vocabulary.adducts), "formulas": list(self.prior.formulas)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A saved model. Raises ModelError if a file is missing or does not fit."""
+        model = super().load(folder)
+        with reading(folder):
+            model.prior = FormulaPrior.of(read_json(folder / "vocabulary.json")["formulas"])
+        return model
