@@ -234,7 +234,7 @@ def formula_counts(formulas: pl.Series) -> NDArray[np.uint8]:
     for row, text in zip(counts, distinct, strict=True):
         _fill(row, parse_formula(text).counts)
     number = formulas.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64)
-    return counts[number.to_numpy()]
+    return counts[number.to_numpy().astype(np.int64)]
 
 
 def _fill(row: NDArray[np.uint8], counts: tuple[tuple[str, int], ...]) -> None:

@@ -28,7 +28,7 @@ from ...provenance import table_hash
 from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows
-from ..predict.conditioning import Conditioning, ConditioningOptions, check_conditions
+from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..protocol import FitContext
 from ..trained import read_json, reading
 from .base import TRAINING, FingerprintModel, FingerprintOptions
@@ -93,6 +93,10 @@ class FingerprintTransformer(FingerprintModel):
         )
 
     # -- training ----------------------------------------------------------------------------------------------------
+
+    def _build(self, vocabulary: ConditionVocabulary) -> None:
+        super()._build(vocabulary)
+        self._last = None  # a table is encoded by the vocabulary
 
     def _network(self, conditioning: Conditioning) -> nn.Module:
         return FormulaNetwork(conditioning, self.sizes, self.options.formula != "absent")
