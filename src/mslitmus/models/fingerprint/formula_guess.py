@@ -7,8 +7,8 @@ elements other than C, H, N, O in combinations that a training molecule has. Eac
 
 where the prior is log share of its combination among the training formulae, minus half the squared Mahalanobis distance
 of (H/C, N/C, O/C) from their mean, plus a bonus if a training molecule has this very formula. Only the candidates best
-by prior and mass error are held against the peaks. The weights of the options were chosen on
-spectra of 500 training molecules of MassBank that the prior had not seen.
+by prior and mass error are held against the peaks. The default weight is the best of 0, 3, 5, 7 and 10 on
+500 training molecules of MassBank that the prior had not seen.
 """
 
 from __future__ import annotations
