@@ -68,10 +68,10 @@ class FormulaPrior:
         share = {tuple(s.tolist()): float(np.log(n / len(counts))) for s, n in zip(signatures, number, strict=True)}
         ratios = _ratios(counts)
         spread = np.cov(ratios, rowvar=False) if len(ratios) > 3 else np.zeros((3, 3))
-        inverse = np.linalg.inv(spread + 0.01 * np.eye(3))
+        inverse = np.linalg.inv(spread + 0.01 * np.eye(3)).astype(np.float64)
         most = (int(counts[:, 2].max()), int(counts[:, 3].max()))
         known = frozenset(tuple(row) for row in counts.tolist())
-        return cls(distinct, known, signatures, share, most, ratios.mean(axis=0), inverse)
+        return cls(distinct, known, signatures, share, most, ratios.mean(axis=0).astype(np.float64), inverse)
 
     def log_prior(self, counts: NDArray[np.int64], bonus: float) -> NDArray[np.float64]:
         """(n, elements) → (n,)."""

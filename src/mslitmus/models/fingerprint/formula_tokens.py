@@ -161,7 +161,9 @@ def tokens(
     return TokenTable(offsets, counts, scalars, mz, explained, ion, known, precursor, conditions, molecule, packed)
 
 
-def strongest(frame: pl.DataFrame, most: int) -> tuple[NDArray[np.int64], ...]:
+def strongest(
+    frame: pl.DataFrame, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """(owner, m/z, intensity by the spectrum's base peak) of the `most` strongest peaks of each spectrum, by m/z; and
     the offsets (n + 1,)."""
     peaks = flat_peaks(frame, np.zeros(frame.height, np.int64))
@@ -234,7 +236,8 @@ def formula_counts(formulas: pl.Series) -> NDArray[np.uint8]:
     for row, text in zip(counts, distinct, strict=True):
         _fill(row, parse_formula(text).counts)
     number = formulas.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64)
-    return counts[number.to_numpy().astype(np.int64)]
+    found: NDArray[np.uint8] = counts[number.to_numpy().astype(np.int64)]
+    return found
 
 
 def _fill(row: NDArray[np.uint8], counts: tuple[tuple[str, int], ...]) -> None:

@@ -114,11 +114,11 @@ class FingerprintTransformer(FingerprintModel):
     def queries(self, val: pl.DataFrame) -> pl.DataFrame:
         """Spectra without their structures; how often their formula is predicted right goes into `notes`."""
         queries = super().queries(val)
-        self.notes = {"formula": self.options.formula}
+        self.notes: dict[str, Any] = {"formula": self.options.formula}
         if self.options.formula == "predicted" and queries.height:
             truth = queries.select("identifier").join(val.select("identifier", "formula"), on="identifier", how="left")
-            right = guess(queries, self.prior, self.guessing) == truth["formula"]
-            self.notes["formula_accuracy_on_validation"] = round(right.fill_null(False).mean(), 4)
+            right = (guess(queries, self.prior, self.guessing) == truth["formula"]).fill_null(False).to_numpy()
+            self.notes["formula_accuracy_on_validation"] = round(float(right.mean()), 4)
         return queries
 
     def _tabulate(self, frame: pl.DataFrame, molecule: NDArray[np.int64], packed: NDArray[np.uint8]) -> TokenTable:
