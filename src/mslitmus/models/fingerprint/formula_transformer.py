@@ -72,6 +72,7 @@ class FingerprintTransformer(FingerprintModel):
         self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
         self._chosen = check_conditions(self.options.conditioning)
         self.shown = (*MEASURED, "formula") if self.options.formula == "given" else MEASURED
+        self.prior = FormulaPrior.of(())
         self._last: tuple[str, TokenTable] | None = None
 
     def described(self) -> dict[str, Any]:
@@ -116,8 +117,8 @@ class FingerprintTransformer(FingerprintModel):
         queries = super().queries(val)
         self.notes: dict[str, Any] = {"formula": self.options.formula}
         if self.options.formula == "predicted" and queries.height:
-            truth = queries.select("identifier").join(val.select("identifier", "formula"), on="identifier", how="left")
-            right = (guess(queries, self.prior, self.guessing) == truth["formula"]).fill_null(False).to_numpy()
+            truth = with_structure(val)["formula"]
+            right = (guess(queries, self.prior, self.guessing) == truth).fill_null(False).to_numpy()
             self.notes["formula_accuracy_on_validation"] = round(float(right.mean()), 4)
         return queries
 
