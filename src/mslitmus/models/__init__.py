@@ -26,6 +26,7 @@ MODELS = Registry(
         "external": "mslitmus.models.external:External",
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
         "fingerprint-blend": "mslitmus.models.fingerprint.blend:FingerprintBlend",
+        "fingerprint-transformer": "mslitmus.models.fingerprint.formula_transformer:FingerprintTransformer",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
         "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",
         "first-candidate": f"{_CONTROLS}.first_candidate:FirstCandidate",

@@ -136,6 +136,7 @@ class Trainable(Protocol):
 
     training: Any  # models.options.TrainingOptions
     network: Any  # torch.nn.Module
+    # Optional: `notes`, a mapping of what else a reader of the fit must know.
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None: ...
 

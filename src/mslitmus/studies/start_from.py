@@ -90,7 +90,8 @@ def check_start(model: ModelConfig, built: Any, parent: Any) -> None:
         return
     if not hasattr(built, "check_start"):
         what = f"model {model.name!r} learns nothing that could start from {start.model!r}"
-        raise ConfigError(what, remedy="trained networks do: neural and its presets, binned-mlp, and bridges of them")
+        who = "neural and its presets, binned-mlp, fingerprint-transformer, and bridges of them"
+        raise ConfigError(what, remedy=f"trained networks do: {who}")
     built.check_start(parent, start.head)
 
 

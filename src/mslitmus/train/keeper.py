@@ -170,6 +170,7 @@ class Keeper(Callback):
     def report(self) -> FitReport:
         """What happened, once training is over."""
         notes = {"steps": self.steps, "validation_spectra_scored": self.val.height, "validation_spectra": self.val_rows}
+        notes |= getattr(self.model, "notes", {})
         return FitReport(
             seconds=round(self.elapsed, 3),
             parameters=self.model.parameters(),
