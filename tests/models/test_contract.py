@@ -34,6 +34,7 @@ OPTIONS = {
             {"model": "binned-mlp", "options": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING}},
         ],
         "rounds": 3,
+    },
     "fingerprint-transformer": {
         "formula": "predicted",
         "network": {"width": 32, "layers": 1, "heads": 4, "pairs": 4},
