@@ -19,7 +19,7 @@ from ..spectra import formats
 from . import tables
 from .adapters import ADAPTERS, Rest
 from .adapters.adapter import Adapter
-from .left_out import Notes, Say, silent, tell_dropped
+from .intake_notes import Notes, Say, silent, tell_dropped
 from .ranking_intake import read_library_scores, read_scores
 from .tables import ROW, SPECTRUM_FILES, Table, refuse
 
