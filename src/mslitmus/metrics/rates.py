@@ -111,7 +111,7 @@ class Isotonic:
 
     def __init__(self, confidence: Array, right: Array, weight: Array) -> None:
         x, group = np.unique(confidence, return_inverse=True)
-        mass, sums = np.bincount(group, weight), np.bincount(group, weight * right)
+        mass, sums = (np.bincount(group, each).astype(np.float64) for each in (weight, weight * right))
         block = pooled(sums, mass)
         whole = np.bincount(block, mass)
         self.x, self.y = np.bincount(block, mass * x) / whole, np.bincount(block, sums) / whole
