@@ -325,7 +325,7 @@ def test_the_command_writes_what_a_search_reads(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, [*command, *more])
     assert done.exit_code == 0, done.output
     text = page.read_text(encoding="utf-8")
-    assert text.count('<svg class="chart sizes"') == 4
+    assert text.count('<svg class="chart sizes"') == 5
     assert "http" not in text.replace("http://www.w3.org", "")  # self-contained
     assert "ROC of right against wrong" in text
     assert 'class="bar wrong"' in text

@@ -49,7 +49,7 @@ def write_confidence(found: Evaluation, facts: Sequence[tuple[str, str]], path: 
         "facts": facts,
         "notes": found.summary["notes"],
         "tiles": _tiles(found),
-        "charts": [_roc(found), _histograms(found), _risk(found), _rates_chart(found)],
+        "charts": [_roc(found), _histograms(found), _risk(found), *_rates_charts(found)],
         "thresholds": [_threshold(row) for row in summary["thresholds"]],
         "strata": [_stratum(row) for row in found.strata.iter_rows(named=True)],
         "signs": [_sign(row) for row in found.signs.iter_rows(named=True)],
@@ -94,7 +94,7 @@ def _histograms(found: Evaluation) -> Markup:
     width = 1.0 / max(len(right), 1)
     return two_sided(
         right, wrong, width=width, label="Histograms of the scores of right and of wrong answers",
-        title="Scores of right and of wrong answers", foot="score; a molecule’s spectra weigh one together",
+        title="Scores of right and of wrong answers", foot="score, 0: no hit; a molecule’s spectra weigh one together",
     )  # fmt: skip
 
 
@@ -108,19 +108,29 @@ def _risk(found: Evaluation) -> Markup:
     )  # fmt: skip
 
 
-def _rates_chart(found: Evaluation) -> Markup:
-    lines = []
-    for method, (name, css) in METHODS.items():
-        rows = found.rates.filter((pl.col("method") == method) & pl.col("true").is_not_null()).sort("estimated")
-        points = tuple(rows.select("estimated", "true").iter_rows())
-        if points:
-            lines.append(Line(name, points, css, named=True))
-    values = [value for line in lines for point in line.points for value in point]
-    limit = nice_limit(max(values, default=0.2))
-    return plane_chart(
-        lines, label="Estimated against true false discovery rate, by method", right=limit, top=limit, dots=True,
-        title="True rate of wrong answers, per spectrum", foot="estimated rate", diagonal="kept exactly",
-    )  # fmt: skip
+def _rates_charts(found: Evaluation) -> list[Markup]:
+    """Estimated against true rates, per molecule and per spectrum, in one scale."""
+    sides = {"true_molecule": "per molecule", "true": "per spectrum"}
+    judged = found.rates.filter(pl.col("true").is_not_null())
+    highest = [judged[name].max() for name in ("estimated", *sides)]
+    limit = nice_limit(max((float(str(value)) for value in highest if value is not None), default=0.2))
+    out = []
+    for column, weighing in sides.items():
+        lines = []
+        for method, (name, css) in METHODS.items():
+            rows = judged.filter(pl.col("method") == method).sort("estimated")
+            if rows.height:
+                lines.append(Line(name, tuple(rows.select("estimated", column).iter_rows()), css, named=True))
+        label, title = (
+            f"Estimated against true false discovery rate {weighing}",
+            f"True rate of wrong answers, {weighing}",
+        )
+        chart = plane_chart(
+            lines, label=label, title=title, foot="estimated rate", right=limit, top=limit, dots=True,
+            diagonal="kept exactly",
+        )  # fmt: skip
+        out.append(chart)
+    return out
 
 
 def _threshold(row: dict[str, Any]) -> tuple[str, ...]:

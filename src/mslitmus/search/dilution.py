@@ -76,7 +76,8 @@ def dilution(
     runs = runs.sort("level", "file", "matched_peaks", "threshold", descending=[True, False, False, False])
     parts = []
     for number in _numbers(diluted):
-        rest = _judged(*(table.filter(pl.col("replicate") != number) for table in (best, samples)), settings, exclusive)
+        others = pl.col("replicate") != number
+        rest = _judged(best.filter(others), samples.filter(others), settings, exclusive)
         parts.append(_held_out(runs.filter(pl.col("replicate") == number), rest))
     chosen = {"held-out": pl.concat(parts), "in-sample": _in_sample(runs)}
     levels = [_means(table).with_columns(chosen=pl.lit(name)) for name, table in chosen.items()]
