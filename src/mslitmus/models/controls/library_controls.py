@@ -34,7 +34,8 @@ class LibraryAccession(Control):
     """Ranks by how near the candidate stands to the query in the library's list of names: what names give away.
 
     Names go by what stands before their last number, then by that number. It is shown what every model is shown, names
-    that are hashes, and so must not be told from chance: where it is, names or order betray something.
+    that are hashes, and so draws a spectrum at random, which favours molecules of many spectra. Where it does better
+    than that, names or order betray something.
     """
 
     task = "library-search"
