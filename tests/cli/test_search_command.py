@@ -272,14 +272,22 @@ def test_a_damaged_library_is_refused(call, tmp_path):
 
 def test_a_calibration_adds_probabilities(call, tmp_path):
     line = Curve((0.0, 1.0), (0.0, 1.0))
-    settings = {"score": "cosine", "tolerance": "0.01Da"}
+    settings = {"score": "entropy", "tolerance": "0.010Da", "precursor_tolerance": "5ppm", "library": "some"}
     made = Confidence("isotonic", (), (), (), (), line, Curve((0.0, 1.0), (0.5, 0.0)), search=settings)
     made.save(tmp_path / "c.json")
     code, _, err = call("search", "q.mgf", "-l", "some", "--confidence", "c.json", "--top", 1)
-    assert code == 0
-    assert "c.json was made with score cosine, this search has entropy" in err
+    assert code == 0, err
+    assert "the calibration was made with candidates within 5ppm, this search: 10ppm" in err
+    assert "tolerance" not in err
     found = hits_of(tmp_path / "q.hits.tsv")
     assert found["rank"].unique().to_list() == [1]
     assert found["probability"].to_list() == pytest.approx(found["score"].to_list(), abs=1e-4)
     assert found["q_value"].max() <= 0.5
-    assert "not a probability" not in (tmp_path / "q.hits.html").read_text()
+    page = (tmp_path / "q.hits.html").read_text()
+    assert "not a probability" not in page
+    assert "candidates within 5ppm" in page
+    (tmp_path / "q.hits.tsv").unlink()
+    code, _, err = call("search", "q.mgf", "-l", "some", "--confidence", "c.json", "--score", "cosine")
+    assert code == 1
+    assert "made with score entropy, this search has cosine" in err
+    assert not (tmp_path / "q.hits.tsv").exists()

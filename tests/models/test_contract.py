@@ -77,7 +77,7 @@ def library_views(world) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     again = [rows.with_columns(pl.concat_str("identifier", pl.lit("b"))) for rows in world.values() if "mzs" in rows]
     records = pl.concat([*(world[fold] for fold in ("train", "val", "test")), *again])
     held_out = pl.concat([world["val"]["identifier"], world["test"]["identifier"]])
-    task = TASKS["library-search"]().over(records, held_out, lambda line: None)
+    task = TASKS["library-search"](leave_out="spectrum").over(records, held_out, lambda line: None)
     train, val = (task.training_view(world[fold]) for fold in ("train", "val"))
     return train, val, task.queries(task.asked(world["test"]))
 

@@ -24,6 +24,7 @@ from mslitmus.search.isomers import by_group, by_isomer, isomers
 from mslitmus.search.left_out import LeftOut
 from mslitmus.search.libraries import Part, Reference
 from mslitmus.search.searching import Search, stream
+from mslitmus.search.settings import doubts, refuse_another_score, settings
 from mslitmus.search.windows import Window
 from mslitmus.spectra.library import Library, Scoring
 
@@ -151,7 +152,7 @@ def test_probabilities_hold_and_tell_right_from_wrong(found):
     answerable = found.strata.filter((pl.col("stratum") == "answerable") & (pl.col("average") == "spectrum"))
     assert answerable["ceiling"].item() == 1.0
     assert answerable["top1"].item() > answerable["chance"].item()
-    assert set(found.rates["method"]) == {"calibrated", "second-rank", *METHODS}
+    assert set(found.rates["method"]) == {"q_value", "calibrated", "second-rank", *METHODS}
     calibrated = found.rates.filter((pl.col("method") == "calibrated") & (pl.col("level") == 0.2))
     assert abs(calibrated["true"].item() - calibrated["estimated"].item()) < 0.12
 
@@ -207,6 +208,98 @@ def test_a_search_that_tells_less_than_the_calibration_is_refused(asked):
         made.probability(answers.with_columns(explained=pl.lit(None, pl.Float64)))
 
 
+def test_q_values_are_cautious_steps():
+    """Ten right answers and a wrong one, each of a molecule of its own."""
+    p, right = np.linspace(0.99, 0.89, 11), np.array([1.0] * 10 + [0.0])
+    errors = confidence.cautious_errors(p, right, np.ones(11))
+    assert errors.y == pytest.approx([5 / 11] * 11)  # few molecules show nothing, however right they are
+    many = confidence.cautious_errors(np.repeat(p, 100), np.repeat(right, 100), np.ones(1100))
+    assert many.y[0] == pytest.approx(101 / 1101)
+    assert many.y[-1] == pytest.approx(5 / 1100)
+    assert confidence.cautious_errors(p, right, np.full(11, 20.0)).y[-1] == pytest.approx(5 / 220)
+    made = confidence.Confidence("isotonic", (), (), (), (), None, many, record={"molecules": 1100})
+    assert made.q_values(np.array([0.0, 0.895, 0.9, 1.0])) == pytest.approx([101 / 1101] * 2 + [5 / 1100] * 2)
+    assert made.threshold(0.05) == pytest.approx(0.9)
+    assert made.unreachable(0.05) is None
+    assert "needs at least 1,250 molecules, and the calibration has 1,100" in str(made.unreachable(0.004))
+
+
+def test_what_a_map_saw_does_not_judge_it(asked):
+    """Out of fold, molecules are judged by a map of the other molecules: a look-up of the score is no better there."""
+    answers = asked.answers()
+    seen = confidence._fitted(answers, "isotonic").probability(answers)
+    unseen = confidence.out_of_fold(answers, "isotonic")
+    right = answers["right"].to_numpy().astype(float)
+    assert np.mean((right - seen) ** 2) < np.mean((right - unseen) ** 2)
+    again = confidence.out_of_fold(answers.reverse(), "isotonic")[::-1]
+    assert unseen == pytest.approx(again)
+
+
+def test_unknown_contributors_count_as_one_and_are_told():
+    records = library(30).with_columns(
+        source=pl.when(pl.col("identifier").str.ends_with("-0")).then(None).otherwise("source")
+    )
+    made = LeftOut.make(records, Scoring(), Window(leave_out="source"))
+    source = dict(records.select("identifier", "source").iter_rows())
+    asked_, there = (
+        frame["identifier"].gather(at).to_list()
+        for frame, at in ((made.queries, made.pairs.query), (made.library.rows, made.pairs.row))
+    )
+    assert made.pairs.query.size
+    assert all(source[a] != source[b] for a, b in zip(asked_, there, strict=True))
+    assert "30 of 70 spectra state no contributor" in made.notes[0]
+    everything = LeftOut.make(records, Scoring(), Window())
+    assert not everything.notes
+    for name in ("x", None):
+        with pytest.raises(DataError, match=r"contributor.*(.|\n)*--leave-out spectrum"):
+            LeftOut.make(records.with_columns(source=pl.lit(name, pl.String)), Scoring(), Window(leave_out="source"))
+
+
+def test_ion_modes_do_not_meet():
+    modes = pl.Series(["positive", "negative", None] * 30)
+    records = library(30).head(60).with_columns(ion_mode=modes.head(60))
+    made = LeftOut.make(records, Scoring(), Window())
+    mine, other = (
+        made.queries["ion_mode"].gather(made.pairs.query),
+        made.library.rows["ion_mode"].gather(made.pairs.row),
+    )
+    pairs = set(zip(mine, other, strict=True))
+    assert ("positive", "negative") not in pairs
+    assert {("positive", "positive"), ("positive", None), (None, "negative")} <= pairs
+
+
+def test_what_is_left_out_gives_decoys_no_fragment():
+    records = library(30)
+    donors = (records["source"] == "x").to_numpy()
+    made = decoys(records, "naive", seed=1, donors=donors)
+    given = set(records.filter(donors)["mzs"].explode()) | set(records["precursor_mz"])
+    assert set(made["mzs"].explode()) <= given
+    assert made["mzs"].list.len().mean() > 5
+
+
+def test_settings_are_compared_by_meaning():
+    [one] = [Reference("made", "dataset", Path("made"), (), "hash")]
+    told = settings(Search(tolerance="0.02Da", same=("adduct",)), one, "positive", leave_out="source")
+    alike = Search(tolerance="0.020Da", precursor="10.0ppm", intensity_power=1, same=("adduct",))
+    refuse_another_score(told, alike, "c.json")
+    assert doubts(told, alike, [one], {"positive"}) == []
+    with pytest.raises(ConfigError, match=r"made with tolerance 0\.02Da, this search has 0\.01Da"):
+        refuse_another_score(told, Search(), "c.json")
+    with pytest.raises(ConfigError, match="made with score entropy, this search has cosine"):
+        refuse_another_score(told, Search(score="cosine", tolerance="0.02Da"), "c.json")
+    other = Reference("other", "file", Path("other"), ())
+    wide = Search(tolerance="0.02Da", precursor="1Da")
+    found = doubts(told, wide, [one, other], {"negative"})
+    assert [line.split(",")[0] for line in found] == [
+        "candidates within 10ppm", "candidates equal in adduct", "positive mode", "the library made",
+    ]  # fmt: skip
+    newer = Reference("made", "dataset", Path("made"), (), "another")
+    assert doubts(told, alike, [newer], set()) == ["another state of the library made"]
+    assert (
+        "any precursor" in doubts(told, Search(tolerance="0.02Da", precursor=None, same=("adduct",)), [one], set())[0]
+    )
+
+
 def test_isomers_are_real_and_judged_by_group():
     table = isomers()
     assert [identify(smiles).inchikey14 for smiles in table["smiles"]] == table["inchikey14"].to_list()
@@ -227,12 +320,19 @@ def test_the_command_writes_what_a_search_reads(tmp_path, monkeypatch):
     store.save("made", frame, Ledger((LedgerEntry("made", frame.height),)), {"title": "made"})
     out = tmp_path / "c.json"
     command = ["confidence", "made", "--out", str(out), "--leave-out", "spectrum", "--calibration", "0.5"]
-    done = CliRunner().invoke(app, [*command, "--tables", str(tmp_path / "tables"), "--threads", "1"])
+    page = tmp_path / "page.html"
+    more = ["--tables", str(tmp_path / "tables"), "--threads", "1", "--page", str(page)]
+    done = CliRunner().invoke(app, [*command, *more])
     assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert text.count('<svg class="chart sizes"') == 5
+    assert "http" not in text.replace("http://www.w3.org", "")  # self-contained
+    assert "ROC of right against wrong" in text
+    assert 'class="bar wrong"' in text
     assert "estimated against true" in done.output
     assert confidence.load(out).search["precursor_tolerance"] == "10ppm"
     rates = pl.read_parquet(tmp_path / "tables" / "rates.parquet")
-    assert rates.height == 4 * (2 + len(METHODS))
+    assert rates.height == 4 * (3 + len(METHODS))
 
 
 def test_mistakes_of_files_and_data_are_named(asked, tmp_path):

@@ -80,6 +80,17 @@ def test_thresholds_come_from_other_replicates(hits, samples):
     assert set(found.levels["level"]) == {100.0, 50.0}
 
 
+def test_a_replicate_does_not_choose_its_own_threshold(hits, samples):
+    """Nothing in the runs of replicate 1, undiluted ones included, moves the threshold that it is judged at."""
+    one = pl.col("file").str.ends_with("-1")
+    more = pl.DataFrame([("100-1", name, 0.95, 6) for name in "XZ"], schema=hits.columns, orient="row")
+    weak = hits.with_columns(score=pl.when(one).then(0.21).otherwise("score"))
+    named = samples.with_columns(level=pl.when(pl.col("file") == "50-1").then(40.0).otherwise("level"))
+    for table in (hits, weak, hits.filter(~one), pl.concat([hits, more])):
+        found = dilution(table, named, thresholds=(0.2, 0.5, 0.7, 0.88), matched=(1,))
+        assert at(found.levels, chosen="held-out", level=40.0)["threshold"] == 0.2
+
+
 def test_the_command_reads_runs_and_samples(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     who = {"A": identify("CCCO"), "B": identify("CCN")}
@@ -93,7 +104,7 @@ def test_the_command_reads_runs_and_samples(tmp_path, monkeypatch):
     store.save("made", frame, Ledger((LedgerEntry("made", frame.height),)), {"title": "made"})
     table = ["Filename\tTriplicate_number\tshare"]
     for level, found in ((100, "AB"), (50, "A"), (0, "")):
-        for number in (1, 2):
+        for number in (1, 2, 3):
             spectra = [
                 f"BEGIN IONS\nTITLE={name}\nPEPMASS=200.0\nCHARGE=1+\n"
                 + "\n".join(f"{mz} {height}" for mz, height in zip(peaks[name], (10, 5, 4, 3), strict=True))
@@ -116,7 +127,7 @@ def test_the_command_reads_runs_and_samples(tmp_path, monkeypatch):
 
 def test_what_is_no_series_is_refused(hits, samples):
     with pytest.raises(DataError, match="no series of dilutions"):
-        dilution(hits, samples.filter(pl.col("replicate") == 1))
+        dilution(hits, samples.filter(pl.col("replicate") < 3))
     with pytest.raises(DataError, match="no series of dilutions"):
         dilution(hits, samples.filter(pl.col("level") != 50))
     with pytest.raises(SchemaError, match="level"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from mslitmus.errors import ConfigError, DataError, PredictionError
 from mslitmus.models.baselines.library_score import LibraryScore
-from mslitmus.models.controls.library_controls import LibraryChance, LibraryPrecursor
+from mslitmus.models.controls.library_controls import LibraryAccession, LibraryChance, LibraryPrecursor
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks.intake import read_predictions
 from mslitmus.tasks.library_search import LibrarySearch
@@ -38,13 +40,25 @@ def records() -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def made(records: pl.DataFrame, **options) -> LibrarySearch:
-    return LibrarySearch(**options).over(records, records["identifier"], lambda line: None)
+def made(records: pl.DataFrame, leave_out: str = "spectrum", **options) -> LibrarySearch:
+    task = LibrarySearch(leave_out=leave_out, **options)
+    return task.over(records, records["identifier"], lambda line: None)
+
+
+def known(task: LibrarySearch) -> dict[str, str]:
+    """Shown name → true identifier, by the peaks and precursor, as the tests' records are named."""
+    return dict(zip(task._names["shown"], task._names["true"], strict=True))
+
+
+def pools_of(task: LibrarySearch) -> dict[str, set[str]]:
+    name = known(task)
+    return {
+        query: {name[each] for each in found}
+        for query, found in task.pools.select("identifier", "candidates").iter_rows()
+    }
 
 
 def fitted(model, task, records):
-    from pathlib import Path
-
     view = task.training_view(records)
     model.fit(view, view, FitContext(Path("unused")))
     return model
@@ -58,7 +72,7 @@ def scored(model, task, records, *metrics):
 
 def test_candidates_are_the_others_of_the_window_and_adduct(records):
     task = made(records)
-    pools = {name: set(found) for name, found in task.pools.select("identifier", "candidates").iter_rows()}
+    pools = pools_of(task)
     assert pools["a1"] == {"a2", "a3", "b1", "b2", "odd"}
     assert pools["sodium"] == set()
     assert pools["c1"] == {"c2"}  # 3 ppm away
@@ -66,14 +80,14 @@ def test_candidates_are_the_others_of_the_window_and_adduct(records):
 
 
 def test_a_contributor_can_be_left_out(records):
-    pools = dict(made(records, leave_out="source").pools.select("identifier", "candidates").iter_rows())
-    assert set(pools["a1"]) == {"a3", "b2", "odd"}
-    assert pools["c1"].to_list() == [] if hasattr(pools["c1"], "to_list") else pools["c1"] == []
+    assert LibrarySearch().options.leave_out == "source"
+    pools = pools_of(made(records, leave_out="source"))
+    assert pools["a1"] == {"a3", "b2", "odd"}
+    assert pools["c1"] == set()
 
 
 def test_near_duplicates_can_be_left_out(records):
-    pools = dict(made(records, max_similarity=0.99).pools.select("identifier", "candidates").iter_rows())
-    assert set(pools["a1"]) == {"b1", "b2", "odd"}
+    assert pools_of(made(records, max_similarity=0.99))["a1"] == {"b1", "b2", "odd"}
 
 
 def test_what_the_library_can_answer(records):
@@ -120,9 +134,66 @@ def test_a_model_sees_no_structure_of_the_rest_of_the_library(records):
     task = made(records)
     view = task.training_view(records.head(2))
     assert view.height == records.height
-    assert view.tail(-2)["smiles"].null_count() == view.height - 2
-    assert view.tail(-2)["inchikey14"].null_count() == view.tail(-2)["candidates"].null_count() == view.height - 2
+    rest = view.tail(-2)
+    told = {name for name in rest.columns if rest[name].null_count() < rest.height}
+    assert told == set(task.visible) - {"candidates"}  # source, smiles, name, ... are of the training fold alone
+    assert view.head(2)["source"].null_count() == 0
     assert set(task.queries(records).columns) == set(task.visible)
+
+
+def test_names_are_opaque_and_order_tells_nothing(records):
+    task = made(records)
+    asked = task.asked(records)
+    queries, view = task.queries(asked), task.training_view(records.head(3))
+    assert not set(queries["identifier"]) & set(records["identifier"])
+    assert not set(view["identifier"]) & set(records["identifier"])
+    assert set(queries["identifier"]) | set(queries["candidates"].explode()) <= set(view["identifier"])
+    assert queries["identifier"].is_sorted()
+    assert view["identifier"].head(3).is_sorted()
+    assert view["identifier"].tail(-3).is_sorted()
+    assert all(row == sorted(row) for row in queries["candidates"].to_list())
+    assert made(records).queries(asked).equals(queries)  # the same library, the same names
+    other = made(records.filter(pl.col("identifier") != "c2"))
+    assert not set(other.queries(records)["identifier"]) & set(queries["identifier"])
+
+
+def test_what_is_kept_has_the_true_identifiers(records):
+    task = made(records)
+    rows = task.asked(records)
+    queries = task.queries(rows)
+    found = task.check(LibraryChance().predict(queries), queries)
+    assert found["identifier"].unique(maintain_order=True).to_list() == rows["identifier"].to_list()
+    assert set(found["candidate"]) <= set(records["identifier"])
+    ranks = task.score(found, task.truth(rows), ["rank"])
+    shown = task.score(LibraryChance().predict(queries), task.truth(task.training_view(records)), ["rank"], "fail")
+    both = ranks.join(shown, on="identifier")  # before they are checked, as a fit scores them
+    assert both.height == ranks.height
+    assert both["rank"].equals(both["rank_right"].rename("rank"))
+
+
+def series(molecules: int = 40, spectra: int = 4) -> pl.DataFrame:
+    """Isomers whose spectra are numbered in series, the precursor of all and their peaks alike."""
+    numbers = range(molecules * spectra)
+    rows = [row(f"LAB-{n:05d}", "A", "xy"[n % 2]) | {"inchikey14": f"{n // spectra:014d}"} for n in numbers]
+    return pl.DataFrame(rows)
+
+
+def test_accession_numbers_would_tell_and_names_do_not():
+    records = series()
+    task = made(records)
+    rows = task.asked(records)
+    hit = scored(fitted(LibraryAccession(), task, records), task, records, "hit@1")["hit@1"].mean()
+    chance = scored(LibraryChance(), task, records, "hit@1")["hit@1"].mean()
+    assert abs(hit - chance) < 0.06
+    true = known(task)
+    queries = task.queries(rows).with_columns(
+        pl.col("identifier").replace(true), pl.col("candidates").list.eval(pl.element().replace(true))
+    )
+    model = LibraryAccession()
+    view = task.training_view(records).with_columns(pl.col("identifier").replace(true))
+    model.fit(view, view, FitContext(Path("unused")))
+    leak = task.score(model.predict(queries), task.truth(rows), ["hit@1"])["hit@1"].mean()
+    assert leak > 0.7
 
 
 def test_scores_are_chosen_on_validation(records):
@@ -134,8 +205,6 @@ def test_scores_are_chosen_on_validation(records):
     def value(predictions, rows):
         truth = task.truth(rows)
         return float(task.score(predictions, truth, ["hit@1"])["hit@1"].mean())
-
-    from pathlib import Path
 
     model = LibraryScore(score=["cosine", "entropy"], mz_power=[0.0, 1.0], precursor=["keep", "remove"])
     view = task.training_view(records)
@@ -157,10 +226,15 @@ def test_answers_from_elsewhere(records, tmp_path):
     task = made(records)
     queries = task.queries(task.asked(records))
     path = tmp_path / "hits.csv"
-    path.write_text("query,library_identifier,score\na1,a2,0.9\na1,b1,0.1\n")
+    name = {true: shown for shown, true in known(task).items()}
+    path.write_text(f"query,library_identifier,score\n{name['a1']},{name['a2']},0.9\n{name['a1']},{name['b1']},0.1\n")
     found = task.check(read_predictions(path, task, queries), queries)
+    assert found["identifier"].to_list() == ["a1", "a1"]
     assert found["candidate"].to_list() == ["a2", "b1"]
-    path.write_text("query,library_identifier,score\na1,sodium,0.9\n")
+    path.write_text("query,library_identifier,score\na1,a2,0.9\n")
+    with pytest.raises(PredictionError, match=r"none of its identifiers(.|\n)*opaque names"):
+        read_predictions(path, task, queries)
+    path.write_text(f"query,library_identifier,score\n{name['a1']},{name['sodium']},0.9\n")
     with pytest.raises(PredictionError, match="not among the query's candidates"):
         task.check(read_predictions(path, task, queries), queries)
 

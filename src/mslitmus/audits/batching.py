@@ -99,7 +99,8 @@ def _in(sample: Sample, queries: pl.DataFrame) -> pl.DataFrame:
 
 def _other_order(queries: pl.DataFrame) -> pl.DataFrame:
     """The members of each pool in reverse, name and structure together."""
-    return queries.with_columns(pl.col("candidates", "candidate_smiles").list.reverse())
+    lists = [name for name in ("candidates", "candidate_smiles") if name in queries.columns]
+    return queries.with_columns(pl.col(lists).list.reverse())
 
 
 def _speller(name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:

@@ -62,7 +62,7 @@ def exchanges(model: Asked) -> list[Edit]:
 
 def _renamed(model: Asked) -> Edit:
     """Neutral names, dealt out in an order of their own."""
-    names = model.sample.queries["identifier"]
+    names = model.sample.rows["identifier"]
     order = pl.Series(range(names.len())).shuffle(seed=SEED + 1)
     new = pl.Series([f"query-{number:05d}" for number in order.to_list()], dtype=pl.String)
     back = dict(zip(new.to_list(), names.to_list(), strict=True))

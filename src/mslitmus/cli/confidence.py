@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..search.evaluation import Evaluation
+    from ..search.libraries import Reference
+    from ..search.searching import Search
 
 
 def calibrate_search(
-    library: Annotated[str, typer.Argument(help="A dataset of the store, or a file of spectra with structures.")],
+    library: Annotated[str, typer.Argument(help="A dataset, a file, or a stored index, with structures.")],
     out: Annotated[Path, typer.Option(help="The JSON file that `mslitmus search --confidence` takes.")] = Path(
         "confidence.json"
     ),
@@ -34,6 +36,7 @@ def calibrate_search(
     ] = None,
     ion_mode: Annotated[str | None, typer.Option(help="positive or negative; default: both.")] = None,
     calibration: Annotated[float, typer.Option(help="Share of the molecules to fit on; the rest judges.")] = 0.3,
+    page: Annotated[Path | None, typer.Option(help="Page to look at: FILE.html.")] = None,
     tables: Annotated[Path | None, typer.Option(help="Folder for the tables as Parquet files.")] = None,
     threads: Annotated[int | None, typer.Option(help="Default: all.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tables only.")] = False,
@@ -41,6 +44,10 @@ def calibrate_search(
     """Search a labelled library with its own spectra, fit the confidence, and judge it on molecules left out."""
     from ..search.evaluation import evaluate
     from ..search.left_out import LeftOut
+    from ..search.libraries import open_libraries
+    from ..search.queries import check_ion_mode
+    from ..search.searching import Search
+    from ..search.settings import settings
     from ..search.windows import Window
     from ..spectra.library import Scoring
 
@@ -48,49 +55,40 @@ def calibrate_search(
         if not quiet:
             errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    scoring = Scoring(score, tolerance, intensity_power, mz_power)
-    window = Window(precursor, tuple(same or ()), leave_out, max_similarity)
-    asked = LeftOut.make(_records(library, ion_mode), scoring, window)
-    settings: dict[str, Any] = {
-        "library": library,
-        "score": score,
-        "tolerance": tolerance,
-        "intensity_power": intensity_power,
-        "mz_power": mz_power,
-        "precursor_tolerance": precursor,
-        "same": list(window.same),
-        "leave_out": leave_out,
-        "max_similarity": max_similarity,
-        "ion_mode": ion_mode,
-    }
-    found = evaluate(asked, calibration=calibration, search=settings, threads=threads, progress=say)
+    mode = check_ion_mode(ion_mode)
+    made_for = Search(score, tolerance, intensity_power, mz_power, precursor, same=tuple(same or ()))
+    window = Window(precursor, made_for.same, leave_out, max_similarity)
+    [opened] = open_libraries([library], say)
+    for note in opened.notes:
+        say(note)
+    asked = LeftOut.of(opened, Scoring(score, tolerance, intensity_power, mz_power), window, mode)
+    told = settings(made_for, opened, mode, leave_out=leave_out, max_similarity=max_similarity)
+    found = evaluate(asked, calibration=calibration, search=told, threads=threads, progress=say)
     found.confidence.save(out)
     if tables is not None:
         _write(found, tables)
     _show(found)
+    if page is not None:
+        from ..report.confidence_page import write_confidence
+
+        facts = _facts(opened, made_for, told, found)
+        console.print(f"page: {write_confidence(found, facts, page).resolve()}", highlight=False, soft_wrap=True)
     console.print(f"confidence: {out.resolve()}", highlight=False, soft_wrap=True)
 
 
-def _records(library: str, ion_mode: str | None) -> pl.DataFrame:
-    """The labelled spectra. Raises ConfigError for an unknown ion mode."""
-    import polars as pl
-
-    from ..data import store
-    from ..data.identities import identities
-    from ..errors import unknown_name
-    from ..schemas import ION_MODES
-    from ..spectra import formats
-
-    if ion_mode is not None and ion_mode not in ION_MODES:
-        raise unknown_name("ion mode", ion_mode, ION_MODES)
-    if not Path(library).exists():
-        frame = store.load(library).frame()
-    else:
-        frame = formats.read(Path(library)).frame
-        known = identities(frame["smiles"].drop_nulls().unique()).select("smiles", _key="inchikey14")
-        frame = frame.join(known, on="smiles", how="left", maintain_order="left")
-        frame = frame.with_columns(inchikey14=pl.coalesce("inchikey14", "_key")).drop("_key")
-    return frame if ion_mode is None else frame.filter(pl.col("ion_mode") == ion_mode)
+def _facts(opened: Reference, made_for: Search, told: dict[str, Any], found: Evaluation) -> list[tuple[str, str]]:
+    """What the page says of the library and the search."""
+    spectra = f"{found.summary['spectra']:,} of {opened.spectra:,} spectra, {opened.molecules:,} molecules"
+    left = "all spectra of the query's contributor" if told["leave_out"] == "source" else "the query's own spectrum"
+    near = told["max_similarity"]
+    return [
+        ("Library", f"{opened.name}: {spectra}"),
+        ("Ion mode", told["ion_mode"] or "both, apart"),
+        ("Search", made_for.told() + (f", same {', '.join(made_for.same)}" if made_for.same else "")),
+        ("Left out", left + (f", and what is at least {near:g} similar" if near else "")),
+        ("Without a candidate", f"{found.summary['without_candidates']:,} spectra, not asked"),
+        ("Fitted on", f"{found.confidence.record['molecules']:,} molecules, {found.summary['kind']} map"),
+    ]
 
 
 def _write(found: Evaluation, folder: Path) -> None:
@@ -124,7 +122,7 @@ def _show(found: Evaluation) -> None:
     )
     for row in summary["thresholds"]:
         if row["probability"] is None:
-            console.print(f"at most {row['wanted']:.0%} wrong: no probability is high enough", highlight=False)
+            console.print(f"at most {row['wanted']:.0%} wrong: {row['why_not']}", highlight=False)
             continue
         if row["error"] is None:
             console.print(f"at most {row['wanted']:.0%} wrong: no answer of the test is so sure", highlight=False)

@@ -12,6 +12,7 @@ from .terminal import console, errors
 if TYPE_CHECKING:
     import polars as pl
 
+    from ..search.runs import Preparation
     from ..search.searching import Search
 
 
@@ -28,7 +29,11 @@ def judge_dilution(
     score: Annotated[str, typer.Option(help="As in `mslitmus search`.")] = "entropy",
     tolerance: Annotated[str, typer.Option(help="Of fragment m/z.")] = "0.01Da",
     precursor: Annotated[str, typer.Option(help="Of the precursor m/z.")] = "10ppm",
+    same: Annotated[list[str] | None, typer.Option(help="As in `mslitmus search`; repeatable.")] = None,
     ion_mode: Annotated[str | None, typer.Option(help="Of spectra that state none.")] = None,
+    merge: Annotated[bool, typer.Option("--merge/--no-merge", help="As in `mslitmus search`.")] = True,
+    measure: Annotated[bool, typer.Option("--repair/--no-repair", help="As in `mslitmus search`.")] = True,
+    noise: Annotated[float, typer.Option(help="As in `mslitmus search`.")] = 0.01,
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="List no molecule that a run without the reference holds.")
     ] = False,
@@ -39,12 +44,16 @@ def judge_dilution(
 
     from ..provenance import write_parquet
     from ..search.dilution import dilution
+    from ..search.queries import check_ion_mode
+    from ..search.repeats import Repeats
+    from ..search.runs import Preparation
     from ..search.searching import Search
     from .confidence import show_table
 
     table = read_samples(samples, file, level, replicate)
-    asked = Search(score=score, tolerance=tolerance, precursor=precursor, top_k=1)
-    hits = _hits(runs, table, library, asked, ion_mode, quiet)
+    asked = Search(score=score, tolerance=tolerance, precursor=precursor, top_k=1, same=tuple(same or ()))
+    how = Preparation(Repeats() if merge else None, noise, measure)
+    hits = _hits(runs, table, library, asked, how, check_ion_mode(ion_mode), quiet)
     found = dilution(hits, table, exclusive=exclusive)
     out.mkdir(parents=True, exist_ok=True)
     write_parquet(out / "hits.parquet", hits)
@@ -74,15 +83,22 @@ def read_samples(path: Path, file: str, level: str, replicate: str) -> pl.DataFr
 
 
 def _hits(
-    folder: Path, table: pl.DataFrame, library: list[str], asked: Search, ion_mode: str | None, quiet: bool
+    folder: Path,
+    table: pl.DataFrame,
+    library: list[str],
+    asked: Search,
+    how: Preparation,
+    ion_mode: str | None,
+    quiet: bool,
 ) -> pl.DataFrame:
-    """file, molecule, score, matched_peaks: the first hit of every spectrum of every run of the table."""
+    """file, molecule, score, matched_peaks: the first hit of every spectrum of every run of the table, prepared and
+    searched as `mslitmus search` does."""
     import polars as pl
 
     from ..errors import DataError
     from ..search.libraries import open_libraries
-    from ..search.searching import search
-    from ..spectra import formats
+    from ..search.queries import Intake, read
+    from ..search.searching import stream
 
     def say(line: str) -> None:
         if not quiet:
@@ -96,10 +112,22 @@ def _hits(
         raise DataError(what, where=str(folder), remedy=remedy)
     parts = []
     for path in files:
-        spectra = formats.read(path).frame.filter(pl.col("precursor_mz").is_not_null())
-        spectra = spectra.with_columns(ion_mode=pl.coalesce("ion_mode", pl.lit(ion_mode, pl.String)))
-        hits = search(spectra, opened, asked)
-        say(f"{path.name}: {spectra.height:,} spectra, {hits['identifier'].n_unique():,} with a hit")
-        kept = hits.select(file=pl.lit(path.stem), molecule="inchikey14", score="score", matched_peaks="matched_peaks")
-        parts.append(kept)
+        intake = Intake()
+        frames = read([path], how, intake, ion_mode=ion_mode)
+        try:
+            found = [answer.hits for answer in stream(frames, opened, asked, notes=intake.notes)]
+        except DataError as error:  # a blank may hold no MS/MS spectrum: it has no hits
+            if intake.spectra:
+                raise
+            found = []
+            say(f"{path.name}: {error.message}")
+        queries = sum(each["identifier"].n_unique() for each in found)
+        say(f"{path.name}: {intake.spectra:,} spectra, {queries:,} with a hit")
+        for line in intake.lines():
+            say(f"{path.name}: {line}")
+        for hits in found:
+            columns = {"molecule": "inchikey14", "score": "score", "matched_peaks": "matched_peaks"}
+            parts.append(hits.select(file=pl.lit(path.stem), **columns))
+    if not parts:
+        raise DataError("no run holds an MS/MS spectrum", where=str(folder), remedy="`msconvert` must keep MS level 2")
     return pl.concat(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,29 +111,35 @@ def _search(
         file = _hit_file(files.hits, files.kind, asked, opened, intake)
         done, ended = _run(frames, opened, asked, calibration, intake, file, page, status)
     seconds = time.perf_counter() - started
-    where = None if page is None or files.page is None else _written(page, files.page, intake, opened, ended)
+    doubts = _doubt(calibration, asked, opened, intake, mode)
+    for line in doubts:
+        errors.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+    where = None if page is None or files.page is None else _written(page, files.page, intake, opened, ended, doubts)
     _tell(intake, file, page, where, done, seconds)
     return ended
 
 
 def _calibration(path: Path | None, asked: Search) -> Any:
+    """The calibration. Raises ConfigError where it is of another score."""
     if path is None:
         return None
     from ..search.confidence import load
+    from ..search.settings import refuse_another_score
 
     found = load(path)
-    mine = {
-        "score": asked.score,
-        "tolerance": asked.tolerance,
-        "precursor_tolerance": asked.precursor,
-        "intensity_power": asked.intensity_power,
-        "mz_power": asked.mz_power,
-    }
-    for name, value in mine.items():
-        if name in found.search and found.search[name] != value:
-            what = f"{path.name} was made with {name} {found.search[name]}, this search has {value}"
-            errors.print(f"warning: {what}: its probabilities may be wrong", highlight=False, markup=False)
+    refuse_another_score(found.search, asked, str(path))
     return found
+
+
+def _doubt(calibration: Any, asked: Search, opened: Any, intake: Intake, mode: str | None) -> list[str]:
+    """What the calibration was made with and this search was not, one line each; modes are known once it has run."""
+    if calibration is None:
+        return []
+    from ..search.settings import doubts
+
+    modes = set().union(*intake.ion_modes.values()) | ({mode} if mode else set())
+    found = doubts(calibration.search, asked, opened, modes)
+    return [f"the calibration was made with {each}: probabilities and q-values may be off" for each in found]
 
 
 def _hit_file(out: Path, kind: str, asked: Search, opened: Any, intake: Intake) -> Any:
@@ -194,10 +201,10 @@ def _page(queries: list[Path], opened: Any, asked: Search, calibration: Any, plo
     )  # fmt: skip
 
 
-def _written(page: SearchPage, path: Path, intake: Intake, opened: Any, ended: str) -> Path:
+def _written(page: SearchPage, path: Path, intake: Intake, opened: Any, ended: str, doubts: Sequence[str] = ()) -> Path:
     faults = [str(error) for error in intake.problems.errors[:3]]
     more = len(intake.problems.errors) - len(faults)
-    notes = [*intake.lines(), *(f"{each.name}: {note}" for each in opened for note in each.notes)]
+    notes = [*doubts, *intake.lines(), *(f"{each.name}: {note}" for each in opened for note in each.notes)]
     return page.write(path, notes, [*faults, *([f"{more:,} more"] if more else [])], ended)
 
 

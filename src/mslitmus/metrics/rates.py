@@ -95,20 +95,26 @@ def aurc(confidence: Array, right: Array, weight: Array) -> float:
     return float((risk.mean(axis=1) * mass).sum() / mass.sum())
 
 
+def pooled(sums: Array, mass: Array) -> NDArray[np.int64]:
+    """Pool adjacent violators: the block of each place, (n,), so that the blocks' means sums / mass rise."""
+    blocks: list[tuple[float, float, int]] = []  # sum, mass, places
+    for total, size in zip(sums.tolist(), mass.tolist(), strict=True):
+        blocks.append((total, size, 1))
+        while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
+            last = blocks.pop()
+            blocks[-1] = tuple(a + b for a, b in zip(blocks[-1], last, strict=True))  # type: ignore[assignment]
+    return np.repeat(np.arange(len(blocks)), [places for _, _, places in blocks])
+
+
 class Isotonic:
     """A non-decreasing step map from confidence to expected score (pool adjacent violators), linear between blocks."""
 
     def __init__(self, confidence: Array, right: Array, weight: Array) -> None:
         x, group = np.unique(confidence, return_inverse=True)
-        mass, sums = np.bincount(group, weight), np.bincount(group, weight * right)
-        blocks: list[list[float]] = []  # sum, mass, weighted x
-        for place, total, size in zip(x, sums, mass, strict=True):
-            blocks.append([total, size, place * size])
-            while len(blocks) > 1 and blocks[-2][0] * blocks[-1][1] >= blocks[-1][0] * blocks[-2][1]:
-                last = blocks.pop()
-                blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-        table = np.array(blocks)
-        self.x, self.y = table[:, 2] / table[:, 1], table[:, 0] / table[:, 1]
+        mass, sums = (np.bincount(group, each).astype(np.float64) for each in (weight, weight * right))
+        block = pooled(sums, mass)
+        whole = np.bincount(block, mass)
+        self.x, self.y = np.bincount(block, mass * x) / whole, np.bincount(block, sums) / whole
 
     def __call__(self, confidence: Array) -> Array:
         return np.asarray(np.interp(confidence, self.x, self.y))

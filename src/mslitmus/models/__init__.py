@@ -39,6 +39,7 @@ MODELS = Registry(
         "formula-fingerprint": f"{_CONTROLS}.formula_fingerprint:FormulaFingerprint",
         "library-score": "mslitmus.models.baselines.library_score:LibraryScore",
         "library-chance": f"{_CONTROLS}.library_controls:LibraryChance",
+        "library-accession": f"{_CONTROLS}.library_controls:LibraryAccession",
         "library-precursor": f"{_CONTROLS}.library_controls:LibraryPrecursor",
         "rank-by-fingerprint": f"{_BRIDGES}.rank_by_fingerprint:RankByFingerprint",
         "rank-by-spectra": f"{_BRIDGES}.rank_by_spectra:RankBySpectra",

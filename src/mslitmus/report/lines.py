@@ -18,10 +18,11 @@ APART, LETTERS = 16.0, 27  # vertical room of a name, letters that fit beside th
 
 @dataclass(frozen=True)
 class Line:
-    """`points` are (size, value); `css` is trained, control, oracle or chance; unnamed lines show a tooltip only."""
+    """`points` are (x, value), x a size in a chart of sizes; `css` is trained, control, oracle or chance; unnamed lines
+    show a tooltip only."""
 
     name: str
-    points: tuple[tuple[int, float], ...]
+    points: tuple[tuple[float, float], ...]
     css: str
     named: bool
 
@@ -35,7 +36,7 @@ def size_chart(lines: Sequence[Line], *, label: str, title: str) -> Markup:
     first, last = log2(sizes[0]), log2(sizes[-1])
     top = min(1.0, nice_limit(max(values))) if max(values) <= 1 else nice_limit(max(values))
 
-    def at(size: int, value: float) -> tuple[float, float]:
+    def at(size: float, value: float) -> tuple[float, float]:
         share = (log2(size) - first) / (last - first) if last > first else 0.5
         return LEFT + share * (RIGHT - LEFT), BOTTOM - value / top * (BOTTOM - TOP)
 
@@ -49,14 +50,14 @@ def size_chart(lines: Sequence[Line], *, label: str, title: str) -> Markup:
     drawn = sorted((line for line in lines if line.points), key=lambda line: (order.get(line.css, 0), line.named))
     for line in drawn:
         parts += _drawn(line, [at(*point) for point in line.points])
-    parts += _names([(line, at(*line.points[-1])[1]) for line in drawn if line.named])
+    parts += names_beside([(line, at(*line.points[-1])[1]) for line in drawn if line.named])
     text = escape(label)
     return Markup(
         f'<svg class="chart sizes" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text}">{"".join(parts)}</svg>'
     )
 
 
-def _sizes(sizes: Sequence[int], xs: Sequence[float]) -> list[str]:
+def _sizes(sizes: Sequence[float], xs: Sequence[float]) -> list[str]:
     """Tick labels; one that would touch the largest size's, or the one before, is left out."""
     parts = [f'<line class="base" x1="{LEFT}" x2="{RIGHT}" y1="{BOTTOM}" y2="{BOTTOM}"/>']
     right = LEFT - 100
@@ -86,7 +87,7 @@ def _drawn(line: Line, places: Sequence[tuple[float, float]]) -> list[str]:
     return parts
 
 
-def _names(ends: Sequence[tuple[Line, float]]) -> list[str]:
+def names_beside(ends: Sequence[tuple[Line, float]]) -> list[str]:
     """Names beside the ends of their lines, pushed apart where they would cover each other, with a leader."""
     ordered = sorted(ends, key=lambda end: end[1])
     placed: list[float] = []

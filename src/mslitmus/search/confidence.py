@@ -7,9 +7,11 @@ tried by cross-validation over molecules, and the one of the smallest log loss i
 - `logistic`: of all features, with a small L2 penalty;
 - `logistic+isotonic`: the first laid over the second, for what a straight line in the logit misses.
 
-The probability is that of the *molecule* of the best hit; hits of other molecules have none. The q-value of a hit is
-the share of wrong answers among those of the calibration that were at least as sure. Both hold for queries like those
-of the calibration: the same kind of library, as many compounds that it lacks.
+The probability is that of the *molecule* of the best hit; hits of other molecules have none. The q-value of a hit is a
+cautious share of wrong answers among those of the calibration that were at least as sure: (wrong + 1) / (all + 1) in
+molecules, each judged by a map fitted without it, and never below 5 / molecules of the calibration: a rate of 1 % is
+claimed from 500 molecules on (benchmarks/search_q_values.py says why). Both hold for queries like those of the
+calibration: the same kind of library, as many compounds that it lacks.
 """
 
 from __future__ import annotations
@@ -31,13 +33,16 @@ from ..provenance import write_json
 from .first_places import ANSWERS, first_places, molecule_of
 
 Array = NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
 KINDS = ("isotonic", "logistic", "logistic+isotonic")
 #: Share of the intensity explained is a feature where the search tells it.
 FEATURES = ("score", "score squared", "lead", "log matched peaks", "explained", "explained of library")
 PENALTY = 1e-3
 FOLDS = 5
 LEAST_MOLECULES = 20
+#: A rate is claimed of a calibration in which so many molecules would be wrong at it, were all accepted.
+LEAST_WRONG = 5
+_STEPS = 200
 _CLIP = 1e-4  # of a probability in the log loss; nothing is surer than that
 
 
@@ -65,7 +70,8 @@ class Confidence:
         kind: a name of `KINDS`.
         features: names of the features that the logistic map reads, with their weights, means and deviations.
         curve: probability of the score, or of the logistic probability; None for `logistic`.
-        errors: probability → share of wrong answers among those at least as sure.
+        errors: probability → share of wrong answers among those at least as sure, by steps: each value holds from its
+            knot on up to the next.
         search: how the hits were made that it was fitted on: score, tolerance, precursor, …
         record: how the fit went.
     """
@@ -101,14 +107,24 @@ class Confidence:
         return p if self.curve is None else self.curve(p)
 
     def q_values(self, probability: Array) -> Array:
-        """Share of wrong answers expected among those that are at least so sure, (n,)."""
-        return self.errors(probability)
+        """Share of wrong answers to expect among those that are at least so sure, (n,)."""
+        place = np.searchsorted(self.errors.x, probability, side="right") - 1
+        return np.array(self.errors.y)[np.maximum(place, 0)]
 
     def threshold(self, rate: float) -> float | None:
         """The smallest probability from which on the expected share of wrong answers is at most `rate`, or None."""
         x, y = np.array(self.errors.x), np.array(self.errors.y)  # y falls as x rises
         fit = np.flatnonzero(y <= rate)
         return float(x[fit[0]]) if fit.size else None
+
+    def unreachable(self, rate: float) -> str | None:
+        """Why there is no threshold for `rate`; None where there is one."""
+        if self.threshold(rate) is not None:
+            return None
+        molecules, least = int(self.record.get("molecules", 0)), least_molecules(rate)
+        if molecules < least:
+            return f"{rate:.0%} needs at least {least:,} molecules, and the calibration has {molecules:,}"
+        return "no probability is high enough"
 
     def apply(self, hits: pl.DataFrame) -> pl.DataFrame:
         """`hits` (schema HITS) with `probability` and `q_value` of every hit of a query's first molecule, else null."""
@@ -164,11 +180,13 @@ def fit(answers: pl.DataFrame, search: Mapping[str, Any] | None = None, kind: st
         what = f"{len(np.unique(molecules))} molecules, {right.mean():.0%} of {right.size} answers right"
         remedy = f"calibrate on {LEAST_MOLECULES} molecules or more, with right and wrong answers"
         raise DataError(f"too little to calibrate on: {what}", where="confidence", remedy=remedy)
-    losses = {name: _crossed(answers, name) for name in KINDS}
+    unseen = {name: out_of_fold(answers, name) for name in KINDS}
+    weight = molecule_weights(molecules)[1]
+    losses = {name: _log_loss(p, right, weight) for name, p in unseen.items()}
     chosen = kind or min(KINDS, key=lambda name: losses[name])
     count = len(np.unique(molecules))
     made = replace(_fitted(answers, chosen), least=1 / (count + 2))
-    errors = _errors(made.probability(answers), right, molecule_weights(molecules)[1])
+    errors = cautious_errors(np.clip(unseen[chosen], made.least, 1 - made.least), right, weight)
     record = {"log_loss": losses, "queries": answers.height, "molecules": count, "right": float(right.mean())}
     return replace(made, errors=errors, search=dict(search or {}), record=record)
 
@@ -237,29 +255,41 @@ def _newton(values: Array, right: Array, weight: Array) -> Array:
     return w
 
 
-def _crossed(answers: pl.DataFrame, kind: str) -> float:
-    """Mean log loss on molecules that were not fitted on, each molecule weighing one."""
+def out_of_fold(answers: pl.DataFrame, kind: str) -> Array:
+    """Probability of each answer by a map of this kind that was fitted on other molecules, (n,)."""
     names = answers["inchikey14"].to_list()
     fold = np.array([blake2b(name.encode(), digest_size=2, person=b"confidence").digest()[0] % FOLDS for name in names])
     right = answers["right"].cast(pl.Float64).to_numpy()
-    weight = molecule_weights(np.array(names))[1]
     p = np.full(right.size, right.mean())
     for number in range(FOLDS):
         out = fold == number
         if out.any() and 0 < right[~out].mean() < 1:
             p[out] = _fitted(answers.filter(pl.Series(~out)), kind).probability(answers.filter(pl.Series(out)))
+    return p
+
+
+def _log_loss(p: Array, right: Array, weight: Array) -> float:
     p = np.clip(p, _CLIP, 1 - _CLIP)
-    loss = -(right * np.log(p) + (1 - right) * np.log(1 - p))
-    return float(np.average(loss, weights=weight))
+    return float(np.average(-(right * np.log(p) + (1 - right) * np.log(1 - p)), weights=weight))
 
 
-def _errors(p: Array, right: Array, weight: Array) -> Curve:
-    """Share of wrong answers among those at least as sure, made monotone; at most 200 knots."""
+def least_molecules(rate: float) -> int:
+    """Molecules that a calibration needs before it claims a rate."""
+    return int(np.ceil(LEAST_WRONG / rate - 1e-9))
+
+
+def cautious_errors(p: Array, right: Array, weight: Array) -> Curve:
+    """(wrong + 1) / (all + 1) of those at least as sure, 5 / n or more, as monotone steps; at most 200 of them.
+
+    Args:
+        p: probabilities of answers that the map was not fitted on, (n,); weight: a molecule's answers weigh one.
+    """
     order = np.argsort(-p, kind="stable")
     mass = np.cumsum(weight[order])
-    rate = np.cumsum((weight * (1 - right))[order]) / mass
+    rate = (np.cumsum((weight * (1 - right))[order]) + 1) / (mass + 1)
+    rate = np.clip(rate, min(1.0, LEAST_WRONG / mass[-1]), 1.0)
     last = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))  # the end of every tie
     x, y = p[order][last][::-1], rate[last][::-1]
     y = np.minimum.accumulate(y)  # from the least sure on: accepting fewer never has a larger q-value
-    kept = np.unique(np.linspace(0, x.size - 1, min(x.size, 200)).round().astype(np.int64))
+    kept = np.unique(np.linspace(0, x.size - 1, min(x.size, _STEPS)).round().astype(np.int64))
     return Curve(tuple(x[kept].tolist()), tuple(y[kept].tolist()))

@@ -27,6 +27,7 @@ from ..spectra.flat import Flat, flatten
 from ..spectra.peaks import PRECURSOR_BELOW
 
 METHODS = ("shifted", "naive", "resampled")
+DRAWN = ("naive", "resampled")  # with fragments of other spectra
 UNIT = 1.000495  # Da of a nominal mass unit, organic matter
 MOST_UNITS = 25
 LEAST_MZ = 30.0
@@ -35,13 +36,14 @@ SAME_PEAK = 0.005  # Da
 _TRIES = 40
 
 
-def decoys(library: pl.DataFrame, method: str, seed: int = 0) -> pl.DataFrame:
+def decoys(library: pl.DataFrame, method: str, seed: int = 0, donors: NDArray[np.bool_] | None = None) -> pl.DataFrame:
     """`library` with the peaks of its decoys, rows in the same order.
 
     Args:
         library: identifier, mzs, intensities, precursor_mz; `inchikey14` where known: a decoy takes nothing from
             spectra of its own molecule (rows without one count as molecules of their own).
         method: a name of `METHODS`.
+        donors: (n,) which spectra fragments may be taken from; None: all.
         seed: of the draw; a decoy depends on it, on its identifier and on the library, not on the order of the rows.
     """
     if method not in METHODS:
@@ -55,8 +57,9 @@ def decoys(library: pl.DataFrame, method: str, seed: int = 0) -> pl.DataFrame:
     if method == "shifted":
         mzs, heights, offsets = _shifted(*peaks, precursor, seeds)
     else:
-        donors = _order(peaks, precursor, frame)
-        mzs, heights, offsets = _drawn(method == "resampled", *peaks, precursor, seeds, *donors)
+        giving = np.ones(frame.height, np.bool_) if donors is None else donors[np.argsort(place)]
+        drawn_from = _order(peaks, precursor, frame, giving)
+        mzs, heights, offsets = _drawn(method == "resampled", *peaks, precursor, seeds, *drawn_from)
     lists = pl.DataFrame({"mzs": mzs, "intensities": heights.astype(np.float32)})
     lists = lists.with_columns(_row=np.repeat(np.arange(frame.height), np.diff(offsets)))
     grouped = lists.sort("_row", "mzs").group_by("_row", maintain_order=True).agg("mzs", "intensities")
@@ -69,15 +72,19 @@ def _seed(name: str, method: str, seed: int) -> int:
     return int.from_bytes(blake2b(f"{seed}\n{method}\n{name}".encode(), digest_size=8).digest(), "little")
 
 
-def _order(peaks: Flat, precursor: NDArray[np.float64], frame: pl.DataFrame) -> tuple[Any, ...]:
-    """molecule of each spectrum; spectra by precursor; all peaks by m/z: (position, row)."""
+def _order(
+    peaks: Flat, precursor: NDArray[np.float64], frame: pl.DataFrame, giving: NDArray[np.bool_]
+) -> tuple[Any, ...]:
+    """molecule of each spectrum; giving spectra by precursor; their peaks by m/z: (position, row)."""
     number = np.arange(frame.height)
     if "inchikey14" in frame.columns:
         key = frame.select(pl.coalesce("inchikey14", pl.concat_str(pl.lit("\0"), "identifier")))
         number = key.to_series().rank("dense").to_numpy().astype(np.int64)
     row = np.repeat(np.arange(frame.height), np.diff(peaks.offsets))
     by_mz = np.argsort(peaks.mzs, kind="stable")
-    return number, np.argsort(precursor, kind="stable"), peaks.mzs[by_mz], row[by_mz]
+    by_mz = by_mz[giving[row[by_mz]]]
+    by_precursor = np.argsort(precursor, kind="stable")
+    return number, by_precursor[giving[by_precursor]], peaks.mzs[by_mz], row[by_mz]
 
 
 def _njit(function: Any) -> Any:

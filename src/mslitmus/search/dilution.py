@@ -10,7 +10,9 @@ other replicates, a run's hits are
   other ingredients hold is judged neither way.
 
 precision = true / (true + spurious), true-hit rate = true / |R|, F1 their harmonic mean. R is made with fixed, strict
-limits, so that it does not move with the threshold that is judged, and never from the replicate that is judged. It may
+limits, so that it does not move with the threshold that is judged, and never from the replicate that is judged. The
+threshold for a replicate is chosen as if its runs were not there: the others are judged by lists made from each other,
+so three replicates are the least. R may
 hold molecules that the other ingredients bring too; `exclusive` takes these out: a fairer and shorter list.
 """
 
@@ -38,7 +40,7 @@ class Dilution:
 
     runs: file, replicate, level, threshold, matched_peaks, and true, spurious, listed (size of R), hits, shared (hits
         that an undiluted run of another replicate has too), precision, true_rate, f1, overlap (shared / hits);
-    levels: the same means by level, at thresholds chosen on the other replicates (`held-out`) and, for comparison, at
+    levels: the same means by level, at thresholds chosen on other replicates alone (`held-out`) and, for comparison, at
         the one that is best for the very runs that are judged (`in-sample`, as LSM-MS2's table has it).
     """
 
@@ -61,27 +63,40 @@ def dilution(
         thresholds: of the score, at least; matched: of the matched peaks, at least.
         exclusive: list no molecule that a run without the reference holds.
 
-    Raises DataError without runs at 100 % of two replicates, or without a diluted run.
+    Raises DataError without runs at 100 % of three replicates, or without a diluted run.
     """
     best = _best(hits, samples)
     pure = samples.filter(pl.col("level") == 100)
     diluted = samples.filter(pl.col("level") > 0)
-    if pure["replicate"].n_unique() < 2 or diluted.height == pure.height:
-        remedy = "at least two replicates at 100 % and one mixture"
+    if pure["replicate"].n_unique() < 3 or diluted.height == pure.height:
+        remedy = "at least one mixture, and three replicates at 100 %: one is judged, two choose its threshold"
         raise DataError("no series of dilutions", where="samples", remedy=remedy)
-    absent = best.filter((pl.col("level") == 0) & _passes(*LENIENT)).select("molecule").unique()
     settings = [(threshold, least) for threshold in thresholds for least in matched]
-    parts = [_replicate(best, samples, absent, number, settings, exclusive) for number in _numbers(diluted)]
-    runs = pl.concat(parts).with_columns(
+    runs = _judged(best, samples, settings, exclusive)
+    runs = runs.sort("level", "file", "matched_peaks", "threshold", descending=[True, False, False, False])
+    parts = []
+    for number in _numbers(diluted):
+        others = pl.col("replicate") != number
+        rest = _judged(best.filter(others), samples.filter(others), settings, exclusive)
+        parts.append(_held_out(runs.filter(pl.col("replicate") == number), rest))
+    chosen = {"held-out": pl.concat(parts), "in-sample": _in_sample(runs)}
+    levels = [_means(table).with_columns(chosen=pl.lit(name)) for name, table in chosen.items()]
+    return Dilution(runs, pl.concat(levels).select("chosen", pl.exclude("chosen")))
+
+
+def _judged(
+    best: pl.DataFrame, samples: pl.DataFrame, settings: Sequence[tuple[float, int]], exclusive: bool
+) -> pl.DataFrame:
+    """Every run with the reference at every setting, by lists of the other replicates among `samples`."""
+    absent = best.filter((pl.col("level") == 0) & _passes(*LENIENT)).select("molecule").unique()
+    numbers = _numbers(samples.filter(pl.col("level") > 0))
+    runs = pl.concat([_replicate(best, samples, absent, number, settings, exclusive) for number in numbers])
+    return runs.with_columns(
         precision=_share(pl.col("true"), pl.col("true") + pl.col("spurious")),
         true_rate=_share(pl.col("true"), pl.col("listed")),
         f1=_share(2 * pl.col("true"), pl.col("true") + pl.col("spurious") + pl.col("listed")),
         overlap=_share(pl.col("shared"), pl.col("hits")),
     )
-    runs = runs.sort("level", "file", "matched_peaks", "threshold", descending=[True, False, False, False])
-    chosen = {"held-out": _held_out(runs), "in-sample": _in_sample(runs)}
-    levels = [_means(table).with_columns(chosen=pl.lit(name)) for name, table in chosen.items()]
-    return Dilution(runs, pl.concat(levels).select("chosen", pl.exclude("chosen")))
 
 
 def _best(hits: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
@@ -142,17 +157,13 @@ def _replicate(
     return pl.concat(tables)
 
 
-def _held_out(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs of each replicate at the threshold of the largest mean F1 of the other replicates' diluted runs."""
-    parts = []
-    for number in _numbers(runs):
-        others = runs.filter((pl.col("replicate") != number) & (pl.col("level") < 100))
-        setting = ["matched_peaks", "threshold"]
-        mean = others.group_by(setting).agg(pl.col("f1").mean()).sort("f1", "threshold", descending=[True, False])
-        chosen = mean.unique("matched_peaks", keep="first", maintain_order=True).select(setting)
-        mine = runs.filter(pl.col("replicate") == number)
-        parts.append(mine.join(chosen, on=setting, how="inner"))
-    return pl.concat(parts)
+def _held_out(mine: pl.DataFrame, rest: pl.DataFrame) -> pl.DataFrame:
+    """The runs of one replicate at the threshold of the largest mean F1 of the diluted runs of the rest."""
+    setting = ["matched_peaks", "threshold"]
+    mean = rest.filter(pl.col("level") < 100).group_by(setting).agg(pl.col("f1").mean())
+    best = mean.sort("f1", "threshold", descending=[True, False])
+    chosen = best.unique("matched_peaks", keep="first", maintain_order=True).select(setting)
+    return mine.join(chosen, on=setting, how="inner")
 
 
 def _in_sample(runs: pl.DataFrame) -> pl.DataFrame:

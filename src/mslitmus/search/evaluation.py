@@ -37,7 +37,9 @@ class Evaluation:
         ceiling, chance (a candidate molecule at random);
     signs: sign (probability, score, lead), auc, aurc, `error@c`: share of wrong answers among the surest c; of all
         queries with a candidate (no hit at all is the least sure answer, and wrong);
-    rates: method, level, accepted, share, estimated, true, low, high, true_molecule (`fdr.against_truth`);
+    rates: method (`q_value`: what `Confidence.apply` gives a hit; `calibrated`: mean error that the probabilities of
+        the test promise; `second-rank`; decoys), level, accepted, share, estimated, true, low, high, true_molecule
+        (`fdr.against_truth`);
     curves: curve (`roc` by sign, `risk`, `right`, `wrong`), x, y;
     isomers, isomer_groups: `isomers.by_isomer` and `by_group`, of the answerable queries, calibration or not;
     summary: numbers of the whole.
@@ -72,6 +74,8 @@ def evaluate(
         search: settings, recorded with the confidence.
     """
     queries = asked.queries
+    for note in asked.notes:
+        progress(note)
     progress(f"{queries.height:,} spectra against each other: {asked.pairs.row.size:,} pairs")
     answers = asked.answers(threads)
     fitting = _dealt(answers["inchikey14"], calibration)
@@ -85,7 +89,7 @@ def evaluate(
     where = test.join(place, on="identifier", how="left", maintain_order="left")["place"].to_numpy()
     score, second = test["score"].to_numpy(), test["second"].fill_null(0.0).to_numpy()
     sure = test["probability"].to_numpy()
-    estimates = {"calibrated": expected(sure, molecule_weights(molecules)[1])}
+    estimates = {"q_value": fitted.q_values(sure), "calibrated": expected(sure, molecule_weights(molecules)[1])}
     estimates["second-rank"] = second_ranked(score, second)
     for method in methods:
         progress(f"decoys: {method}")
@@ -93,6 +97,7 @@ def evaluate(
     tables = [against_truth(q, right, molecules).with_columns(method=pl.lit(name)) for name, q in estimates.items()]
     rates = pl.concat(tables).select("method", pl.exclude("method"))
     summary = {
+        "notes": list(asked.notes),
         "spectra": queries.height,
         "without_candidates": int((queries["candidate_molecules"] == 0).sum()),
         "test_queries": testing.filter(pl.col("candidate_molecules") > 0).height,
@@ -207,7 +212,13 @@ def _thresholds(fitted: Confidence, test: pl.DataFrame) -> list[dict[str, Any]]:
     for level in LEVELS:
         least = fitted.threshold(level)
         taken = np.zeros(right.size, bool) if least is None else sure >= least
-        row = {"wanted": level, "probability": least, "answered": float(taken.mean()), "error": None}
+        row = {
+            "wanted": level,
+            "probability": least,
+            "why_not": fitted.unreachable(level),
+            "answered": float(taken.mean()),
+            "error": None,
+        }
         row |= {"answered_molecule": float(np.average(taken, weights=weight)), "error_molecule": None}
         if taken.any():
             row["error"] = float(1 - right[taken].mean())

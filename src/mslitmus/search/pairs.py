@@ -23,6 +23,13 @@ class Pairs(NamedTuple):
     def keep(self, mask: NDArray[np.bool_]) -> Pairs:
         return Pairs(self.query[mask], self.row[mask])
 
+    def of(self, chosen: NDArray[np.int64], queries: int) -> Pairs:
+        """The pairs of some of the queries, ascending, renumbered from 0."""
+        number = np.full(queries, -1, np.int64)
+        number[chosen] = np.arange(chosen.size)
+        mine = number[self.query]
+        return Pairs(mine[mine >= 0], self.row[mine >= 0])
+
     def sizes(self, queries: int) -> NDArray[np.int64]:
         """Candidates of each query, (queries,)."""
         return np.bincount(self.query, minlength=queries).astype(np.int64)

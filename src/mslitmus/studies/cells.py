@@ -198,8 +198,11 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
         what = f"model {cell.model.name!r} was fitted as {fitted['kind']!r} and loaded as {model.kind!r}"
         raise ModelError(what, where=str(cell.folder), remedy="a model's kind must not change")
     if model.kind == "oracle":  # the one kind that may know the answer: it is a bound, and marked as such everywhere
-        answers = cell.task.truth(held_out).select("identifier", truth_smiles="smiles", truth_inchikey14="inchikey14")
-        queries = queries.join(answers, on="identifier", how="left", maintain_order="left")
+        answers = cell.task.truth(held_out).select(
+            _true="identifier", truth_smiles="smiles", truth_inchikey14="inchikey14"
+        )
+        queries = queries.with_columns(_true=held_out["identifier"])  # a task may show other names than the true ones
+        queries = queries.join(answers, on="_true", how="left", maintain_order="left").drop("_true")
     told = getattr(model, "report_to", None)
     if told is not None:
         told(progress)

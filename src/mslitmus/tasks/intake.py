@@ -19,7 +19,7 @@ from ..spectra import formats
 from . import tables
 from .adapters import ADAPTERS, Rest
 from .adapters.adapter import Adapter
-from .left_out import Notes, Say, silent, tell_dropped
+from .intake_notes import Notes, Say, silent, tell_dropped
 from .ranking_intake import read_library_scores, read_scores
 from .tables import ROW, SPECTRUM_FILES, Table, refuse
 
@@ -86,6 +86,8 @@ def read_predictions(
     table = _spectrum_file(path, kind, queries) if kind in SPECTRUM_FILES else _table(path, kind, name)
     try:
         refuse(table, table.frame.filter(pl.col("identifier").is_null()), "without identifier", "name the query")
+        if name == "library-search" and queries is not None:
+            _refuse_own_names(table, queries)
         return _READERS[name](_of_queries(table, queries, unknown, say), queries)
     except pl.exceptions.PolarsError as error:  # nested lists where one list belongs, a list where one number does
         types = ", ".join(f"{column}: {dtype}" for column, dtype in table.frame.drop(ROW).schema.items())
@@ -173,6 +175,17 @@ def _needed(name: str, has: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     if "peaks" in has:
         return []
     return [("mzs (or peaks)", ("mzs",)), ("intensities", ("intensities",))]
+
+
+def _refuse_own_names(table: Table, queries: pl.DataFrame) -> None:
+    """Raise PredictionError where not one query is named as it was asked: with accession numbers, most likely."""
+    if table.frame.height and not table.frame["identifier"].is_in(queries["identifier"].implode()).any():
+        example = str(table.frame["identifier"][0])
+        what = f"none of its identifiers is among the queries, e.g. {example!r}"
+        remedy = (
+            "library-search asks under opaque names: answer those of `mslitmus template`, same data, split and filters"
+        )
+        raise PredictionError(what, where=str(table.path), remedy=remedy)
 
 
 def _of_queries(table: Table, queries: pl.DataFrame | None, unknown: Unknown, say: Say) -> Table:

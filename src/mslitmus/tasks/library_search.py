@@ -6,6 +6,10 @@ contributor (`search.windows.Window`). A model is shown the library's peaks and 
 they are in its training fold: it ranks spectra, the scorer knows their molecules, and a molecule stands where its best
 spectrum stands. Spectra that a model leaves out tie behind all others.
 
+Accession numbers say more than peaks: laboratories number alike spectra in series. So models see opaque names,
+hashes of library and identifier, and everything in the order of these; `check` gives the true identifiers back. Of
+spectra that are not of the fold it learns from, a model is shown what a query shows, and nothing else.
+
 A query whose molecule is not among its candidates is asked all the same and fails. So the best possible hit rate is
 the share of queries that the library can answer, which is the bound of the task.
 """
@@ -13,6 +17,7 @@ the share of queries that the library can answer, which is the bound of the task
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -35,7 +40,6 @@ from .protocol import Bounds, Folds, Plain, conformed, refuse
 
 #: Can the library answer a query, and is there anything to choose between?
 ANSWERS = ("absent", "the only candidate", "among others")
-_HIDDEN = ("smiles", "inchikey14", "formula", "parent_mass", "precursor_formula", "name")
 
 
 class LibrarySearchOptions(BaseModel):
@@ -46,7 +50,7 @@ class LibrarySearchOptions(BaseModel):
     precursor_tolerance: str = "10ppm"
     same: tuple[str, ...] = Field(default=("adduct",), description="columns that query and candidate must share")
     leave_out: Literal["spectrum", "source"] = Field(
-        default="spectrum", description="source: all spectra of the query's contributor, not the query's own alone"
+        default="source", description="all spectra of the query's contributor; spectrum: the query's own alone"
     )
     max_similarity: float | None = Field(
         default=None, gt=0, le=1, description="leave out candidates of at least this entropy similarity to the query"
@@ -66,7 +70,9 @@ class LibrarySearch(Plain):
     predictions = PREDICTED_SCORES
     metric_family = "ranking"
     headline = "hit@1"
-    controls: tuple[str, ...] = ("library-chance", "library-precursor", "library-score")
+    controls: tuple[str, ...] = (
+        "library-chance", "library-accession", "library-precursor", "library-score",
+    )  # fmt: skip
     default_metrics: tuple[str, ...] = ("hit@1", "hit@5", "mrr", "mces@1")
 
     def __init__(self, **options: Any) -> None:
@@ -74,6 +80,7 @@ class LibrarySearch(Plain):
         self.window = Window(**self.options.model_dump(exclude={"ask"}))
         self._records: pl.DataFrame | None = None
         self._pools: pl.DataFrame | None = None
+        self._names = pl.DataFrame(schema={"shown": pl.String, "true": pl.String})
         self._hash = ""
 
     def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -90,9 +97,13 @@ class LibrarySearch(Plain):
         task = type(self)(**self.options.model_dump())
         task._records = records.unique("identifier", keep="first").sort("identifier")
         task._hash = table_hash(task._records.select("identifier", "inchikey14", "mzs", "intensities", "precursor_mz"))
+        task._names = _names(task._records["identifier"], task._hash)
         queries = task._records.filter(pl.col("identifier").is_in(asked.unique().to_list()))
         progress(f"library of {task._records.height:,} spectra: candidates of {queries.height:,} queries")
-        task._pools = _pools(Library.build(task._records), queries, task.window)
+        if told := task.window.told(queries):
+            progress(told)
+        library = Library.build(task._records.with_columns(shown=task._names["shown"]))
+        task._pools = _pools(library, queries, task.window)
         return task
 
     @property
@@ -104,13 +115,13 @@ class LibrarySearch(Plain):
 
     @property
     def pools(self) -> pl.DataFrame:
-        """identifier, candidates (library identifiers), molecules, molecule_smiles (distinct), library_answer."""
+        """identifier, candidates (names as shown), molecules, molecule_smiles (distinct), library_answer."""
         if self._pools is None:
             raise DataError("library-search has no library yet", remedy="call prepared(folds), or over(records)")
         return self._pools
 
     def record(self) -> dict[str, Any]:
-        return {"name": self.name, **self.options.model_dump(mode="json"), "library": self._hash}
+        return {"name": self.name, **self.options.model_dump(mode="json"), "library": self._hash, "names": "hashed"}
 
     def artifacts(self) -> dict[str, Any]:
         """The pools of the held-out spectra in numbers."""
@@ -131,40 +142,57 @@ class LibrarySearch(Plain):
         }
 
     def asked(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows with candidates that answer to `ask`, with what the library knows as `library_answer`."""
+        """Rows with candidates that answer to `ask`, with what the library knows as `library_answer`, in the order of
+        the names that are shown of them."""
         wanted = {"searchable": ANSWERS, "answerable": ANSWERS[1:], "non-trivial": ANSWERS[2:]}[self.options.ask]
         fit = (pl.col("candidates").list.len() > 0) & pl.col("library_answer").is_in(wanted)
         kept = self.pools.filter(fit).select("identifier", "library_answer")
         bare = frame.drop("library_answer", strict=False)
-        return bare.join(kept, on="identifier", how="inner", maintain_order="left")
+        found = bare.join(kept, on="identifier", how="inner", maintain_order="left")
+        return found[self._shown(found)["identifier"].arg_sort()]
 
     def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return self._with(frame, "candidates").select(self.visible)
+        """The visible columns, rows in the order of `frame`, spectra by their opaque names."""
+        return self._shown(self._with(frame, "candidates")).select(self.visible)
 
     def truth(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """identifier, inchikey14, smiles, and the molecules of the pool as `candidates`, `candidate_smiles`."""
+        """True identifier, inchikey14, smiles, and the molecules of the pool as `candidates`, `candidate_smiles`."""
         found = self._with(frame, "molecules", "molecule_smiles")
         return found.select(
             "identifier", "inchikey14", "smiles", candidates="molecules", candidate_smiles="molecule_smiles"
         )
 
     def training_view(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The records with their candidates (null where none were made), then the rest of the library, unnamed.
+        """The records with their candidates (null where none were made), then the rest of the library.
 
-        Of that rest `candidates` is null and so is all that tells the molecule.
+        Of that rest only what a query shows is not null. Names are opaque, and each part is in their order.
         """
         own = self._with(frame, "candidates").select(*self.records.columns, "candidates")
-        rest = self.records.join(frame.select("identifier"), on="identifier", how="anti", maintain_order="left")
-        hidden = [pl.lit(None, dtype=rest.schema[name]).alias(name) for name in _HIDDEN if name in rest.columns]
+        rest = self.records.join(self._true(frame).select("identifier"), on="identifier", how="anti")
+        hidden = [pl.lit(None, dtype=rest.schema[name]).alias(name) for name in rest.columns if name not in MEASURED]
         blank = pl.lit(None, dtype=own.schema["candidates"]).alias("candidates")
-        return pl.concat([own, rest.with_columns(*hidden, blank)])
+        parts = (own, rest.with_columns(*hidden, blank))
+        return pl.concat([self._shown(part).sort("identifier") for part in parts])
 
     def _with(self, frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        """With columns of the pools, rows in their order; identifiers are the true ones."""
         found = self.pools.select("identifier", *columns)
-        return frame.drop(*columns, strict=False).join(found, on="identifier", how="left", maintain_order="left")
+        bare = self._true(frame.drop(*columns, strict=False))
+        return bare.join(found, on="identifier", how="left", maintain_order="left")
+
+    def _true(self, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        """Shown names → true identifiers, of `identifier` and `columns`; what is no shown name stays."""
+        return _renamed(table, self._names.rename({"shown": "from", "true": "to"}), ("identifier", *columns))
+
+    def _shown(self, table: pl.DataFrame) -> pl.DataFrame:
+        """True identifiers → shown names."""
+        return _renamed(table, self._names.rename({"true": "from", "shown": "to"}), ("identifier",))
 
     def check(self, predictions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
-        """Finite scores of the query's candidates, once each. Raises PredictionError naming rows."""
+        """Finite scores of the query's candidates, once each, with the true identifiers of both.
+
+        Raises PredictionError naming rows.
+        """
         table = conformed(predictions, self.predictions, queries)
         repeated = table.select("identifier", "candidate").is_duplicated()
         refuse(table.filter(repeated), "score a library spectrum twice", "one score a candidate of a query")
@@ -174,9 +202,9 @@ class LibrarySearch(Plain):
         refuse(
             table.join(shown, on=["identifier", "candidate"], how="anti"),
             "of library spectra that are not among the query's candidates",
-            "score the candidates that the query lists, by their identifiers in the library",
+            "score the candidates that the query lists, by the names in the query file",
         )
-        return table
+        return self._true(table, "candidate")
 
     def score(
         self, predictions: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], missing: str = "raise"
@@ -188,7 +216,7 @@ class LibrarySearch(Plain):
 
     def molecules(self, predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SCORES of molecules: the best spectrum of each; those without any tie behind all others."""
-        named = predictions.join(
+        named = self._true(predictions, "candidate").join(
             self.records.select(candidate="identifier", molecule="inchikey14"), on="candidate", how="inner"
         )
         best = named.group_by("identifier", candidate="molecule").agg(pl.col("score").max())
@@ -221,7 +249,7 @@ class LibrarySearch(Plain):
 def _pools(library: Library, queries: pl.DataFrame, window: Window) -> pl.DataFrame:
     """One row a query: its candidates, their molecules, and whether its own is among them."""
     pairs = window.pairs(library, queries)
-    keys = {"candidate": "identifier", "molecule": "inchikey14", "spelling": "smiles"}
+    keys = {"candidate": "shown", "molecule": "inchikey14", "spelling": "smiles"}
     rows = library.rows.select(**keys)[pairs.row].with_columns(query=pl.Series(pairs.query, dtype=pl.UInt32))
     lists = rows.group_by("query").agg(candidates=pl.col("candidate").sort())
     distinct = rows.group_by("query", "molecule").agg(pl.col("spelling").min()).sort("query", "molecule")
@@ -235,6 +263,20 @@ def _pools(library: Library, queries: pl.DataFrame, window: Window) -> pl.DataFr
     alone = pl.col("molecules").list.len() == 1
     answer = pl.when(~there).then(pl.lit(ANSWERS[0])).when(alone).then(pl.lit(ANSWERS[1])).otherwise(pl.lit(ANSWERS[2]))
     return found.select("identifier", *lists_of, library_answer=answer)
+
+
+def _names(identifiers: pl.Series, salt: str) -> pl.DataFrame:
+    """shown, true: the name that models see of each spectrum, 64 bits of a hash of library and identifier."""
+    digests = (blake2b(f"{salt}\n{name}".encode(), digest_size=8).hexdigest() for name in identifiers.to_list())
+    return pl.DataFrame({"shown": [f"s{digest}" for digest in digests], "true": identifiers})
+
+
+def _renamed(table: pl.DataFrame, names: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """`table` with what `names` (from, to) knows renamed in `columns`, rows in their order."""
+    for column in columns:
+        found = table.select(pl.col(column).alias("from")).join(names, on="from", how="left", maintain_order="left")
+        table = table.with_columns(found.select(pl.coalesce("to", "from").alias(column)).to_series())
+    return table
 
 
 def _number(value: Any) -> float:

@@ -61,9 +61,9 @@ _ANSWERS: dict[str, dict[str, Any]] = {
         "example": {"identifier": "…", "candidate": "RYYVLZVUVIJVGH", "score": 0.93},
     },
     "library-search": {
-        "columns": {"identifier": "text", "candidate": "identifier in the library", "score": "higher is better"},
+        "columns": {"identifier": "text", "candidate": "as the query lists it", "score": "higher is better"},
         "csv": "one row a library spectrum: identifier, candidate (or library_identifier), score",
-        "example": {"identifier": "…", "candidate": "MSBNK-…", "score": 0.93},
+        "example": {"identifier": "s1d0c…", "candidate": "s77ae…", "score": 0.93},
     },
 }  # fmt: skip
 
@@ -206,6 +206,6 @@ def _readme(
             "rules": "one answer a query, every query answered, finite numbers, identifiers and candidates as here",
         },
         "score": f"mslitmus score ANSWER --task {task.name} …",
-        "honesty": "identifiers may be public accession numbers: looking the answer up is not a prediction",
+        "honesty": "identifiers, and peaks too, may be those of public records: looking the answer up is no prediction",
         "written": now(),
     }

@@ -31,7 +31,10 @@ KINDS = ("trained", "neighbour")
 
 @dataclass(frozen=True)
 class Sample:
-    """Queries of a test fold with their truth. `rows` hold all columns of SPECTRA; `pool`: all rows of val and test."""
+    """Queries of a test fold with their truth. `rows` hold all columns of SPECTRA; `pool`: all rows of val and test.
+
+    `rows`, `queries` and `truth` stand in one order.
+    """
 
     task: Task
     split: str
@@ -52,12 +55,12 @@ class Sample:
         return aligned[self.metric].cast(pl.Float64).to_numpy() * self.way
 
     def part(self, keep: pl.Series) -> Sample:
-        """Only the queries with these identifiers."""
-
-        def of(frame: pl.DataFrame) -> pl.DataFrame:
-            return frame.filter(pl.col("identifier").is_in(keep.implode()))
-
-        return replace(self, rows=of(self.rows), queries=of(self.queries), truth=of(self.truth))
+        """Only the queries with these identifiers, the true ones or those that the task shows."""
+        wanted = keep.implode()
+        mask = self.rows["identifier"].is_in(wanted) | self.queries["identifier"].is_in(wanted)
+        return replace(
+            self, rows=self.rows.filter(mask), queries=self.queries.filter(mask), truth=self.truth.filter(mask)
+        )
 
     def head(self, molecules: int) -> Sample:
         return self.part(self.rows["identifier"].head(molecules))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ...chem.molecule import morgan_packed
 from ...data.difficulty import nearest_similarity
 from ...errors import ModelError
+from ...metrics.rates import pooled
 from ...spectra.flat import flatten
 
 Array = NDArray[np.float64]
@@ -194,15 +195,10 @@ def _isotonic(x: Array, y: Array) -> Array:
     """(2, k): means of equal-count groups by x, made non-decreasing in y by pooling adjacent violators."""
     order = np.argsort(x, kind="stable")
     parts = np.array_split(order, min(_GROUPS, len(x)))
-    blocks: list[tuple[float, list[int]]] = []
-    heights, sizes = [float(y[part].mean()) for part in parts], [len(part) for part in parts]
-    for number, height in enumerate(heights):
-        members = [number]
-        while blocks and blocks[-1][0] > height:
-            members = blocks.pop()[1] + members
-            height = float(np.average([heights[m] for m in members], weights=[sizes[m] for m in members]))
-        blocks.append((height, members))
-    level = np.concatenate([np.full(len(members), height) for height, members in blocks])
+    sizes = np.array([len(part) for part in parts], np.float64)
+    sums = np.array([y[part].sum() for part in parts])
+    block = pooled(sums, sizes)
+    level = (np.bincount(block, sums) / np.bincount(block, sizes))[block]
     return np.stack([np.array([x[part].mean() for part in parts]), level])
 
 

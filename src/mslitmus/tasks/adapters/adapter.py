@@ -12,7 +12,7 @@ import polars as pl
 from ...errors import PredictionError, unknown_name
 from ...schemas import PREDICTED_SCORES, conform
 from .. import tables
-from ..left_out import Notes
+from ..intake_notes import Notes
 from ..ranking_intake import keys_of
 
 #: Members of a pool that a tool did not list: no score (the worst case, by the rule of missing predictions), or a score

@@ -23,7 +23,7 @@ import polars as pl
 
 from ...chem.molecule import identify
 from ...errors import ChemistryError, PredictionError
-from ..left_out import Notes
+from ..intake_notes import Notes
 from .adapter import Adapter, files_below, query_named
 from .spectra import Peaks, at_energy, table
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
-from ..left_out import Notes
+from ..intake_notes import Notes
 from .adapter import Adapter, files_below, in_pool, named, refuse_pickle
 
 _FILES = "the test table (df_test_path) saved as Parquet, JSON Lines or CSV"

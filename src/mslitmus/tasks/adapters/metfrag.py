@@ -16,7 +16,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
-from ..left_out import Notes
+from ..intake_notes import Notes
 from .adapter import Adapter, files_below, in_pool, named, numbers
 
 _FILES = "a folder of <identifier>.csv (or .psv), one file a query, or one of them"

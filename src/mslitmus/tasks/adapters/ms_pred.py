@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from ...errors import MissingExtraError, PredictionError
-from ..left_out import Notes
+from ..intake_notes import Notes
 from .adapter import Adapter, files_below, query_named, refuse_pickle
 from .spectra import Peaks, at_energy, merged, table
 

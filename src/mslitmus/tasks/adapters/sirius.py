@@ -17,7 +17,7 @@ import polars as pl
 
 from ...errors import PredictionError
 from .. import tables
-from ..left_out import Notes
+from ..intake_notes import Notes
 from .adapter import Adapter, files_below, in_pool, named, numbers
 
 _PATTERNS = ("structure_identifications*.tsv", "structure_candidates*.tsv", "compound_identifications*.tsv")
