@@ -117,7 +117,7 @@ def refuse_missing(predictions: pl.DataFrame, queries: pl.DataFrame) -> None:
 
 
 def mean_per_molecule(scores: pl.DataFrame, truth: pl.DataFrame, metric: str) -> float:
-    """The headline number: the mean over molecules of their spectra's mean, summed in one order: equal runs, equal bits."""
+    """The headline number: the mean over molecules of their spectra's mean, summed in one order: equal bits."""
     rows = scores.select("identifier", metric).join(truth.select("identifier", "inchikey14"), on="identifier")
     ordered = rows.sort("inchikey14", "identifier").group_by("inchikey14", maintain_order=True)
     value = ordered.agg(pl.col(metric).mean())[metric].mean()
