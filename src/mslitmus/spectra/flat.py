@@ -60,6 +60,15 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
     return spectra if (intensities > 0).all() else select(spectra, intensities > 0)
 
 
+def precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Da, (n,). NaN where unknown, which what is no m/z (0, negative, above `MOST_MZ`) stands for, too."""
+    if "precursor_mz" not in frame.columns:
+        return np.full(frame.height, np.nan)
+    stated = frame.get_column("precursor_mz").cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    possible = (stated > 0) & (stated <= MOST_MZ)
+    return stated if possible.all() else np.where(possible, stated, np.nan)
+
+
 def refuse_rows(
     frame: pl.DataFrame, bad: NDArray[np.bool_], what: str, error: type[MslitmusError], where: str, remedy: str
 ) -> None:
