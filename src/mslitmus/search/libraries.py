@@ -152,7 +152,7 @@ def frames_of(names: Sequence[str], problems: formats.Problems | None = None) ->
         for frame in frames:
             kept = _usable(frame)[0].select(*TOLD, "mzs", "intensities")
             if len(names) > 1:
-                kept = kept.with_columns(pl.lit(f"{called}:") + pl.col("identifier"))
+                kept = kept.with_columns((pl.lit(f"{called}:") + pl.col("identifier")).alias("identifier"))
             if kept.height:
                 yield kept
 
