@@ -139,7 +139,8 @@ def _moderate(spectra: Flat) -> NDArray[np.float64]:
         return heights
     full = np.flatnonzero(np.diff(spectra.offsets))
     base = np.maximum.reduceat(heights, spectra.offsets[full])
-    return np.maximum(heights / np.repeat(base, np.diff(spectra.offsets)[full]), 1 / _TALL)
+    relative: NDArray[np.float64] = heights / np.repeat(base, np.diff(spectra.offsets)[full])
+    return np.maximum(relative, 1 / _TALL, out=relative)
 
 
 def _power(values: NDArray[np.float64], power: float) -> NDArray[np.float64]:
