@@ -155,6 +155,10 @@ class Library:
         group = None if group_by is None else self._group(group_by)
         least = min_matched_peaks
         hits = self.rank(queries, scoring, subsets, top_k=top_k, group=group, threads=threads, min_matched_peaks=least)
+        return self._table(queries, hits, top_k)
+
+    def _table(self, queries: pl.DataFrame, hits: Hits, top_k: int) -> pl.DataFrame:
+        """Hits as rows, see `search`."""
         found = np.flatnonzero(hits.rows >= 0)
         rows, scores, matched, explained, explained_library = (column.ravel()[found] for column in hits)
         return pl.DataFrame(
