@@ -342,8 +342,8 @@ def test_impossible_precursors_are_unknown_ones(tiny):
         asked = unknown.with_columns(precursor_mz=pl.lit(stated))
         for score in ("modified-cosine", "hybrid", "neutral-loss"):
             assert library.search(asked, score).equals(library.search(unknown, score)), (stated, score)
-        odd = pl.concat([tiny, asked.with_columns(pl.lit("odd-") + pl.col("identifier"))])
-        none = pl.concat([tiny, unknown.with_columns(pl.lit("odd-") + pl.col("identifier"))])
+        odd = pl.concat([tiny, asked.with_columns(pl.format("odd-{}", "identifier").alias("identifier"))])
+        none = pl.concat([tiny, unknown.with_columns(pl.format("odd-{}", "identifier").alias("identifier"))])
         for precursor in (None, "10ppm"):
             a, b = (Library.build(f).search(tiny, "hybrid", precursor_tolerance=precursor) for f in (odd, none))
             assert a.equals(b)
