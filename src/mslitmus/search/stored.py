@@ -25,8 +25,8 @@ from .. import __version__
 from ..errors import ConfigError, DataError
 from ..provenance import now, replace_folder, write_json
 from ..spectra import library_files
+from ..spectra._pair_kernels import ENTROPY
 from ..spectra.library import Library, Scoring
-from ..spectra.scoring import ENTROPY
 
 FORMAT, ABOUT, UNSTATED = 1, "parts.json", "unstated"
 _MODES = {"positive": "positive", "negative": "negative", UNSTATED: None}
@@ -149,13 +149,14 @@ def scorings_of(
 
     Raises ConfigError for what is no scoring, and for powers without a cosine.
     """
-    out, powers = [], {"intensity_power": intensity_power, "mz_power": mz_power}
+    out: list[Scoring] = []
     for tolerance in tolerances:
         if not scores:
             out += [replaced(usual, tolerance=tolerance) for usual in library_files.USUAL]
         for score in scores:
             plain = Scoring(score, tolerance)
-            out.append(plain if plain.measure == ENTROPY else replaced(plain, **powers))
+            powers = (1.0, 0.0) if plain.measure == ENTROPY else (intensity_power, mz_power)
+            out.append(Scoring(score, tolerance, *powers))
     if (intensity_power, mz_power) != (1.0, 0.0) and all(scoring.measure == ENTROPY for scoring in out if scores):
         raise ConfigError("powers without a cosine", remedy="name the cosine, e.g. --score modified-cosine")
     return out
