@@ -291,3 +291,49 @@ def test_a_calibration_adds_probabilities(call, tmp_path):
     assert code == 1
     assert "made with score entropy, this search has cosine" in err
     assert not (tmp_path / "q.hits.tsv").exists()
+
+
+def test_a_damaged_record_does_not_end_a_build(call, tmp_path):
+    text = (tmp_path / "q.mgf").read_text()
+    first = text.index("BEGIN IONS")
+    (tmp_path / "bad.mgf").write_text(
+        text[:first] + "BEGIN IONS\nTITLE=x\nPEPMASS=100\n1e6 1\nEND IONS\n" + text[first:]
+    )
+    code, out, err = call("library", "build", "bad.mgf", "--out", "lib", "--score", "entropy", "--tolerance", "20 ppm")
+    assert code == 1
+    assert "1 places could not be read; all else is stored" in err
+    assert "bad.mgf:" in err
+    assert "cannot be above 100,000" in err
+    assert "library:" in out
+    code, _, err = call("search", "q.mgf", "-l", "lib", "--tolerance", "20.0ppm")
+    assert code == 0
+    assert "is not stored" not in err
+    code, _, err = call("search", "q.mgf", "-l", "lib", "--score", "hybrid")
+    assert "mslitmus library add lib --score hybrid --tolerance 0.01Da" in err
+    assert call("library", "add", "lib", "--score", "hybrid")[0] == 0
+    code, _, err = call("search", "q.mgf", "-l", "lib", "--score", "hybrid")
+    assert "is not stored" not in err
+    code, _, err = call("library", "build", "bad.mgf", "--out", "strict", "--strict")
+    assert code == 1
+    assert not (tmp_path / "strict").exists()
+
+
+def test_shards_and_filters_of_the_command(call, tmp_path, tiny):
+    adduct = tiny["adduct"].drop_nulls()[0]
+    ways = {"one": (), "three": ("--shards", 3)}
+    for name, more in ways.items():
+        code, _, err = call(
+            "search", "q.mgf", "-l", "some", "--open", "--adduct", adduct, "--out", f"{name}.tsv", "--no-page", *more
+        )
+        assert code == 0, err
+    assert (tmp_path / "one.tsv").read_text() == (tmp_path / "three.tsv").read_text()
+    assert set(hits_of(tmp_path / "one.tsv")["adduct"]) == {adduct}
+    for wrong, said in (
+        (("--adduct", "[M+X]+"), "unknown adduct"),
+        (("--engine", "rai"), "did you mean 'ray'"),
+        (("--address", "auto"), "--engine ray"),
+        (("--shards", "0"), "1 or more"),
+    ):
+        code, _, err = call("search", "q.mgf", "-l", "some", *wrong)
+        assert code == 1
+        assert said in err

@@ -16,7 +16,7 @@ from mslitmus.spectra import formats
 SUFFIXES = (".mgf", ".msp", ".tsv", ".parquet")
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 single = st.floats(width=32, allow_nan=False, allow_infinity=False)
-positive = st.floats(min_value=1e-30, max_value=1e30, allow_nan=False)
+positive = st.floats(min_value=1e-30, max_value=1e5, allow_nan=False)
 share = st.floats(min_value=0, max_value=1, width=32)
 
 

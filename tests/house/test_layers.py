@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "mslitmus"
 # A room may import rooms of the lines above its own only. Metrics lie below tasks: a task names and computes its own.
 LAYERS = (
     ["errors"],
-    ["registry", "schemas", "provenance", "lock"],
+    ["registry", "schemas", "provenance", "lock", "rays"],
     ["chem"],
     ["spectra"],
     ["data"],

@@ -332,3 +332,29 @@ def test_a_window_is_what_lies_within(text, a, offset):
     assert not limit.within(a, low - 1e-9)
     assert not limit.within(a, high + 1e-9)
     assert limit.within(a, a + offset) == limit.within(a + offset, a)
+
+
+def test_impossible_precursors_are_unknown_ones(tiny):
+    """0, as some files write for unknown, and numbers that would leave the kernels' bins."""
+    library = Library.build(tiny)
+    unknown = tiny.head(8).with_columns(precursor_mz=pl.lit(None, pl.Float64))
+    for stated in (0.0, -1.0, 1e300, float("inf"), float("nan")):
+        asked = unknown.with_columns(precursor_mz=pl.lit(stated))
+        for score in ("modified-cosine", "hybrid", "neutral-loss"):
+            assert library.search(asked, score).equals(library.search(unknown, score)), (stated, score)
+        odd = pl.concat([tiny, asked.with_columns(pl.format("odd-{}", "identifier").alias("identifier"))])
+        none = pl.concat([tiny, unknown.with_columns(pl.format("odd-{}", "identifier").alias("identifier"))])
+        for precursor in (None, "10ppm"):
+            a, b = (Library.build(f).search(tiny, "hybrid", precursor_tolerance=precursor) for f in (odd, none))
+            assert a.equals(b)
+
+
+def test_heights_and_powers_at_the_edge():
+    spectra = [[(100.0, 1e300), (200.0, 3e299)], [(100.0, 1e-300), (200.0, 3e-301)], [(100.0, 1.0), (200.0, 0.3)]]
+    for power in (0.5, 1.0, 10.0):
+        hits = Library.build(frame(spectra)).search(frame(spectra, name="a"), intensity_power=power, mz_power=10.0)
+        assert hits["score"].to_list() == pytest.approx([1.0] * 9)
+    assert Library.build(frame(spectra)).search(frame(spectra, name="a"), "entropy")["score"].min() > 1 - 1e-9
+    for power in (-1.0, 11.0, float("nan")):
+        with pytest.raises(ConfigError, match="from 0 to 10"):
+            Scoring("cosine", mz_power=power)

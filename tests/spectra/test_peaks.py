@@ -69,19 +69,3 @@ def test_neutral_losses_mirror_the_fragments():
     )
     assert losses.tolist() == pytest.approx([18.01, 200.0])
     assert intensities.tolist() == [2.0, 1.0]
-
-
-def test_merge_close_gathers_around_the_tallest():
-    mzs, intensities = peaks.merge_close(
-        np.array([100.0, 100.0005, 100.0012, 200.0]), np.array([1.0, 3.0, 1.0, 1.0]), 10
-    )
-    assert intensities.tolist() == [5.0, 1.0]
-    assert mzs[0] == pytest.approx((100.0 + 3 * 100.0005 + 100.0012) / 5)
-
-
-@given(st.lists(PEAK, max_size=30), st.floats(0, 5000))
-def test_merging_keeps_the_intensity(rows, ppm):
-    mzs, intensities = arrays(rows)
-    merged, sums = peaks.merge_close(mzs, intensities, ppm)
-    assert sums.sum() == pytest.approx(intensities.sum())
-    assert merged.size <= mzs.size

@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from ..errors import DataError
 from .terminal import console, errors
+
+_Scores = Annotated[list[str] | None, typer.Option(help="Score to index; may repeat. Default: the usual ones.")]
+_Tolerances = Annotated[list[str] | None, typer.Option(help="Of fragment m/z, 0.01Da; may repeat.")]
+_Power = Annotated[float, typer.Option(help="Of the cosines named.")]
 
 library_app = typer.Typer(help="Stored libraries for `mslitmus search`: build, show.", no_args_is_help=True)
 
@@ -18,15 +23,51 @@ def build_library(
     sources: Annotated[list[str], typer.Argument(help="Datasets of the store, or files, archives, folders.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     replace: Annotated[bool, typer.Option("--replace", help="Supersede a library of that name.")] = False,
+    score: _Scores = None,
+    tolerance: _Tolerances = None,
+    intensity_power: _Power = 1.0,
+    mz_power: _Power = 0.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
 ) -> None:
-    """Read reference spectra and store them as an index, with bounded memory."""
+    """Read reference spectra and store them with the index of these scores, in bounded memory."""
     from ..search import libraries, stored
+    from ..spectra.formats import Problems
 
+    problems = Problems("raise" if strict else "skip")
+    scorings = stored.scorings_of(score or [], tolerance or ["0.01Da"], intensity_power, mz_power)
     with errors.status("reading") as status:
-        frames = libraries.frames_of(sources)
-        about = stored.build(frames, out, sources=sources, say=status.update, replace=replace)
+        frames = libraries.frames_of(sources, problems)
+        try:
+            about = stored.build(frames, out, sources=sources, say=status.update, scorings=scorings, replace=replace)
+        except DataError as error:
+            raise (problems.errors[0] if problems.errors else error) from error
+    for line in problems.lines():
+        errors.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_counts(about), highlight=False)
     console.print(f"library: {out.resolve()}", highlight=False, markup=False, soft_wrap=True)
+    if problems.errors:
+        what = f"{len(problems.errors):,} places could not be read; all else is stored. The first:"
+        errors.print(f"[bold red]error[/] {what}", highlight=False)
+        errors.print(f"  {problems.errors[0]}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@library_app.command("add")
+def add_index(
+    library: Annotated[Path, typer.Argument(help="A stored library.")],
+    score: _Scores = None,
+    tolerance: _Tolerances = None,
+    intensity_power: _Power = 1.0,
+    mz_power: _Power = 0.0,
+) -> None:
+    """Store the index of further scores or tolerances, so that no search has to make it."""
+    from ..search import stored
+
+    scorings = stored.scorings_of(score or [], tolerance or ["0.01Da"], intensity_power, mz_power)
+    with errors.status("indexing") as status:
+        stored.add(library, scorings, status.update)
+    told = "; ".join(scoring.told() for scoring in scorings)
+    console.print(f"stored in {library}: {told}", highlight=False, markup=False, soft_wrap=True)
 
 
 @library_app.command("show")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,17 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column, Table
 
+from ..errors import ConfigError, unknown_name
 from .terminal import console, errors
 
 if TYPE_CHECKING:
     from ..report.search_page import SearchPage
     from ..search.queries import Intake
     from ..search.runs import Preparation
-    from ..search.searching import Search
+    from ..search.searching import Engine, Search
 
 _EVERY = 5.0  # seconds between two lines of progress where standard error is no terminal
 _TOLD = 10  # best hits in the terminal
 INTERRUPTED = 130
+_Only = Annotated[list[str] | None, typer.Option(help="Of library spectra: no others are hits; may repeat.")]
 
 
 def search_libraries(
@@ -49,6 +52,9 @@ def search_libraries(
     min_score: Annotated[float, typer.Option(help="Weaker hits are none.")] = 0.2,
     min_peaks: Annotated[int, typer.Option(help="Matched peaks at least.")] = 1,
     same: Annotated[list[str] | None, typer.Option(help="Must be equal: adduct, instrument_type; may repeat.")] = None,
+    adduct: _Only = None,
+    instrument_type: _Only = None,
+    source: _Only = None,
     ion_mode: Annotated[str | None, typer.Option(help="Of queries that state none: positive, negative.")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Calibration of `mslitmus confidence`.")] = None,
     merge: Annotated[bool, typer.Option("--merge/--no-merge", help="Join repeated scans of a run.")] = True,
@@ -57,26 +63,25 @@ def search_libraries(
     plots: Annotated[int, typer.Option(help="Mirror plots on the page.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Default: all.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: the library sharded over a cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster: auto, host:port.")] = None,
+    shards: Annotated[int | None, typer.Option(help="Pieces of the library. Ray: all there is room for.")] = None,
 ) -> None:
     """Which reference spectra, and molecules, gave these spectra?"""
     from ..search.queries import Intake, check_ion_mode
-    from ..search.repeats import Repeats
-    from ..search.runs import Preparation
     from ..search.searching import Search
-    from ..search.writing import format_of
     from ..spectra.formats import Problems
 
+    only = {"adduct": adduct, "instrument_type": instrument_type, "source": source}
     asked = Search(
         score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
-        min_score, min_peaks, tuple(same or ()), threads,
+        min_score, min_peaks, tuple(same or ()), threads, tuple((n, tuple(v)) for n, v in only.items() if v),
     )  # fmt: skip
-    how = Preparation(Repeats() if merge else None, noise, measure)
-    hits = out or Path(f"{queries[0].name.split('.')[0] or 'search'}.hits.tsv")
-    kind = format_of(hits, format)
-    files = _Files(hits, kind, None if no_page else page or hits.with_suffix(".html"), plots)
+    files, how = _files(queries, out, page, no_page, format, plots), _preparation(merge, noise, measure)
     intake = Intake(Problems("raise" if strict else "skip"))
+    engines = _Engines(engine, address, shards)
     ended = _search(
-        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake
+        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake, engines
     )
     if ended:
         raise SystemExit(INTERRUPTED)
@@ -94,22 +99,66 @@ class _Files:
     plots: int
 
 
+def _files(
+    queries: list[Path], out: Path | None, page: Path | None, no_page: bool, format: str | None, plots: int
+) -> _Files:
+    from ..search.writing import format_of
+
+    hits = out or Path(f"{queries[0].name.split('.')[0] or 'search'}.hits.tsv")
+    return _Files(hits, format_of(hits, format), None if no_page else page or hits.with_suffix(".html"), plots)
+
+
+def _preparation(merge: bool, noise: float, measure: bool) -> Preparation:
+    from ..search.repeats import Repeats
+    from ..search.runs import Preparation
+
+    return Preparation(Repeats() if merge else None, noise, measure)
+
+
+@dataclass(frozen=True)
+class _Engines:
+    """Where the search runs."""
+
+    name: str
+    address: str | None
+    shards: int | None
+
+    def __post_init__(self) -> None:
+        if self.name not in ("local", "ray"):
+            raise unknown_name("engine", self.name, ("local", "ray"))
+        if self.address and self.name != "ray":
+            raise ConfigError("--address is of the engine ray", remedy="add --engine ray")
+        if self.shards is not None and self.shards < 1:
+            raise ConfigError(f"--shards {self.shards}", remedy="1 or more")
+
+    def started(self, opened: Any, names: list[str], threads: int | None) -> AbstractContextManager[Engine | None]:
+        from ..search import sharding
+
+        if self.name == "ray":
+            return sharding.on_ray(opened, names, self.shards, threads, self.address)
+        return nullcontext() if self.shards is None else sharding.local(opened, names, self.shards)
+
+
 def _search(
     queries: list[Path], names: list[str], asked: Search, how: Preparation, mode: str | None, calibration: Any,
-    files: _Files, intake: Intake,
+    files: _Files, intake: Intake, engines: _Engines,
 ) -> str:  # fmt: skip
     """Open, search, write and tell; why it ended early, if it did."""
-    from ..search import libraries
+    from ..search import libraries, searching
     from ..search.queries import check_paths, read
 
     check_paths(queries)
     with errors.status("opening the library") as status:
         opened = libraries.open_libraries(names, status.update)
+        searching.check_only(opened, asked)
+        for line in searching.unstored(opened, asked.scoring):
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
         page = None if files.page is None else _page(queries, opened, asked, calibration, files.plots)
         frames = read(queries, how, intake, ion_mode=mode)
         started = time.perf_counter()
         file = _hit_file(files.hits, files.kind, asked, opened, intake)
-        done, ended = _run(frames, opened, asked, calibration, intake, file, page, status)
+        with engines.started(opened, names, asked.threads) as engine:
+            done, ended = _run(frames, opened, asked, calibration, intake, file, page, status, engine)
     seconds = time.perf_counter() - started
     doubts = _doubt(calibration, asked, opened, intake, mode)
     for line in doubts:
@@ -151,8 +200,9 @@ def _hit_file(out: Path, kind: str, asked: Search, opened: Any, intake: Intake) 
 
 
 def _run(
-    frames: Any, opened: Any, asked: Search, calibration: Any, intake: Intake, file: Any, page: Any, status: Any
-) -> tuple[int, str]:
+    frames: Any, opened: Any, asked: Search, calibration: Any, intake: Intake, file: Any, page: Any, status: Any,
+    engine: Engine | None,
+) -> tuple[int, str]:  # fmt: skip
     """Search until the queries or the patience end: how many were searched, and why no more where patience ended."""
     from ..search.searching import stream
 
@@ -161,7 +211,7 @@ def _run(
     status.update("reading queries")
     try:
         with file:
-            for answer in stream(frames, opened, asked, calibration, intake.notes):
+            for answer in stream(frames, opened, asked, calibration, intake.notes, engine):
                 file.write(answer.queries, answer.hits)
                 if page is not None:
                     page.add(answer.queries, answer.hits, answer.unasked)

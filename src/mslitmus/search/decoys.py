@@ -17,12 +17,12 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import unknown_name
+from ..spectra._compiled import kernel, part
 from ..spectra.flat import Flat, flatten
 from ..spectra.peaks import PRECURSOR_BELOW
 
@@ -87,11 +87,7 @@ def _order(
     return number, by_precursor[giving[by_precursor]], peaks.mzs[by_mz], row[by_mz]
 
 
-def _njit(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
-
-
-@_njit
+@part
 def _below(state, n):  # type: ignore[no-untyped-def]
     """A whole number from 0 to n − 1 and the next state: SplitMix64 (Steele, Lea & Flood 2014)."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
@@ -100,7 +96,7 @@ def _below(state, n):  # type: ignore[no-untyped-def]
     return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1)) % np.int64(n), state
 
 
-@_njit
+@kernel
 def _shifted(mzs, heights, offsets, precursor, seeds):  # type: ignore[no-untyped-def]
     out = mzs.copy()
     for row in range(offsets.size - 1):
@@ -118,7 +114,7 @@ def _shifted(mzs, heights, offsets, precursor, seeds):  # type: ignore[no-untype
     return out, heights.copy(), offsets
 
 
-@_njit
+@kernel
 def _drawn(  # type: ignore[no-untyped-def]
     walk, mzs, heights, offsets, precursor, seeds, molecule, by_precursor, position, owner
 ):
@@ -163,7 +159,7 @@ def _drawn(  # type: ignore[no-untyped-def]
     return out_mz[:filled], out_height[:filled], out_offsets
 
 
-@_njit
+@part
 def _among(mzs, first, last, mz):  # type: ignore[no-untyped-def]
     found = False
     for k in range(first, last):

@@ -20,6 +20,7 @@ from ..schemas import ION_MODES, conform
 from ..spectra import formats
 from ..spectra.library import Library
 from . import stored
+from .queries import stems
 
 #: Columns of a library spectrum that a hit or a page tells.
 TOLD = (
@@ -130,28 +131,28 @@ def _open(name: str, say: Say) -> Reference:
     raise DataError("no such file, folder or dataset", where=name, remedy="check the path; `mslitmus data list`")
 
 
-def frames_of(names: Sequence[str]) -> Iterator[pl.DataFrame]:
+def frames_of(names: Sequence[str], problems: formats.Problems | None = None) -> Iterator[pl.DataFrame]:
     """Library spectra of datasets and files as frames (`TOLD`, mzs, intensities), to store; memory is bounded by one.
 
-    Of several sources, identifiers begin with the source's name. Raises as `open_libraries`, and at the first record
-    that cannot be read.
+    Of several sources, identifiers begin with the source's name, numbered where it repeats. A record that cannot be
+    read goes to `problems`, which by default leave it out. Raises as `open_libraries`.
     """
-    for name in names:
-        path = Path(name).expanduser()
+    problems = problems or formats.Problems("skip")
+    paths = [Path(name).expanduser() for name in names]
+    for name, path, called in zip(names, paths, stems(paths), strict=True):
         if path.name == name and name.partition("@")[0] in store.names():
             whole = store.load(name).frame()
             frames: Iterator[pl.DataFrame] = (whole[at : at + BATCH] for at in range(0, whole.height, BATCH))
         elif path.exists():
-            frames = (conform(frame) for frame in formats.read_batches(path, batch=BATCH))
+            frames = (conform(frame) for frame in formats.read_batches(path, batch=BATCH, problems=problems))
         else:
             raise DataError(
                 "no such file, folder or dataset", where=name, remedy="check the path; `mslitmus data list`"
             )
-        called = path.name.split(".")[0]
         for frame in frames:
             kept = _usable(frame)[0].select(*TOLD, "mzs", "intensities")
             if len(names) > 1:
-                kept = kept.with_columns(pl.lit(f"{called}:") + pl.col("identifier"))
+                kept = kept.with_columns((pl.lit(f"{called}:") + pl.col("identifier")).alias("identifier"))
             if kept.height:
                 yield kept
 

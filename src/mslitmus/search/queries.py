@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -66,7 +67,7 @@ def read(
     """
     intake = intake or Intake()
     files = [file for path in paths for file in _files(path)]
-    prefixes = _prefixes(files) if len(files) > 1 else [None]
+    prefixes = stems(files) if len(files) > 1 else [None]
     for path, prefix in zip(files, prefixes, strict=True):
         label = str(path)
         intake.files.append(label)
@@ -102,14 +103,13 @@ def _known(path: Path) -> bool:
     return True
 
 
-def _prefixes(files: Sequence[Path]) -> list[str]:
-    """The stem of each file, numbered where it repeats."""
-    seen: Counter[str] = Counter()
-    out = []
+def stems(files: Sequence[Path]) -> list[str]:
+    """The stem of each file; one that is taken gets `#2`, `#3`, …"""
+    out: list[str] = []
     for file in files:
         stem = file.name.split(".")[0] or "file"
-        seen[stem] += 1
-        out.append(stem if seen[stem] == 1 else f"{stem}#{seen[stem]}")
+        ways = (stem if nth == 1 else f"{stem}#{nth}" for nth in count(1))
+        out.append(next(name for name in ways if name not in out))
     return out
 
 

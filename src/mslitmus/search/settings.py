@@ -28,6 +28,7 @@ def settings(asked: Search, library: Reference, ion_mode: str | None, **more: An
         "mz_power": asked.mz_power,
         "precursor_tolerance": asked.precursor,
         "same": list(asked.same),
+        "only": {name: list(values) for name, values in asked.only},
         "ion_mode": ion_mode,
         **more,
     }
@@ -58,6 +59,9 @@ def doubts(made: Mapping[str, Any], asked: Search, libraries: Sequence[Reference
     if "same" in made and set(made["same"]) != set(asked.same):
         said = [", ".join(sorted(columns)) or "nothing" for columns in (made["same"], asked.same)]
         out.append(f"candidates equal in {said[0]}, this search: {said[1]}")
+    only = {name: sorted(values) for name, values in asked.only}
+    if "only" in made and {name: sorted(values) for name, values in made["only"].items()} != only:
+        out.append("another part of the library (--adduct, --instrument-type, --source)")
     if made.get("ion_mode") and (other := sorted(set(modes) - {made["ion_mode"]})):
         out.append(f"{made['ion_mode']} mode, these queries: {', '.join(other)}")
     return out + _other_libraries(made, libraries)

@@ -12,8 +12,9 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from .. import __version__
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..provenance import now, replace_folder, write_json
 from ..spectra import library_files
-from ..spectra.library import Library
+from ..spectra._pair_kernels import ENTROPY
+from ..spectra.library import Library, Scoring
 
 FORMAT, ABOUT, UNSTATED = 1, "parts.json", "unstated"
 _MODES = {"positive": "positive", "negative": "negative", UNSTATED: None}
@@ -87,10 +89,12 @@ def build(
     *,
     sources: Iterable[str],
     say: Callable[[str], None] = lambda _: None,
+    scorings: Sequence[Scoring] = library_files.USUAL,
     replace: bool = False,
 ) -> dict[str, Any]:
     """Write an index folder from frames of spectra (`libraries.TOLD`, mzs, intensities) with unique identifiers.
 
+    `scorings` are those whose index is stored; any other is made in memory at every search that asks for it.
     Memory is bounded by a frame and what `library_files.write` needs; the disk holds the spectra twice meanwhile.
 
     Returns what `describe` gives. Raises DataError where the folder is there already (without `replace`, or if it is no
@@ -109,7 +113,7 @@ def build(
         hashes = []
         for mode, number in counts.items():
             say(f"{mode}: indexing {number:,} spectra")
-            library_files.write(_unspooled(work / f"{mode}.parquet"), work / mode)
+            library_files.write(_unspooled(work / f"{mode}.parquet"), work / mode, scorings=scorings)
             (work / f"{mode}.parquet").unlink()
             hashes.append(library_files.describe(work / mode)["hash"])
         about = {"format": FORMAT, "name": folder.name, "spectra": counts, "sources": list(sources)}
@@ -122,6 +126,40 @@ def build(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return about
+
+
+def add(folder: Path, scorings: Sequence[Scoring], say: Callable[[str], None] = lambda _: None) -> None:
+    """Store the index of further scorings in a library. Raises as `open_index`, and DataError if the disk refuses."""
+    places = (
+        [folder] if (folder / "library.json").is_file() else [folder / mode for mode in describe(folder)["spectra"]]
+    )
+    try:
+        for place in places:
+            say(f"{place.name}: indexing")
+            library_files.add(place, scorings)
+    except OSError as error:
+        remedy = "check that the folder may be written to and has space left"
+        raise DataError(f"cannot write: {error}", where=str(folder), remedy=remedy) from error
+
+
+def scorings_of(
+    scores: Sequence[str], tolerances: Sequence[str], intensity_power: float = 1.0, mz_power: float = 0.0
+) -> list[Scoring]:
+    """Every score at every tolerance; no scores: the usual ones. Powers are of the cosines, entropies have none.
+
+    Raises ConfigError for what is no scoring, and for powers without a cosine.
+    """
+    out: list[Scoring] = []
+    for tolerance in tolerances:
+        if not scores:
+            out += [replaced(usual, tolerance=tolerance) for usual in library_files.USUAL]
+        for score in scores:
+            plain = Scoring(score, tolerance)
+            powers = (1.0, 0.0) if plain.measure == ENTROPY else (intensity_power, mz_power)
+            out.append(Scoring(score, tolerance, *powers))
+    if (intensity_power, mz_power) != (1.0, 0.0) and all(scoring.measure == ENTROPY for scoring in out if scores):
+        raise ConfigError("powers without a cosine", remedy="name the cosine, e.g. --score modified-cosine")
+    return out
 
 
 def _spool(frames: Iterable[pl.DataFrame], work: Path, say: Callable[[str], None]) -> dict[str, int]:

@@ -26,7 +26,8 @@ class Subsets(NamedTuple):
     """Which library rows each query may hit: those of list `of[q]`, or all rows where that is −1.
 
     List k is `members[offsets[k]:offsets[k + 1]]`, ascending library rows; queries may share a list. Of these, only
-    rows whose precursor m/z lies in `windows[q]`, lowest and highest (Da), that are equal in `same`, not in `other`.
+    rows whose precursor m/z lies in `windows[q]`, lowest and highest (Da), that are equal in `same`, not in `other`,
+    and, of the spectra by ascending precursor m/z, number `stretch[0]` to `stretch[1]` − 1.
     """
 
     of: NDArray[np.int64]
@@ -35,6 +36,7 @@ class Subsets(NamedTuple):
     windows: NDArray[np.float64] | None = None
     same: Codes | None = None
     other: Codes | None = None
+    stretch: tuple[int, int] | None = None
 
     @classmethod
     def everything(cls, queries: int) -> Subsets:
@@ -75,7 +77,9 @@ def allowed(subsets: Subsets, order: NDArray[np.int64], precursor: NDArray[np.fl
         low, high = subsets.windows[ascending].T
         begin[ascending] = np.searchsorted(precursor, low)
         end[ascending] = np.searchsorted(precursor, high, side="right")
-        end = np.maximum(begin, end)
+    if subsets.stretch is not None:
+        begin, end = np.maximum(begin, subsets.stretch[0]), np.minimum(end, subsets.stretch[1])
+    end = np.maximum(begin, end)
     members = subsets.members
     if members.size:
         place = np.empty(order.size, np.int64)

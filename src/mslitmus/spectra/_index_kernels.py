@@ -25,6 +25,9 @@ _MOST_BINS = 1 << 20
 _LN4 = 2 * math.log(2.0)
 _ROUNDING = 2.0**-23  # of a float32, relative
 _LOSS_GUARD = 1e-9  # Da: rounding of precursor − m/z
+#: Query peaks with so small a norm together are left out of the bounds, where that spares additions; see `_choose`.
+_SPARED, _SPARED_FROM = 0.1, 512
+_BAG = 8192  # a power of two: places of `_bound`'s table, which stays in the processor's nearest cache
 
 
 @kernel
@@ -49,7 +52,8 @@ def search_block(how, first, last, queries, library, by_mz, by_loss, allowed, gr
     low, high, term, work = np.zeros(longest), np.zeros(longest), np.zeros(longest), np.zeros((5, longest), np.int64)
     size = max(min(most, n // DIRECT_BELOW + 1), min(n, chunk) if most * DIRECT_BELOW >= n else 0) + RUN
     bounds, compact = np.zeros(size, np.float32), np.zeros(size if members.size else 1, np.float32)
-    memory = bounds, compact, np.zeros(size if least > 1 else 1, np.int32), np.zeros(longest + 1, np.float32)
+    counts, spared = np.zeros(size if least > 1 else 1, np.int32), np.zeros(longest, np.bool_)
+    memory = bounds, compact, counts, np.zeros(_BAG, np.float32), spared
     kept = (np.zeros(size // RUN + 2, np.float32), np.zeros(max(size, top), np.int64), np.zeros(top, np.float32),
             np.zeros(top, np.int64), np.zeros(top, np.int64))  # fmt: skip
     for q in range(first, last):
@@ -82,6 +86,9 @@ def search_block(how, first, last, queries, library, by_mz, by_loss, allowed, gr
             values = compact if listed and not few else bounds
             counted = least if not few and not listed else 1
             select(how, query, library, values, span, listed, rows, counted, memory[2], grown, rules, kept, hits)
+            if span[4] > 0 and hits[1][top - 1] <= 1.001 * span[4]:  # what shares spared peaks alone may reach it
+                span = _complete(how, query, q_bound[a:b], by_mz, by_loss, c, span, memory)
+                select(how, query, library, values, span, listed, rows, counted, memory[2], grown, rules, kept, hits)
             _clear(bounds, memory[2], span[3], least > 1)
         clear_table(low[:m], high[:m], inverse, table)
 
@@ -100,65 +107,116 @@ def _sizes(first, last, q_mz, q_off, begin, end, of, list_offsets):  # type: ign
 
 @part
 def _bound_each(how, query, q_bound, library, begin, end, listed, rows, memory):  # type: ignore[no-untyped-def]
-    """Bounds of few spectra, one after the other. Returns the span for `select`, and how many bounds to clear after."""
+    """Bounds of few spectra, one after the other. Returns the span for `select`, see there."""
     measure, shifted, top = how[0], how[1], how[7]
-    low, high, inverse, table = query[0], query[1], query[5], query[6]
-    bounds, crowded = memory[0], memory[3]
+    low, high, inverse = query[0], query[1], query[5]
+    bounds, bag = memory[0], memory[3]
     size = rows.size if listed else end - begin
     if size <= top:
         bounds[:size] = np.inf
-        return 0 if listed else begin, 0, size, size
-    _crowd(low, high, inverse, q_bound, crowded)
+        return 0 if listed else begin, 0, size, size, 0.0
+    _fill_bag(low, high, inverse, q_bound, bag, False)
     for t in range(size):
         row = rows[t] if listed else begin + t
         start, stop = library[3][row], library[3][row + 1]
         shift = query[8] - library[4][row] if shifted else math.nan
-        bounds[t] = _bound(measure == ENTROPY, inverse, table, crowded, library[0], library[1], start, stop, shift)
-    return 0 if listed else begin, 0, size, size
+        bounds[t] = _bound(measure == ENTROPY, inverse, bag, library[0], library[1], start, stop, shift)
+    _fill_bag(low, high, inverse, q_bound, bag, True)
+    return 0 if listed else begin, 0, size, size, 0.0
 
 
 @part
-def _crowd(low, high, inverse, weight, crowded):  # type: ignore[no-untyped-def]
-    """crowded[i + 1]: the weights of query peak i and of all above it whose window touches a bin that i's touches."""
+def _fill_bag(low, high, inverse, weight, bag, empty):  # type: ignore[no-untyped-def]
+    """Bin b of the m/z holds, at b modulo the size, the weights of the query peaks whose window touches it."""
     for i in range(low.size):
-        crowded[i + 1] = weight[i]
-        k = i + 1
-        while k < low.size and int(low[k] * inverse) <= int(high[i] * inverse):
-            crowded[i + 1] += weight[k]
-            k += 1
+        for b in range(int(low[i] * inverse), int(high[i] * inverse) + 1):
+            bag[b & (_BAG - 1)] = np.float32(0) if empty else bag[b & (_BAG - 1)] + weight[i]
 
 
 @part
-def _bound(root, inverse, table, crowded, l_mz, l_weight, start, stop, shift):  # type: ignore[no-untyped-def]
-    """Bound of the score of the library spectrum `start:stop`; with `root` of the entropy (`Scoring.bounds`)."""
-    last, total = table.size - 1, np.float32(0)
+def _bound(root, inverse, bag, l_mz, l_weight, start, stop, shift):  # type: ignore[no-untyped-def]
+    """Bound of the score of the library spectrum `start:stop`; with `root` of the entropy (`Scoring.bounds`).
+
+    What shares a place of the bag by chance only makes it higher.
+    """
+    total = 0.0
     moved = not math.isnan(shift)
     for j in range(np.uint64(start), np.uint64(stop)):
-        found = crowded[table[min(int(l_mz[j] * inverse), last)]]
+        found = bag[np.uint64(int(l_mz[j] * inverse) & (_BAG - 1))]
         if moved:
-            found += crowded[table[min(max(0, int((l_mz[j] + shift) * inverse)), last)]]
-        total += found * np.float32(math.sqrt(l_weight[j] * _LN4) if root else l_weight[j])
+            found += bag[np.uint64(int((l_mz[j] + shift) * inverse) & (_BAG - 1))]
+        if root:
+            if found > 0:
+                total += found * math.sqrt(l_weight[j] * _LN4)
+        else:
+            total += found * l_weight[j]
     return total
 
 
 @part
 def _bound_chunk(how, query, q_bound, n, by_mz, by_loss, c, begin, end, listed, rows, memory):  # type: ignore[no-untyped-def]
     """Bounds of a chunk's spectra from the inverted index, as `_bound_each`; those of a list are made compact."""
-    _, shifted, _, _, least, _, chunk, _ = how
-    low, high, precursor = query[0], query[1], query[8]
-    bounds, compact, counts, _ = memory
+    measure, _, _, _, least, _, chunk, top = how
+    bounds, compact, counts, _, spared = memory
     base = c * chunk
     size = min(chunk, n - base)
-    for origin in (0.0, precursor):
-        if origin == 0 or (shifted and not math.isnan(precursor)):
-            _gather(low, high, q_bound, origin, by_mz if origin == 0 else by_loss, c, bounds, counts, least > 1)
+    slack = 0.0
+    if measure == ENTROPY or least > 1 or listed or top > 256:
+        spared[: q_bound.size] = False
+    else:
+        slack = _choose(how, query, by_mz, by_loss, c, spared)
+    _gather_all(how, query, q_bound, by_mz, by_loss, c, memory, False)
     if not listed:
-        return base, max(0, begin - base), min(size, end - base), size
+        return base, max(0, begin - base), min(size, end - base), size, slack
     s, t = np.searchsorted(rows, base), np.searchsorted(rows, base + size)
     for k in range(s, t):
         at = rows[k] - base
         compact[k - s] = bounds[at] if least <= 1 or counts[at] >= least else np.float32(0)
-    return s, 0, t - s, size
+    return s, 0, t - s, size, 0.0
+
+
+@part
+def _complete(how, query, q_bound, by_mz, by_loss, c, span, memory):  # type: ignore[no-untyped-def]
+    """Add the spared peaks to the bounds. What was scored has a bound of −∞ and keeps it."""
+    _gather_all(how, query, q_bound, by_mz, by_loss, c, memory, True)
+    return span[0], span[1], span[2], span[3], 0.0
+
+
+@part
+def _gather_all(how, query, q_bound, by_mz, by_loss, c, memory, those):  # type: ignore[no-untyped-def]
+    low, high, precursor = query[0], query[1], query[8]
+    bounds, _, counts, _, spared = memory
+    _gather(low, high, q_bound, 0.0, by_mz, c, bounds, counts, how[4] > 1, spared, those)
+    if how[1] and not math.isnan(precursor):
+        _gather(low, high, q_bound, precursor, by_loss, c, bounds, counts, how[4] > 1, spared, those)
+
+
+@part
+def _choose(how, query, by_mz, by_loss, c, spared):  # type: ignore[no-untyped-def]
+    """Mark the peaks that cost most additions for their weight; returns their norm, `_SPARED` at most.
+
+    A cosine adds products of an assignment, to which these peaks can give no more than their norm (Cauchy–Schwarz, the
+    library spectrum's norm being 1). So a bound without them, plus the norm, is a bound.
+    """
+    low, high, weight, precursor = query[0], query[1], query[2], query[8]
+    size = low.size
+    spared[:size] = False
+    cost = np.zeros(size)
+    for i in range(size):
+        cost[i] = _stretch(low[i], high[i], 0.0, by_mz, c)[1]
+        if how[1] and not math.isnan(precursor):
+            cost[i] += _stretch(low[i], high[i], precursor, by_loss, c)[1]
+    if cost.sum() < _SPARED_FROM:
+        return 0.0
+    for i in range(size):
+        cost[i] /= max(weight[i] * weight[i], 1e-300)
+    norm = 0.0
+    for i in np.argsort(-cost):
+        if norm + weight[i] * weight[i] > _SPARED * _SPARED:
+            break
+        norm += weight[i] * weight[i]
+        spared[i] = True
+    return math.sqrt(norm)
 
 
 @part
@@ -171,22 +229,33 @@ def _clear(bounds, counts, size, counting):  # type: ignore[no-untyped-def]
 
 
 @part
-def _gather(low, high, weight, origin, index, c, bounds, counts, counting):  # type: ignore[no-untyped-def]
-    """Add the products of every pair of peaks within the tolerance to `bounds`; `origin` > 0 looks for losses."""
-    position, l_bound, row, starts, bins = index
+def _gather(low, high, weight, origin, index, c, bounds, counts, counting, spared, those):  # type: ignore[no-untyped-def]
+    """Add the products of every pair of peaks within the tolerance to `bounds`; `origin` > 0 looks for losses.
+
+    Of the query's peaks, those whose mark in `spared` is `those`.
+    """
+    l_bound, row = index[1], index[2]
     for i in range(low.size):
-        least, most = low[i], high[i]
-        if origin > 0:
-            least, most = origin - most - _LOSS_GUARD, origin - least + _LOSS_GUARD
-        # rounding keeps the order, so no peak within the tolerance is lost to float32
-        start = _edge(position, bins[c], starts[c], np.float32(least), False)
-        stop = _edge(position, bins[c], starts[c], np.float32(most), True)
+        if spared[i] != those:
+            continue
+        start, length = _stretch(low[i], high[i], origin, index, c)
         w = weight[i]
-        for k in range(np.uint64(start), np.uint64(stop)):  # unsigned: no check for counting from the end
+        for k in range(np.uint64(start), np.uint64(start + length)):  # unsigned: no check for counting from the end
             bounds[row[k]] += w * l_bound[k]
         if counting:
-            for k in range(np.uint64(start), np.uint64(stop)):
+            for k in range(np.uint64(start), np.uint64(start + length)):
                 counts[row[k]] += 1
+
+
+@part
+def _stretch(least, most, origin, index, c):  # type: ignore[no-untyped-def]
+    """(first, number) of the chunk's peaks from m/z `least` to `most`, or of such loss from `origin`."""
+    position, _, _, starts, bins = index
+    if origin > 0:
+        least, most = origin - most - _LOSS_GUARD, origin - least + _LOSS_GUARD
+    # rounding keeps the order, so no peak within the tolerance is lost to float32
+    start = _edge(position, bins[c], starts[c], np.float32(least), False)
+    return start, _edge(position, bins[c], starts[c], np.float32(most), True) - start
 
 
 @part

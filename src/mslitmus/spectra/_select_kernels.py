@@ -21,11 +21,12 @@ _SLACK = 1e-9  # rounding of the scores, so that no bound falls below what it bo
 def select(how, query, library, bounds, span, listed, rows, least, counts, grown, rules, kept, hits):  # type: ignore[no-untyped-def]
     """Score the spectra t in `first:last` whose bound, times `grown`, reaches the worst hit, into the hits.
 
-    `span`: (base, first, last, …); spectrum t stands in the index at `rows[base + t]` if `listed`, else at `base` + t.
-    Those with less than `least` counted pairs are left out, and those that the `rules` forbid. Bounds of what was
-    scored become 0.
+    `span`: (base, first, last, bounds to clear after, what a score may lie above its bound). Spectrum t stands in the
+    index at `rows[base + t]` if `listed`, else at `base` + t. Those with less than `least` counted pairs are left out,
+    and those that the `rules` forbid. Bounds of what was scored become −∞.
     """
-    base, first, last, _ = span
+    base, first, last, _, slack = span
+    slack += _SLACK
     tops, agenda, groups = kept[0], kept[1], kept[4]
     order, group = library[5], rules[4]
     if hits[0][0] < 0:
@@ -33,22 +34,22 @@ def select(how, query, library, bounds, span, listed, rows, least, counts, grown
     _maxima(bounds.view(np.int32), first, last, tops.view(np.int32))
     for attempt in range(_ATTEMPTS + 1):
         likely = attempt < _ATTEMPTS
-        n = _agenda(likely, order, bounds, base, first, last, listed, rows, least, counts, grown, rules, kept, hits)
+        n = _agenda(likely, order, bounds, span, slack, listed, rows, least, counts, grown, rules, kept, hits)
         for k in range(n):
             t = agenda[k]
-            if bounds[t] * grown + _SLACK < _floor(hits):
+            if bounds[t] * grown + slack < _floor(hits):
                 continue
-            bounds[t] = 0
+            bounds[t] = -np.inf
             _score(how, query, library, rows[base + t] if listed else base + t, group, groups, hits)
             if likely:
                 _again(bounds, first, last, t, tops)
-        if likely and n == hits[0].size and not group.size and kept[2][n - 1] * grown + _SLACK < _floor(hits):
+        if likely and n == hits[0].size and not group.size and kept[2][n - 1] * grown + slack < _floor(hits):
             break  # no other bound is as high; of a group, more may be
 
 
 @part
 def _again(bounds, first, last, t, tops):  # type: ignore[no-untyped-def]
-    """The maximum of the run of t, once its bound is 0."""
+    """The maximum of the run of t, once its bound is gone."""
     run = (t - first) // RUN
     highest = np.float32(0)
     for k in range(first + run * RUN, min(last, first + (run + 1) * RUN)):
@@ -57,11 +58,12 @@ def _again(bounds, first, last, t, tops):  # type: ignore[no-untyped-def]
 
 
 @part
-def _agenda(likely, order, bounds, base, first, last, listed, rows, least, counts, grown, rules, kept, hits):  # type: ignore[no-untyped-def]
+def _agenda(likely, order, bounds, span, slack, listed, rows, least, counts, grown, rules, kept, hits):  # type: ignore[no-untyped-def]
     """What to score next: the highest bounds, or all that reach the worst hit. Returns how many."""
+    base, first, last, _, _ = span
     tops, agenda, likely_bound, likely_group, _ = kept
     group, top, runs = rules[4], hits[0].size, (last - first + RUN - 1) // RUN
-    reach = max(0.0, (_floor(hits) - _SLACK) / grown)
+    reach = max(0.0, (_floor(hits) - slack) / grown)
     if likely:
         if top > _MOST_LIKELY or last - first <= top:
             return 0

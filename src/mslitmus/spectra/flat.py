@@ -44,7 +44,8 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
     full = frame.select(_PEAKS)
     if (lengths[0] == 0).any():
         full = full.filter(pl.Series(lengths[0] > 0))
-    mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy() for c in _PEAKS)
+    # writable, as all that the kernels see: they are compiled anew for arrays that are not
+    mzs, intensities = (full.get_column(c).explode().cast(pl.Float64).to_numpy(writable=True) for c in _PEAKS)
     offsets = np.concatenate(([0], np.cumsum(lengths[0])))
     row = np.repeat(np.arange(frame.height), lengths[0])
     good = (mzs > 0) & (mzs <= MOST_MZ) & np.isfinite(intensities) & (intensities >= 0)
@@ -58,6 +59,17 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
         mzs, intensities = mzs[order], intensities[order]
     spectra = Flat(mzs, intensities, offsets)
     return spectra if (intensities > 0).all() else select(spectra, intensities > 0)
+
+
+def precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Da, (n,). NaN where unknown, which what is no m/z (0, negative, above `MOST_MZ`) stands for, too."""
+    column = pl.Series([None] * frame.height, dtype=pl.Float64)
+    if "precursor_mz" in frame.columns:
+        column = frame.get_column("precursor_mz").cast(pl.Float64)
+    stated = column.fill_null(float("nan")).to_numpy()
+    known = np.where((stated > 0) & (stated <= MOST_MZ), stated, np.nan)
+    known.flags.writeable = False  # one kind of array for the kernels
+    return known
 
 
 def refuse_rows(

@@ -10,11 +10,11 @@ Ties go to the lower identifier. A spectrum that shares no peak with the query i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, SchemaError
 from . import _index
-from ._allowed import Encoder, Subsets, allowed, require
+from ._allowed import Codes, Encoder, Subsets, allowed, require
 from ._index import Index, Inverted
 from ._index_kernels import search_block
-from .flat import Flat, flatten, refuse_rows
+from .flat import Flat, flatten, precursors, refuse_rows
 from .scoring import SCORES, Scoring
-from .tolerance import TOLERANCE_GUARD, Tolerance
+from .tolerance import TOLERANCE_GUARD, Tolerance, spelt
 
 __all__ = ["SCORES", "Hits", "Library", "Scoring", "Subsets"]
 
@@ -67,6 +67,8 @@ class Library:
     _losses: dict[Scoring, Inverted] = field(default_factory=dict, repr=False)
     _crowding: dict[tuple[Scoring, str, bool], int] = field(default_factory=dict, repr=False)
     _encoders: dict[tuple[str, ...], Encoder] = field(default_factory=dict, repr=False)
+    _groups: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _chosen: dict[Any, NDArray[np.int32]] = field(default_factory=dict, repr=False)
     _made: list[Scoring] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -82,14 +84,14 @@ class Library:
         refuse_rows(frame, repeated, "with a repeated identifier", SchemaError, "library", "make identifiers unique")
         ordered = frame.sort("identifier")
         rows = ordered.drop("mzs", "intensities")
-        order = np.argsort(_precursors(rows), kind="stable")  # NaN last
+        order = np.argsort(precursors(rows), kind="stable")  # NaN last
         peaks = flatten(ordered.select("identifier", "mzs", "intensities")[order], where="library")
         return cls(rows, peaks, order, chunk)
 
     @cached_property
     def precursor_mz(self) -> NDArray[np.float64]:
         """Da, NaN where unknown. Shape (n,), by row."""
-        return _precursors(self.rows)
+        return precursors(self.rows)
 
     def spectra(self, rows: Sequence[int] | NDArray[np.int64]) -> pl.DataFrame:
         """These rows with their peaks: all columns, `mzs` and `intensities`."""
@@ -117,6 +119,8 @@ class Library:
         top_k: int = 10,
         same: Sequence[str] = (),
         exclude: str | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
+        shard: tuple[int, int] | None = None,
         group_by: str | None = None,
         threads: int | None = None,
     ) -> pl.DataFrame:
@@ -132,6 +136,9 @@ class Library:
             same: columns that must be equal in the query and the library, e.g. `["adduct"]`; null equals nothing.
             exclude: a column; library spectra that are equal to the query there are no hits, e.g. `identifier` (each
                 spectrum against all others) or `source`.
+            only: column → values: other library spectra are no hits, e.g. `{"adduct": ["[M+H]+"]}`.
+            shard: (i, k): only the i-th (from 0) of k stretches of the library, by precursor m/z. The best hits of all
+                k together are those of the library.
             group_by: a library column, e.g. `inchikey14`: only the best spectrum of each group is a hit, and `top_k`
                 counts groups (a row with null is a group of its own).
             threads: None takes numba's number (`NUMBA_NUM_THREADS`, else all CPUs).
@@ -142,11 +149,16 @@ class Library:
             query; queries in the order asked. A query without hits has no row.
         """
         scoring = Scoring(score, tolerance, intensity_power, mz_power)
-        subsets = self.subsets(queries, precursor_tolerance, same, precursor_shift=precursor_shift, exclude=exclude)
+        limits = {"precursor_shift": precursor_shift, "exclude": exclude, "only": only, "shard": shard}
+        subsets = self.subsets(queries, precursor_tolerance, same, **limits)  # type: ignore[arg-type]
         require(self.rows, [] if group_by is None else [group_by], "library")
-        group = None if group_by is None else self.rows.get_column(group_by)
+        group = None if group_by is None else self._group(group_by)
         least = min_matched_peaks
         hits = self.rank(queries, scoring, subsets, top_k=top_k, group=group, threads=threads, min_matched_peaks=least)
+        return self._table(queries, hits, top_k)
+
+    def _table(self, queries: pl.DataFrame, hits: Hits, top_k: int) -> pl.DataFrame:
+        """Hits as rows, see `search`."""
         found = np.flatnonzero(hits.rows >= 0)
         rows, scores, matched, explained, explained_library = (column.ravel()[found] for column in hits)
         return pl.DataFrame(
@@ -168,17 +180,17 @@ class Library:
         subsets: Subsets | None = None,
         *,
         top_k: int = 1,
-        group: pl.Series | None = None,
+        group: pl.Series | NDArray[np.int64] | None = None,
         min_matched_peaks: int = 1,
         threads: int | None = None,
     ) -> Hits:
-        """`search` as arrays, each query within its own subset of the library rows."""
+        """`search` as arrays, each query within its own subset of the library rows; `group` by row."""
         for name, value in (("top_k", top_k), ("min_matched_peaks", min_matched_peaks), ("threads", threads or 1)):
             if value < 1:
                 raise ConfigError(f"{name}={value}", remedy="1 or more")
         n, limit = queries.height, Tolerance.of(scoring.tolerance)
         (library, by_mz), by_loss, crowd = self._index(scoring)
-        precursor, ordered = _precursors(queries), self._ordered
+        precursor, ordered = precursors(queries), self._ordered
         asked = scoring.weigh(flatten(queries, where="queries"), precursor)
         out = Hits(np.full((n, top_k), -1), *(np.zeros((n, top_k), t) for t in (float, np.int64, float, float)))
         how = scoring.measure, scoring.shifted, limit.da, limit.relative, min_matched_peaks, crowd, self.chunk, top_k
@@ -188,7 +200,7 @@ class Library:
             tuple(by_mz),
             tuple(by_loss),
             tuple(allowed(subsets or Subsets.everything(n), self.order, ordered)),
-            _EMPTY if group is None else _group_numbers(group),
+            _EMPTY if group is None else group if isinstance(group, np.ndarray) else _group_numbers(group),
             tuple(out),
         )
         threads = threads or int(numba.config.NUMBA_NUM_THREADS)
@@ -215,6 +227,8 @@ class Library:
         *,
         precursor_shift: tuple[float, float] | None = None,
         exclude: str | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> Subsets:
         """The library rows that each query may hit, see `search`.
 
@@ -222,20 +236,44 @@ class Library:
         """
         windows = None
         if precursor_tolerance is not None or precursor_shift is not None:
-            precursor = _precursors(queries)
+            precursor = precursors(queries)
             remedy = "give precursor_mz, or search openly"
             refuse_rows(queries, np.isnan(precursor), "without a precursor m/z", SchemaError, "queries", remedy)
             windows = np.column_stack(_window(precursor, precursor_tolerance, precursor_shift))
+        alike = self._encoder(tuple(same)).queries(queries) if same else None
         return Subsets.everything(queries.height)._replace(
             windows=windows,
-            same=self._encoder(tuple(same)).queries(queries) if same else None,
+            same=self._only(only, alike, queries.height) if only else alike,
             other=self._encoder((exclude,)).queries(queries) if exclude else None,
+            stretch=None if shard is None else _stretch(shard, self.order.size),
         )
+
+    def stores(self, scoring: Scoring) -> bool:
+        """Whether the index of a scoring is there: a library of files has it stored, one in memory has made it."""
+        key = scoring.weighing
+        return key in self._indexes and (not scoring.shifted or key in self._losses)
+
+    def _only(self, wanted: Mapping[str, Sequence[str]], alike: Codes | None, queries: int) -> Codes:
+        """Codes under which library rows that lack a wanted value equal no query."""
+        chosen = tuple((name, *values) for name, values in sorted(wanted.items()))
+        key = chosen, None if alike is None else id(alike.rows)
+        if key not in self._chosen:
+            require(self.rows, list(wanted), "library")
+            keep = pl.all_horizontal(pl.col(name).is_in(list(values)) for name, values in wanted.items())
+            mask = self.rows.select(keep.fill_null(False)).to_series().to_numpy()
+            self._chosen.clear()  # one search asks for one
+            self._chosen[key] = np.where(mask, 0 if alike is None else alike.rows, -1).astype(np.int32)
+        return Codes(np.zeros(queries, np.int32) if alike is None else alike.queries, self._chosen[key])
 
     @cached_property
     def _ordered(self) -> NDArray[np.float64]:
         """Precursor m/z in the order of the peaks."""
         return self.precursor_mz[self.order]
+
+    def _group(self, column: str) -> NDArray[np.int64]:
+        if column not in self._groups:
+            self._groups[column] = _group_numbers(self.rows.get_column(column))
+        return self._groups[column]
 
     def _encoder(self, columns: tuple[str, ...]) -> Encoder:
         if columns not in self._encoders:
@@ -257,16 +295,10 @@ class Library:
         if scoring.shifted and key not in self._losses:
             made = _index.invert(key, index.weighted, self._ordered, self.chunk, _index.Memory())
             self._losses[key] = made
-        of = (key, scoring.tolerance, scoring.shifted)
+        of = (key, spelt(scoring.tolerance), scoring.shifted)
         if of not in self._crowding:
             self._crowding[of] = _index.crowding(index.weighted, scoring.tolerance, scoring.shifted)
         return index, self._losses[key] if scoring.shifted else _index.nothing(), self._crowding[of]
-
-
-def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
-    if "precursor_mz" not in frame.columns:
-        return np.full(frame.height, np.nan)
-    return frame.get_column("precursor_mz").cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _window(
@@ -282,6 +314,14 @@ def _window(
     if not least <= most:
         raise ConfigError(f"precursor_shift={shift}", remedy="the lower one first, e.g. (-200, 200)")
     return precursor - most - TOLERANCE_GUARD, precursor - least + TOLERANCE_GUARD
+
+
+def _stretch(shard: tuple[int, int], spectra: int) -> tuple[int, int]:
+    """First and last place of the i-th of k stretches of about equal length."""
+    number, of = shard
+    if not 0 <= number < of:
+        raise ConfigError(f"shard {number} of {of}", remedy="from 0 to the number of shards − 1")
+    return spectra * number // of, spectra * (number + 1) // of
 
 
 def _group_numbers(group: pl.Series) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import DataError, SchemaError
-from ..provenance import replace_folder
+from ..lock import exclusive
+from ..provenance import replace_folder, write_json
 from . import _index
 from ._columns import Files, load_column, load_tables, save_column, save_table
 from ._index import CHUNK, Index, Inverted
-from .flat import Flat, flatten
+from .flat import Flat, flatten, precursors
 from .library import Library
 from .scoring import Scoring, Weighted
+from .tolerance import spelt
 
-VERSION = 1
-#: The scorings whose index is stored unless others are asked for; by-loss scores of the same weights come with them.
-USUAL = (Scoring("cosine"), Scoring("modified-cosine", intensity_power=0.5), Scoring("entropy"))
+VERSION = 2
+#: The scorings whose index is stored unless others are asked for; the sqrt cosine comes with its modified cosine.
+USUAL = (
+    Scoring("cosine"), Scoring("modified-cosine"), Scoring("modified-cosine", intensity_power=0.5), Scoring("entropy"),
+    Scoring("hybrid"),
+)  # fmt: skip
 _PEAKS = ("mzs", "intensities")
 _ROWS = 100_000  # of metadata a file
 
@@ -90,19 +95,24 @@ def open(folder: Path | str) -> Library:
     library = Library(rows, peaks, load_column(folder, "order"), info["chunk"])
     for number, stored in enumerate(info["indexes"]):
         key, at = Scoring(**stored["scoring"]), folder / f"index-{number}"
-        own = key.score != "cosine"
-        weighted = Weighted(
-            load_column(at, "mzs") if own else peaks.mzs,
-            load_column(at, "weights"),
-            load_column(at, "shares"),
-            load_column(at, "offsets") if own else peaks.offsets,
-        )
-        library._indexes[key] = Index(weighted, _inverted(at / "by-mz"))
+        library._indexes[key] = Index(_weighted(key, peaks, at), _inverted(at / "by-mz"))
         if (at / "by-loss").is_dir():
             library._losses[key] = _inverted(at / "by-loss")
         for tolerance, shifted, crowding in stored["crowding"]:
             library._crowding[key, tolerance, shifted] = crowding
     return library
+
+
+def add(folder: Path | str, scorings: Sequence[Scoring]) -> None:
+    """Store the index of further scorings in a library that is there; what it has already is left alone.
+
+    A kill leaves the library as it was. Raises DataError as `open`, RunError while another process adds to it.
+    """
+    folder = Path(folder)
+    library, info = open(folder), describe(folder)
+    with exclusive(folder):
+        _store(scorings, library.peaks, library.precursor_mz[library.order], folder, info["chunk"], info["indexes"])
+        write_json(folder / "library.json", info)
 
 
 def describe(folder: Path | str) -> dict[str, Any]:
@@ -129,45 +139,84 @@ def verify(folder: Path | str) -> None:
 
 def _fill(batches: Iterable[pl.DataFrame], work: Path, scorings: list[Scoring], chunk: int) -> None:
     with Files(work / "spool") as spool:
-        identifiers, precursors = _spool(batches, work, spool)
+        identifiers, masses = _spool(batches, work, spool)
     by_name = identifiers.arg_sort().to_numpy().astype(np.int64)
     repeated = identifiers.gather(by_name)
     twice = repeated.filter(repeated == repeated.shift(1))
     if twice.len():
         raise SchemaError(f"repeated identifier: {twice[0]!r}", where="library", remedy="make identifiers unique")
     _write_rows(work, by_name)
-    order = np.argsort(precursors[by_name], kind="stable").astype(np.int64)
+    order = np.argsort(masses[by_name], kind="stable").astype(np.int64)
     save_column(work, "order", order)
     peaks = _write_peaks(work, by_name[order], chunk)
-    ordered = precursors[by_name][order]
-    made: dict[Scoring, Weighted] = {}
-    crowding: dict[Scoring, list[tuple[str, bool, int]]] = {}
-    for scoring in scorings:
-        key = scoring.weighing
-        at = work / f"index-{list(made).index(key) if key in made else len(made)}"
-        if key not in made:
-            with Files(at) as sink:
-                made[key], crowding[key] = _index.weigh(key, peaks, ordered, chunk, sink), []
-            _write_inverted(key, made[key], None, chunk, at / "by-mz")
-        if scoring.shifted and not (at / "by-loss").is_dir():
-            _write_inverted(key, made[key], ordered, chunk, at / "by-loss")
-        for shifted in {False, scoring.shifted}:
-            most = _index.crowding(made[key], scoring.tolerance, shifted)
-            crowding[key].append((scoring.tolerance, shifted, most))
+    ordered = masses[by_name][order]
+    indexes: list[dict[str, Any]] = []
+    _store(scorings, peaks, ordered, work, chunk, indexes)
     info = {
         "version": VERSION,
         "spectra": int(order.size),
         "peaks": int(peaks.mzs.size),
         "chunk": chunk,
         "hash": _hash(work),
-        "indexes": [{"scoring": asdict(key), "crowding": most} for key, most in crowding.items()],
+        "indexes": indexes,
     }
-    (work / "library.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+    write_json(work / "library.json", info)
+
+
+def _store(
+    scorings: Sequence[Scoring], peaks: Flat, ordered: NDArray[np.float64], folder: Path, chunk: int,
+    indexes: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    """Write what the scorings need and is not there into `folder`, each index under its name once it is whole.
+
+    Args:
+        ordered: precursor m/z in the order of the peaks.
+        indexes: of library.json, grown here; number k is the folder `index-k`.
+    """
+    for scoring in scorings:
+        key = scoring.weighing
+        numbers = {Scoring(**entry["scoring"]): number for number, entry in enumerate(indexes)}
+        at = folder / f"index-{numbers.get(key, len(indexes))}"
+        if key not in numbers:
+            with _whole(at) as work:
+                with Files(work) as sink:
+                    weighted = _index.weigh(key, peaks, ordered, chunk, sink)
+                _write_inverted(key, weighted, None, chunk, work / "by-mz")
+            indexes.append({"scoring": asdict(key), "crowding": []})
+        weighted, known = _weighted(key, peaks, at), indexes[numbers.get(key, len(indexes) - 1)]["crowding"]
+        if scoring.shifted and not (at / "by-loss").is_dir():
+            with _whole(at / "by-loss") as work:
+                _write_inverted(key, weighted, ordered, chunk, work)
+        for shifted in sorted({False, scoring.shifted}):
+            named = [spelt(scoring.tolerance), shifted]
+            if named not in [entry[:2] for entry in known]:
+                known.append([*named, _index.crowding(weighted, scoring.tolerance, shifted)])
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets the name `folder` when all is there."""
+    work = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    yield work
+    shutil.rmtree(folder, ignore_errors=True)  # of an `add` that was killed before library.json named it
+    os.replace(work, folder)
+
+
+def _weighted(key: Scoring, peaks: Flat, at: Path) -> Weighted:
+    """The weighted peaks of an index folder, mapped; cosines share the m/z of the library."""
+    own = key.score != "cosine"
+    return Weighted(
+        load_column(at, "mzs") if own else peaks.mzs,
+        load_column(at, "weights"),
+        load_column(at, "shares"),
+        load_column(at, "offsets") if own else peaks.offsets,
+    )
 
 
 def _spool(batches: Iterable[pl.DataFrame], work: Path, sink: Files) -> tuple[pl.Series, NDArray[np.float64]]:
     """Write every batch as it comes: peaks end to end, metadata apart. Returns identifiers and precursors."""
-    identifiers, precursors, total = [pl.Series("identifier", [], dtype=pl.String)], [np.zeros(0)], 0
+    identifiers, masses, total = [pl.Series("identifier", [], dtype=pl.String)], [np.zeros(0)], 0
     sink.append("offsets", np.zeros(1, np.int64))
     for name, kind in zip(_PEAKS, (np.float64, np.float32), strict=True):
         sink.append(name, np.zeros(0, kind))
@@ -182,12 +231,10 @@ def _spool(batches: Iterable[pl.DataFrame], work: Path, sink: Files) -> tuple[pl
         total += int(flat.offsets[-1])
         save_table(work / "spool" / f"rows-{number:06d}.arrow", batch.drop(_PEAKS))
         identifiers.append(batch.get_column("identifier"))
-        known = "precursor_mz" in batch.columns
-        column = batch.get_column("precursor_mz").cast(pl.Float64).fill_null(float("nan")) if known else None
-        precursors.append(np.full(batch.height, np.nan) if column is None else column.to_numpy())
+        masses.append(precursors(batch))
     for name in ("mzs", "intensities", "offsets"):
         sink.finish(name)
-    return pl.concat(identifiers), np.concatenate(precursors)
+    return pl.concat(identifiers), np.concatenate(masses)
 
 
 def _write_rows(work: Path, by_name: NDArray[np.int64]) -> None:

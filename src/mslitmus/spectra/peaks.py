@@ -84,23 +84,3 @@ def neutral_losses(mzs: Array, intensities: Array, precursor_mz: float, min_loss
     losses, intensities = losses[keep], np.asarray(intensities, np.float64)[keep]
     order = np.argsort(losses, kind="stable")
     return losses[order], intensities[order]
-
-
-def merge_close(mzs: Array, intensities: Array, ppm: float) -> Peaks:
-    """Centroid: from the most intense peak down, each absorbs what lies within `ppm` of it and is not yet taken.
-
-    The merged peak has the summed intensity and the intensity-weighted mean m/z.
-    """
-    mzs, intensities = clean(mzs, intensities)
-    free = np.ones(mzs.size, dtype=bool)
-    merged: list[tuple[float, float]] = []
-    for top in np.argsort(-intensities, kind="stable"):
-        if not free[top]:
-            continue
-        group = free & (np.abs(mzs - mzs[top]) <= ppm * 1e-6 * mzs[top])
-        free &= ~group
-        total = intensities[group].sum()
-        merged.append((float((mzs[group] * intensities[group]).sum() / total), float(total)))
-    merged.sort()
-    table = np.array(merged, dtype=np.float64).reshape(-1, 2)
-    return table[:, 0].copy(), table[:, 1].copy()

@@ -26,7 +26,7 @@ from ._pair_kernels import COSINE, ENTROPY, GREEDY
 from .flat import Flat
 from .peaks import PRECURSOR_BELOW
 from .similarity import LOW_ENTROPY
-from .tolerance import Tolerance
+from .tolerance import Tolerance, spelt
 
 #: Score: (measure of the kernels, whether peaks may also match by loss).
 SCORES = {
@@ -41,6 +41,8 @@ SCORES = {
 #: Scores that read the same weights, under the name of one of them.
 _SAME_WEIGHTS = {"cosine-greedy": "cosine", "modified-cosine": "cosine", "hybrid": "entropy"}
 _LN4 = 2 * np.log(2.0)
+_MOST_POWER = 10.0
+_TALL = 1e15  # intensities beyond this, or its inverse, would leave the range of a float64 once weighed
 
 
 class Weighted(NamedTuple):
@@ -71,6 +73,9 @@ class Scoring:
         if self.score not in SCORES:
             raise unknown_name("score", self.score, SCORES)
         Tolerance.of(self.tolerance)
+        for name in ("intensity_power", "mz_power"):
+            if not 0 <= (power := getattr(self, name)) <= _MOST_POWER:  # NaN, too
+                raise ConfigError(f"{name}={power}", remedy=f"from 0 to {_MOST_POWER:g}")
         if self.measure == ENTROPY and (self.intensity_power, self.mz_power) != (1.0, 0.0):
             raise ConfigError("entropy weights intensities by itself", remedy="leave intensity_power=1, mz_power=0")
 
@@ -87,7 +92,13 @@ class Scoring:
     def weighing(self) -> Scoring:
         """The scoring whose weights, and so whose index, this one shares; cosines weigh whatever the tolerance."""
         name = _SAME_WEIGHTS.get(self.score, self.score)
-        return replace(self, score=name, tolerance=self.tolerance if self.measure == ENTROPY else "0Da")
+        return replace(self, score=name, tolerance=spelt(self.tolerance) if self.measure == ENTROPY else "0Da")
+
+    def told(self) -> str:
+        """In the words of the command line: `--score cosine --intensity-power 0.5 --tolerance 0.01Da`."""
+        powers = (("intensity-power", self.intensity_power, 1), ("mz-power", self.mz_power, 0))
+        more = "".join(f" --{name} {value:g}" for name, value, usual in powers if value != usual)
+        return f"--score {self.score}{more} --tolerance {spelt(self.tolerance)}"
 
     def weigh(self, spectra: Flat, precursor: NDArray[np.float64]) -> Weighted:
         """The peaks and what the kernels add up; centroided first for entropy, as losses for `neutral-loss`.
@@ -95,7 +106,7 @@ class Scoring:
         Args:
             precursor: (n,) Da, NaN where unknown; read by `neutral-loss` only.
         """
-        spectra = spectra._replace(intensities=spectra.intensities.astype(np.float64, copy=False))
+        spectra = spectra._replace(intensities=_moderate(spectra))
         if self.measure == ENTROPY:
             limit = Tolerance.of(self.tolerance)
             spectra = Flat(*centroid_flat(*spectra, limit.da, limit.relative))
@@ -109,6 +120,7 @@ class Scoring:
         if self.score == "neutral-loss":
             made = _losses(made, precursor)
         norms = np.sqrt(_sums(made.weights * made.weights, made.offsets))
+        norms[norms == 0] = 1
         return made._replace(weights=made.weights / _spread(norms, made.offsets))
 
     def bounds(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -118,6 +130,17 @@ class Scoring:
         q is at most Σ √(pq) (the Bhattacharyya coefficient).
         """
         return (np.sqrt(weights * _LN4) if self.measure == ENTROPY else weights).astype(np.float32)
+
+
+def _moderate(spectra: Flat) -> NDArray[np.float64]:
+    """Intensities as float64, relative to the base peak where some are so high or low that weighing would overflow."""
+    heights = spectra.intensities.astype(np.float64, copy=False)
+    if not heights.size or (heights.max() < _TALL and heights.min() > 1 / _TALL):
+        return heights
+    full = np.flatnonzero(np.diff(spectra.offsets))
+    base = np.maximum.reduceat(heights, spectra.offsets[full])
+    relative: NDArray[np.float64] = heights / np.repeat(base, np.diff(spectra.offsets)[full])
+    return np.maximum(relative, 1 / _TALL, out=relative)
 
 
 def _power(values: NDArray[np.float64], power: float) -> NDArray[np.float64]:

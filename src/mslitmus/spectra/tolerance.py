@@ -26,17 +26,10 @@ class Tolerance:
         """`"0.01Da"`, `"10ppm"`, or a number in Da. Raises ConfigError on anything else."""
         if isinstance(value, Tolerance):
             return value
-        unit, size = "Da", value
-        if isinstance(value, str):
-            match = _TEXT.match(value)
-            if match is None:
-                raise ConfigError(f"not a tolerance: {value!r}", remedy="write 0.01Da or 10ppm")
-            size, unit = float(match.group(1)), match.group(2)
-        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 <= size < 1e5:
-            raise ConfigError(f"not a tolerance: {value!r}", remedy="write 0.01Da or 10ppm")
+        size, unit = _parsed(value)
         if unit == "Da":
-            return cls(float(size) + TOLERANCE_GUARD, 0.0)
-        return cls(TOLERANCE_GUARD, float(size) * 1e-6)
+            return cls(size + TOLERANCE_GUARD, 0.0)
+        return cls(TOLERANCE_GUARD, size * 1e-6)
 
     def within(self, a: Any, b: Any) -> Any:
         """Whether a and b agree; numbers or arrays."""
@@ -46,3 +39,21 @@ class Tolerance:
         """Lowest and highest b that agree with a; numbers or arrays."""
         half = self.relative / 2
         return (a * (1 - half) - self.da) / (1 + half), (a * (1 + half) + self.da) / (1 - half)
+
+
+def spelt(value: str | float) -> str:
+    """The one spelling of a tolerance, by which two are compared: `"0.010 Da"` and 0.01 are `"0.01Da"`."""
+    size, unit = _parsed(value)
+    return f"{size:.12g}{unit}"
+
+
+def _parsed(value: str | float) -> tuple[float, str]:
+    """(number, unit). Raises ConfigError on what is no tolerance."""
+    size: Any = value
+    unit = "Da"
+    if isinstance(value, str):
+        match = _TEXT.match(value)
+        size, unit = (None, "") if match is None else (float(match.group(1)), match.group(2))
+    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 <= size < 1e5:
+        raise ConfigError(f"not a tolerance: {value!r}", remedy="write 0.01Da or 10ppm")
+    return float(size), unit

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from ...schemas import conform
+from ..flat import MOST_MZ
 from ._peaks import FLAT, ODD, OK, Parsed, list_series, parse_numbers
 from ._problems import Problems, record_error
 from .keys import HELPERS, MISSING, OWN, RAW, own_columns
@@ -111,7 +112,8 @@ class Rows:
             what = f"{stated[row]} peaks stated, {counts[row]} found"
             self._report(int(row), what, 0, "correct the number of peaks, or restore the lost lines")
         values = parsed.values.reshape(-1, 2)
-        wrong = ~(np.isfinite(values).all(axis=1) & (values[:, 0] > 0) & (values[:, 1] >= 0))
+        mzs, heights = values.T
+        wrong = ~(np.isfinite(heights) & (mzs > 0) & (mzs <= MOST_MZ) & (heights >= 0))
         if wrong.any():
             owner = np.repeat(np.arange(len(self)), counts)
             bad = np.flatnonzero(wrong)
@@ -167,6 +169,8 @@ def sort_peaks(
 def _sign_rule(mz: float, intensity: float) -> str:
     if not (np.isfinite(mz) and np.isfinite(intensity)):
         return "both must be finite"
+    if mz > MOST_MZ:
+        return f"an m/z cannot be above {MOST_MZ:,.0f}"
     return "m/z must be positive" if mz <= 0 else "an intensity cannot be negative"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ...errors import FormatError
+from ..flat import MOST_MZ
 from ._container import Source
 from ._problems import Problems, record_error
 from ._rows import assemble, sort_peaks
@@ -124,6 +125,8 @@ class Scans:
             self.refuse("an m/z or intensity is not finite", line, name)
         elif mzs.min() <= 0 or intensities.min() < 0:
             self.refuse("an m/z or intensity is negative", line, name)
+        elif mzs.max() > MOST_MZ:
+            self.refuse(f"an m/z is above {MOST_MZ:,.0f}", line, name)
         else:
             self._fields.append(fields)
             self._mzs.append(mzs)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ...errors import FormatError, SchemaError
 from ...schemas import REQUIRED, conform
+from ..flat import MOST_MZ
 from ._container import Source
 from ._format import Format
 from ._problems import Problems
@@ -59,6 +60,8 @@ def _check(frame: pl.DataFrame, label: str) -> None:
     peaks = frame["mzs"].explode(), frame["intensities"].explode()
     if any(not column.drop_nulls().is_finite().all() for column in peaks):
         raise FormatError("an m/z or intensity is not finite", where=label, remedy=remedy)
+    if not ((peaks[0] > 0) & (peaks[0] <= MOST_MZ)).all() or (peaks[1] < 0).any():
+        raise FormatError(f"an m/z not from 0 to {MOST_MZ:,.0f}, or a negative intensity", where=label, remedy=remedy)
 
 
 FORMAT = Format("parquet", "mslitmus Parquet", looks_like, read, suffixes=(".parquet",))

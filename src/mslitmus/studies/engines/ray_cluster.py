@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 from ... import __version__
 from ...audits.evidence import CellKey
 from ...data.store import home
-from ...errors import ConfigError, MissingExtraError, MslitmusError, RunError
+from ...errors import ConfigError, MslitmusError, RunError
+from ...rays import check_address, connected, ray_module
 from ..config import StudyConfig
 from .bench import LATE, Bench, Progress, appears, read_bench
 from .plan import Job, Schedule
@@ -36,15 +37,13 @@ class Cluster:
     address: str | None = None
 
     def check(self, study: StudyConfig) -> None:
-        _ray()
-        if self.address and "://" in self.address:
-            remedy = "start mslitmus on a node of the cluster, with --address auto or host:port"
-            raise ConfigError(f"--address {self.address}: not a node's address", remedy=remedy)
+        ray_module()
+        check_address(self.address)
 
     def run(self, bench: Bench, jobs: Sequence[Job], progress: Progress, done: Callable[[Job], None]) -> None:
-        ray = _ray()
+        ray = ray_module()
         threads, devices = bench.study.budget.threads or 1, bench.study.budget.devices
-        with sigterm_ends(), _connected(ray, self.address, threads):
+        with sigterm_ends(), connected(ray, self.address, threads):
             gpus = _gpus(ray, bench.study)
             resources = {"num_cpus": threads if gpus else threads * devices, "num_gpus": devices if gpus else 0}
             _require_room(ray, resources)
@@ -216,31 +215,3 @@ def _on(node: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-
-
-@contextmanager
-def _connected(ray: Any, address: str | None, threads: int) -> Iterator[None]:
-    """Within, this process belongs to the cluster; where the caller has connected it to one, to that one."""
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        limits = {"env_vars": {"POLARS_MAX_THREADS": str(threads)}}  # Ray itself sets OMP_NUM_THREADS
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=limits)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        what = f"no Ray cluster answers: {str(error).splitlines()[0]}"
-        remedy = "`ray start --head` here, `ray start --address=HOST:6379` on other machines; see docs/clusters.md"
-        raise RunError(what, where=address, remedy=remedy) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("the engine 'ray' needs Ray", remedy="pip install 'mslitmus[ray]'") from error
-    return ray
