@@ -28,6 +28,7 @@ OPTIONS = {
         "training": _TRAINING,
     },
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
+    "library-embedding": {"network": {"name": "transformer", "size": "tiny", "out": 16}, "training": _TRAINING},
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }

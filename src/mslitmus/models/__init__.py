@@ -37,6 +37,7 @@ MODELS = Registry(
         "formula-fingerprint": f"{_CONTROLS}.formula_fingerprint:FormulaFingerprint",
         "library-score": "mslitmus.models.baselines.library_score:LibraryScore",
         "library-chance": f"{_CONTROLS}.library_controls:LibraryChance",
+        "library-embedding": "mslitmus.models.embed.library_embedding:LibraryEmbedding",
         "library-precursor": f"{_CONTROLS}.library_controls:LibraryPrecursor",
         "rank-by-fingerprint": f"{_BRIDGES}.rank_by_fingerprint:RankByFingerprint",
         "rank-by-spectra": f"{_BRIDGES}.rank_by_spectra:RankBySpectra",
