@@ -163,21 +163,28 @@ class LibraryEmbedding(TrainedModel):
 
     def pairs(self, queries: pl.DataFrame) -> pl.DataFrame:
         """identifier, candidate, score of every query and candidate. Raises DataError for a candidate it never saw."""
+        asked = queries.with_row_index("_query").filter(pl.col("candidates").list.len() > 0)
+        long = asked.select("_query", "identifier", candidate="candidates").explode("candidate")
+        query = long["_query"].to_numpy().astype(np.int64)
+        score = self.similarity(queries, long["candidate"], query, np.arange(len(query)))
+        return long.select("identifier", "candidate").with_columns(score=pl.Series(score, dtype=pl.Float64))
+
+    def similarity(
+        self, queries: pl.DataFrame, candidates: pl.Series, query: NDArray[np.int64], candidate: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """(m,) cosines of row query[i] of `queries` and the library spectrum candidates[candidate[i]]."""
         with self._predicting():
             if self._library is None:
                 raise ModelError("the model has no library", where=self.name, remedy="call fit, or load a saved one")
-            asked = queries.with_row_index("_query").filter(pl.col("candidates").list.len() > 0)
-            long = asked.select("_query", "identifier", candidate="candidates").explode("candidate")
             rows = self._library.select(candidate="identifier").with_row_index("_row")
-            long = long.join(rows, on="candidate", how="left", maintain_order="left")
-            if long["_row"].null_count():
-                name = long.filter(pl.col("_row").is_null())["candidate"][0]
+            found = candidates.alias("candidate").to_frame().join(rows, on="candidate", how="left", maintain_order="left")
+            if found["_row"].null_count():
+                name = found.filter(pl.col("_row").is_null())["candidate"][0]
                 raise DataError(f"candidate {name!r} is not in the library", remedy="fit on the library that is searched")
-            place, row = np.unique(long["_row"].to_numpy().astype(np.int64), return_inverse=True)
-            known = self._of_library(place)
+            row = found["_row"].to_numpy().astype(np.int64)[candidate]
+            place, at = np.unique(row, return_inverse=True)
             mine = embed_table(self.network, self.design.table(queries, self.vocabulary), self._device)
-        score = cosines(mine, known, long["_query"].to_numpy().astype(np.int64), row)
-        return long.select("identifier", "candidate").with_columns(score=pl.Series(score, dtype=pl.Float64))
+            return cosines(mine, self._of_library(place), query, at)
 
     def _of_library(self, rows: NDArray[np.int64]) -> Vectors:
         if self._vectors is not None:
