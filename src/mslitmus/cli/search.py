@@ -55,6 +55,8 @@ def search_libraries(
     noise: Annotated[float, typer.Option(help="Of a run: peaks below this share of the base peak go.")] = 0.01,
     plots: Annotated[int, typer.Option(help="Mirror plots on the page.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Default: all.")] = None,
+    embedder: Annotated[Path | None, typer.Option(help="Score: cosine of this embedder's vectors.")] = None,
+    nearest: Annotated[str, typer.Option(help="With --embedder --open: exact, or faiss.")] = "exact",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
 ) -> None:
     """Which reference spectra, and molecules, gave these spectra?"""
@@ -65,7 +67,12 @@ def search_libraries(
     from ..search.writing import format_of
     from ..spectra.formats import Problems
 
-    asked = Search(
+    kind_of_search: Any = Search
+    if embedder is not None:
+        from ..models.embed.searching import NAME, EmbeddingSearch
+
+        kind_of_search, score = EmbeddingSearch, NAME if score == "entropy" else score
+    asked = kind_of_search(
         score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
         min_score, min_peaks, tuple(same or ()), threads,
     )  # fmt: skip
@@ -75,8 +82,9 @@ def search_libraries(
     files = _Files(hits, kind, None if no_page else page or hits.with_suffix(".html"), plots)
     intake = Intake(Problems("raise" if strict else "skip"))
     ended = _search(
-        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake
-    )
+        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake,
+        None if embedder is None else (embedder, nearest),
+    )  # fmt: skip
     if ended:
         raise SystemExit(INTERRUPTED)
     if intake.problems.errors:
@@ -95,7 +103,7 @@ class _Files:
 
 def _search(
     queries: list[Path], names: list[str], asked: Search, how: Preparation, mode: str | None, calibration: Any,
-    files: _Files, intake: Intake,
+    files: _Files, intake: Intake, learned: tuple[Path, str] | None = None,
 ) -> str:  # fmt: skip
     """Open, search, write and tell; why it ended early, if it did."""
     from ..search import libraries
@@ -104,6 +112,12 @@ def _search(
     check_paths(queries)
     with errors.status("opening the library") as status:
         opened = libraries.open_libraries(names, status.update)
+        if learned is not None:
+            from ..models.embed.opening import open_embedder
+            from ..models.embed.searching import embedded
+
+            status.update("embedding the library")
+            opened = embedded(opened, open_embedder(learned[0]), learned[1])
         page = None if files.page is None else _page(queries, opened, asked, calibration, files.plots)
         frames = read(queries, how, intake, ion_mode=mode)
         started = time.perf_counter()

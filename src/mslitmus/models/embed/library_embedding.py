@@ -25,7 +25,7 @@ from ...tasks.measured import MEASURED, with_structure
 from ..options import TrainingOptions, parse_options
 from ..predict.batching import tensor
 from ..predict.conditioning import ConditionVocabulary
-from ..protocol import FitContext, FitReport
+from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading
 from .contrastive import ContrastOptions, Labels, contrast, epoch
 from .embedder import (
@@ -104,13 +104,6 @@ class LibraryEmbedding(TrainedModel):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
-        report = super().fit(train, val, context)
-        context.progress(f"embedding the library, {len(self._table):,} spectra")
-        self._vectors = embed_table(self.network, self._table, self._device)
-        self._table = None
-        return report
-
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
         """Fix the vocabulary, build the network, hold the library as flat arrays.
 
@@ -173,10 +166,10 @@ class LibraryEmbedding(TrainedModel):
         self, queries: pl.DataFrame, candidates: pl.Series, query: NDArray[np.int64], candidate: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """(m,) cosines of row query[i] of `queries` and the library spectrum candidates[candidate[i]]."""
+        if not (hasattr(self, "network") and self.network.training):
+            self._finish()  # between two epochs only what is asked about is embedded
         with self._predicting():
-            if self._library is None:
-                raise ModelError("the model has no library", where=self.name, remedy="call fit, or load a saved one")
-            rows = self._library.select(candidate="identifier").with_row_index("_row")
+            rows = self._named().select(candidate="identifier").with_row_index("_row")
             found = candidates.alias("candidate").to_frame().join(rows, on="candidate", how="left", maintain_order="left")
             if found["_row"].null_count():
                 name = found.filter(pl.col("_row").is_null())["candidate"][0]
@@ -185,6 +178,17 @@ class LibraryEmbedding(TrainedModel):
             place, at = np.unique(row, return_inverse=True)
             mine = embed_table(self.network, self.design.table(queries, self.vocabulary), self._device)
             return cosines(mine, self._of_library(place), query, at)
+
+    def _named(self) -> pl.DataFrame:
+        if self._library is None:
+            raise ModelError("the model has no library", where=self.name, remedy="call fit, or load a saved one")
+        return self._library
+
+    def _finish(self) -> None:
+        """Embed the whole library, once; the peaks are not needed any more."""
+        if self._vectors is None and self._table is not None:
+            self._vectors = embed_table(self.network, self._table, self._device)
+            self._table = None
 
     def _of_library(self, rows: NDArray[np.int64]) -> Vectors:
         if self._vectors is not None:
@@ -195,11 +199,11 @@ class LibraryEmbedding(TrainedModel):
 
     def save(self, folder: Path) -> None:
         """options.json, the embedder's files, and the library's identifiers and vectors."""
-        if self._library is None or self._vectors is None:
-            raise ModelError("the model was not trained", where=self.name, remedy="call fit")
+        library = self._named()
+        self._finish()
         self._write(folder, {"adducts": list(self.vocabulary.adducts)})
         self.embedder().save(folder)
-        write_parquet(folder / "library.parquet", self._library)
+        write_parquet(folder / "library.parquet", library)
         np.save(folder / "vectors.npy", self._vectors)
 
     @classmethod
