@@ -92,7 +92,9 @@ def test_a_vector_reads_peaks_precursor_and_conditions():
 
 
 def test_the_most_intense_peaks_are_read():
-    frame = pl.DataFrame({"identifier": ["a"], "mzs": [[50.0, 60.0, 70.0, 80.0]], "intensities": [[1.0, 0.1, 0.5, 0.5]]})
+    frame = pl.DataFrame(
+        {"identifier": ["a"], "mzs": [[50.0, 60.0, 70.0, 80.0]], "intensities": [[1.0, 0.1, 0.5, 0.5]]}
+    )
     table = PeakTable.of(frame, VOCABULARY, 2)
     assert table.mzs.tolist() == [50.0, 70.0]  # of equal ones the lower m/z
     batches = length_batches(np.array([5, 1, 9, 2]), 6, 10)

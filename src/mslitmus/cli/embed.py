@@ -100,5 +100,3 @@ def fine_tune_embedder(
     best = record["training"]["best_score"]
     console.print(f"hit@1 {best:.4f} on {record['counts']['validation']:,} validation spectra", highlight=False)
     console.print(f"embedder: {out.resolve()}", highlight=False, markup=False, soft_wrap=True)
-
-

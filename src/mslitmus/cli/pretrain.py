@@ -67,7 +67,8 @@ def pretrain_molebert(
 @pretrain_app.command("peaks")
 def pretrain_peaks(
     spectra: Annotated[
-        list[str] | None, typer.Option("--spectra", help="A stored dataset or a file; default: the study's; repeatable.")
+        list[str] | None,
+        typer.Option("--spectra", help="A stored dataset or a file; default: the study's; repeatable."),
     ] = None,
     study: Annotated[str, typer.Option(help="The study whose test and validation molecules stay unseen.")] = "",
     dataset: Annotated[str, typer.Option(help="Instead of --study: a stored dataset, or `simulated`.")] = "",

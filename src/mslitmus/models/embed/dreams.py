@@ -193,7 +193,12 @@ def load_dreams(path: Path, peaks: int | None = None, device: str = "cpu") -> Dr
     weights, told = read_checkpoint(path)
     inside = {name.removeprefix("backbone."): value for name, value in weights.items()}
     inside = {n: v for n, v in inside.items() if not n.startswith(_TRAINING_ONLY) and n != _TWICE}
-    for name in ("fourier_enc.b", "transformer_encoder.atts.0.weights", "ff_peak.ff.0.weight", "ff_fourier.ff.0.weight"):
+    for name in (
+        "fourier_enc.b",
+        "transformer_encoder.atts.0.weights",
+        "ff_peak.ff.0.weight",
+        "ff_fourier.ff.0.weight",
+    ):
         if name not in inside:
             raise ModelError(f"{_PROBLEM}: {name!r} is absent", where=str(path), remedy=_REMEDY)
     settings = settings_of(inside, told, path)

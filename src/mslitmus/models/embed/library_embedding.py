@@ -170,10 +170,14 @@ class LibraryEmbedding(TrainedModel):
             self._finish()  # between two epochs only what is asked about is embedded
         with self._predicting():
             rows = self._named().select(candidate="identifier").with_row_index("_row")
-            found = candidates.alias("candidate").to_frame().join(rows, on="candidate", how="left", maintain_order="left")
+            found = (
+                candidates.alias("candidate").to_frame().join(rows, on="candidate", how="left", maintain_order="left")
+            )
             if found["_row"].null_count():
                 name = found.filter(pl.col("_row").is_null())["candidate"][0]
-                raise DataError(f"candidate {name!r} is not in the library", remedy="fit on the library that is searched")
+                raise DataError(
+                    f"candidate {name!r} is not in the library", remedy="fit on the library that is searched"
+                )
             row = found["_row"].to_numpy().astype(np.int64)[candidate]
             place, at = np.unique(row, return_inverse=True)
             mine = embed_table(self.network, self.design.table(queries, self.vocabulary), self._device)

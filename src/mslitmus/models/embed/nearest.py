@@ -15,9 +15,12 @@ from .embedder import Vectors
 
 Engine = Literal["exact", "faiss"]
 _CELLS = 20_000_000  # of a block of cosines
+_SPARE = 16  # looked at beyond the last place: ties there must not depend on the engine
 
 
-def nearest(queries: Vectors, library: Vectors, top: int, engine: Engine = "exact") -> tuple[NDArray[np.int64], Vectors]:
+def nearest(
+    queries: Vectors, library: Vectors, top: int, engine: Engine = "exact"
+) -> tuple[NDArray[np.int64], Vectors]:
     """((n, k) rows of the library, best first, (n, k) cosines), k = min(top, library).
 
     Raises ConfigError for another engine, MissingExtraError where faiss is asked for and not installed.
@@ -27,30 +30,30 @@ def nearest(queries: Vectors, library: Vectors, top: int, engine: Engine = "exac
     k = min(top, len(library))
     if not k or not len(queries):
         return np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-    if engine == "faiss":
-        return _through_faiss(queries, library, k)
-    rows, found = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    wider = min(k + _SPARE, len(library))
+    rows = _through_faiss(queries, library, wider) if engine == "faiss" else _by_blocks(queries, library, wider)
+    # Both engines add in 32 bits and in another order: the last word is a sum in 64 bits of the best and a few more.
+    cosine = np.einsum("ij,ikj->ik", queries, library[rows], dtype=np.float64)
+    order = np.lexsort((rows, -cosine), axis=1)[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(cosine, order, 1).astype(np.float32)
+
+
+def _by_blocks(queries: Vectors, library: Vectors, k: int) -> NDArray[np.int64]:
+    rows = np.empty((len(queries), k), np.int64)
     step = max(1, _CELLS // len(library))
     for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        cosine = queries[part] @ library.T
-        best = np.argpartition(-cosine, k - 1, axis=1)[:, :k] if k < len(library) else np.arange(k)[None, :]
-        best = np.broadcast_to(best, (cosine.shape[0], k))
-        rows[part], found[part] = _sorted(best, np.take_along_axis(cosine, best, 1))
-    return rows, found
+        cosine = queries[start : start + step] @ library.T
+        whole = k == len(library)
+        rows[start : start + step] = np.arange(k) if whole else np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+    return rows
 
 
-def _through_faiss(queries: Vectors, library: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
+def _through_faiss(queries: Vectors, library: Vectors, k: int) -> NDArray[np.int64]:
     try:
         import faiss
     except ModuleNotFoundError as error:
         raise MissingExtraError("faiss is not installed", remedy="pip install 'mslitmus[faiss]'") from error
     index: Any = faiss.IndexFlatIP(library.shape[1])
     index.add(np.ascontiguousarray(library, np.float32))
-    cosine, rows = index.search(np.ascontiguousarray(queries, np.float32), k)
-    return _sorted(rows.astype(np.int64), cosine)
-
-
-def _sorted(rows: NDArray[np.int64], cosine: Vectors) -> tuple[NDArray[np.int64], Vectors]:
-    order = np.lexsort((rows, -cosine), axis=1)
-    return np.take_along_axis(rows, order, 1), np.take_along_axis(cosine, order, 1)
+    _, rows = index.search(np.ascontiguousarray(queries, np.float32), k)
+    return np.asarray(rows, np.int64)

@@ -104,7 +104,11 @@ class Block(nn.Module):
         self.before = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.inner = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
         )
 
     def forward(self, x: Tensor, groups: list[Group]) -> Tensor:

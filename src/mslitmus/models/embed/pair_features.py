@@ -150,4 +150,9 @@ def _conditions(queries: pl.DataFrame, library: pl.DataFrame, pairs: Pairs) -> l
     code = (both.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
     mine, theirs = code[: queries.height][pairs.query], code[queries.height :][pairs.row]
     told = (mine >= 0) & (theirs >= 0)
-    return [np.where(known, apart, 0.0), known.astype(float), ((mine == theirs) & told).astype(float), told.astype(float)]
+    return [
+        np.where(known, apart, 0.0),
+        known.astype(float),
+        ((mine == theirs) & told).astype(float),
+        told.astype(float),
+    ]

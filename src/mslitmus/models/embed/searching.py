@@ -60,9 +60,7 @@ class EmbeddedLibrary:
     def of(cls, library: Library, embedder: Embedder, engine: Engine = "exact") -> EmbeddedLibrary:
         """Embeds the library's spectra, a few thousand at a time."""
         starts = range(0, library.rows.height, _CHUNK)
-        parts = [
-            embedder.embed(library.spectra(np.arange(s, min(s + _CHUNK, library.rows.height)))) for s in starts
-        ]
+        parts = [embedder.embed(library.spectra(np.arange(s, min(s + _CHUNK, library.rows.height)))) for s in starts]
         return cls(library, embedder, np.concatenate([np.zeros((0, embedder.width), np.float32), *parts]), engine)
 
     def __getattr__(self, name: str) -> Any:
@@ -77,14 +75,11 @@ class EmbeddedLibrary:
         mine = self.embedder.embed(queries)
         if precursor_tolerance is not None or same:
             pairs = self._windowed(queries, precursor_tolerance, tuple(same))
-            value = cosines(mine, self.vectors, pairs.query, pairs.row)
         else:
             wanted = top_k * (_WIDER if group_by or min_matched_peaks > 1 else 1)
-            rows, cosine = nearest(mine, self.vectors, wanted, self.engine)
-            pairs = Pairs(np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel())
-            value = cosine.ravel().astype(np.float64)
-        order = np.lexsort((pairs.row, pairs.query))
-        pairs, value = Pairs(pairs.query[order], pairs.row[order]), value[order]
+            rows, _ = nearest(mine, self.vectors, wanted, self.engine)
+            pairs = Pairs(np.repeat(np.arange(len(rows)), rows.shape[1]), np.sort(rows, axis=1).ravel())
+        value = cosines(mine, self.vectors, pairs.query, pairs.row)
         shared = measure_pairs(self.inner, queries, Scoring("entropy", tolerance), pairs)
         found = pl.DataFrame(
             {

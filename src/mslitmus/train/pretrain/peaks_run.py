@@ -142,9 +142,7 @@ def _taking_part(
     else:
         everything = dataset_list(usable, processes=setting.processes).frame
         progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
-        kept, excluded = exclude(
-            everything, held_out, setting.near, processes=setting.processes, progress=progress
-        )
+        kept, excluded = exclude(everything, held_out, setting.near, processes=setting.processes, progress=progress)
         kept = kept.sort("inchikey14")
         rng = np.random.default_rng(setting.seed)
         if setting.limit is not None and kept.height > setting.limit:
