@@ -310,7 +310,7 @@ def test_a_dreams_checkpoint_runs_no_code_and_names_what_is_wrong(tmp_path):
     with pytest.raises(ModelError, match=r"'fourier_enc.b' is absent"):
         load_dreams(path)
     torch.save({"state_dict": {}, "hyper_parameters": Trap()}, path)
-    with pytest.raises(ModelError, match="cannot be read safely|is absent"):
+    with pytest.raises(ModelError, match=r"cannot be read safely|is absent"):
         load_dreams(path)
     path.write_bytes(pickle.dumps({"state_dict": {}}))
     with pytest.raises(ModelError):

@@ -149,7 +149,7 @@ class MaskedPeaks(TrainedModel):
         return MaskedBatch(tokens(table, self._device, hidden), *(tensor(a, self._device) for a in arrays), n)
 
     def commonest(self, frame: pl.DataFrame) -> float:
-        """What a guess without a network gets: the share of peaks, weighted as they are hidden, in the commonest bin."""
+        """What a guess without a network gets: the commonest bin's share of the peaks, weighted by intensity."""
         table = self._tabulate(frame)
         inside = table.mzs < self.masking.max_mz
         bins = np.floor(table.mzs[inside] / self.masking.bin_width).astype(np.int64)

@@ -154,11 +154,12 @@ def _taking_part(
         drawn = rng.permutation(kept.height) < judges
         used = kept.select("inchikey14").with_columns(validation=pl.Series(drawn))
         write_parquet(path, used)
+        counts = {"available": everything.height, "used": kept.height, "validation": judges, "hash": used_hash(kept)}
         told = {
             "spectra": {"given": spectra.height, "without_structure_or_peaks": spectra.height - usable.height},
-            "molecules": {"available": everything.height, "used": kept.height, "validation": judges, "hash": used_hash(kept)},
+            "molecules": counts,
             "excluded": excluded,
-        }  # fmt: skip
+        }
         out = ", ".join(f"{excluded[key]:,} {key}" for key in ("exact", "tautomer", "near"))
         progress(f"excluded molecules: {out}; {kept.height:,} take part")
     rows = usable.join(used, on="inchikey14", how="inner", maintain_order="left")
