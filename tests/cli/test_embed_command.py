@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mslitmus.cli.app import app
-from mslitmus.data.simulate import simulated_dataset
+from mslitmus.data.simulate import MOLECULES, simulate
 from mslitmus.errors import ConfigError, ModelError, RunError
 from mslitmus.models.embed.embedder import SpectrumEmbedder
 from mslitmus.models.embed.files import read_vectors
@@ -35,8 +35,8 @@ OPTIONS = {
 @pytest.fixture
 def few() -> pl.DataFrame:
     """Simulated spectra of some molecules, of all their laboratories."""
-    frame = simulated_dataset().frame().filter(pl.col("ion_mode") == "positive")
-    return frame.filter(pl.col("inchikey14").is_in(frame["inchikey14"].unique().sort().head(30).implode()))
+    frame = simulate(molecules=MOLECULES[:30], energies=(10.0, 40.0), replicate_share=1.0)
+    return frame.filter(pl.col("ion_mode") == "positive")
 
 
 def test_pretraining_leaves_out_what_is_held_out_and_goes_on(few, tmp_path):
@@ -83,7 +83,10 @@ def test_an_embedder_is_tuned_and_used(few, tmp_path):
     options = {"network": {"name": "mlp", "width": 16, "layers": 1, "out": 16}, "training": {"epochs": 1}}
     record = fine_tune(few, options, {"leave_out": "source"}, FitContext(tmp_path / "e", device="cpu"), 0.3)
     assert 0 <= record["training"]["best_score"] <= 1
-    assert json.loads((tmp_path / "e" / "fine_tuning.json").read_text())["counts"]["molecules"] == 30
+    assert (
+        json.loads((tmp_path / "e" / "fine_tuning.json").read_text())["counts"]["molecules"]
+        == few["inchikey14"].n_unique()
+    )
 
     mgf = tmp_path / "few.mgf"
     write(few.head(40), mgf)

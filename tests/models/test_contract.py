@@ -30,7 +30,11 @@ OPTIONS = {
     "binned-mlp": {"bins": {"width": 1.0}, "mlp": {"width": 32}, "training": _TRAINING},
     "library-embedding": {"network": {"name": "transformer", "size": "tiny", "out": 16}, "training": _TRAINING},
     "library-combined": {
-        "leaves": [4], "rounds": [5], "leave_out": "spectrum", "precursor_tolerance": "500Da", "same": [],
+        "leaves": [4],
+        "rounds": [5],
+        "leave_out": "spectrum",
+        "precursor_tolerance": "500Da",
+        "same": [],
         "embedder": {"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING},
     },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},

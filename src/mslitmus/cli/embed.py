@@ -1,4 +1,4 @@
-"""`mslitmus embed` and `mslitmus fine-tune`: learned vectors of spectra. A thin shell over `models.embed` and `train`."""
+"""`mslitmus embed`, `mslitmus fine-tune`: learned vectors of spectra. A thin shell over `models.embed` and `train`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning an embedder outside a study: a dataset or files of named spectra in, a folder for `embed` and `search` out.
+"""Fine-tuning an embedder outside a study: named spectra in, a folder for `embed` and `search` out.
 
 All molecules but a few learn; the spectra of those few are asked against everything, as the task library-search does,
 and hit@1 on them chooses the epoch. A study compares; this makes the embedder that one then uses.

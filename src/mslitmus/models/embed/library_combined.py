@@ -198,9 +198,8 @@ class LibraryCombined:
         if self._learner is None:
             raise ModelError(f"{self.name} was not fitted", remedy="call fit, or load a saved one")
         starts = range(0, queries.height, _QUERIES)
-        parts = []
-        for part in (queries[start : start + _QUERIES] for start in starts):
-            parts.append(self._answers(part, self._learner.margin(self._features(part))))
+        blocks = [queries[start : start + _QUERIES] for start in starts]
+        parts = [self._answers(block, self._learner.margin(self._features(block))) for block in blocks]
         return pl.concat(parts) if parts else conform(pl.DataFrame(schema=PREDICTED_SCORES), PREDICTED_SCORES)
 
     def parameters(self) -> int:

@@ -52,7 +52,8 @@ def _group(starts: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.
     place = np.where(held, starts[:, None] + within, 0)
     slot = np.flatnonzero(held)
     arrays = (place.ravel(), held.ravel(), place.ravel()[slot], slot)
-    return Group(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays), len(lengths), longest)
+    tensors = [torch.from_numpy(np.ascontiguousarray(values)).to(device) for values in arrays]
+    return Group(tensors[0], tensors[1], tensors[2], tensors[3], len(lengths), longest)
 
 
 class _Pad(torch.autograd.Function):

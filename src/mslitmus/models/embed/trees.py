@@ -1,7 +1,7 @@
 """Learners of pairs: boosted trees and logistic regression, fitted by scikit-learn, kept and asked as plain arrays.
 
-What is fitted is taken out of scikit-learn's objects: a saved model is a .npz of numbers, no pickle, and answers without
-scikit-learn. A parity test holds both to the same margins.
+What is fitted is taken out of scikit-learn's objects: a saved model is a .npz of numbers, no pickle, and answers
+without scikit-learn. A parity test holds both to the same margins.
 """
 
 from __future__ import annotations
