@@ -101,7 +101,7 @@ class Shelf:
         columns += _conditions(queries, self.frame, pairs)
         columns += [np.log1p(mine.peaks[pairs.query]), np.log1p(theirs.peaks[pairs.row])]
         columns += [mine.entropy[pairs.query], theirs.entropy[pairs.row]]
-        columns += [np.log(pairs.sizes(queries.height))[pairs.query]]
+        columns += [np.log(np.maximum(1, pairs.sizes(queries.height)))[pairs.query]]
         return np.stack(columns, axis=1).astype(np.float32)
 
 
