@@ -63,23 +63,16 @@ def search_libraries(
     from ..search.queries import Intake, check_ion_mode
     from ..search.repeats import Repeats
     from ..search.runs import Preparation
-    from ..search.searching import Search
     from ..search.writing import format_of
     from ..spectra.formats import Problems
 
-    kind_of_search: Any = Search
-    if embedder is not None:
-        from ..models.embed.searching import NAME, EmbeddingSearch
-
-        kind_of_search, score = EmbeddingSearch, NAME if score == "entropy" else score
-    asked = kind_of_search(
+    asked = _kind(embedder)(
         score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
         min_score, min_peaks, tuple(same or ()), threads,
     )  # fmt: skip
     how = Preparation(Repeats() if merge else None, noise, measure)
     hits = out or Path(f"{queries[0].name.split('.')[0] or 'search'}.hits.tsv")
-    kind = format_of(hits, format)
-    files = _Files(hits, kind, None if no_page else page or hits.with_suffix(".html"), plots)
+    files = _Files(hits, format_of(hits, format), None if no_page else page or hits.with_suffix(".html"), plots)
     intake = Intake(Problems("raise" if strict else "skip"))
     ended = _search(
         queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake,
@@ -89,6 +82,17 @@ def search_libraries(
         raise SystemExit(INTERRUPTED)
     if intake.problems.errors:
         raise typer.Exit(1)
+
+
+def _kind(embedder: Path | None) -> Any:
+    """`Search`, or the one by learned vectors."""
+    if embedder is None:
+        from ..search.searching import Search
+
+        return Search
+    from ..models.embed.searching import EmbeddingSearch
+
+    return EmbeddingSearch
 
 
 @dataclass(frozen=True)

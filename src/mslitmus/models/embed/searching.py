@@ -36,6 +36,8 @@ class EmbeddingSearch(Search):
     score: str = NAME
 
     def __post_init__(self) -> None:
+        if self.score == Search.score:  # what stands where none was named
+            object.__setattr__(self, "score", NAME)
         if self.score != NAME:
             raise ConfigError(f"score {self.score!r} beside an embedder", remedy=f"leave out --score, or take {NAME}")
         replace(Search(), **{k: v for k, v in vars(self).items() if k != "score"})  # all other checks

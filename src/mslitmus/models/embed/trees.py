@@ -13,6 +13,7 @@ from typing import Any, Self
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from ...errors import MissingExtraError
 
@@ -129,19 +130,18 @@ def platt(margin: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
     """(a, b) of P = σ(a · margin + b), a > 0 (Platt 1999, with his smoothed targets); (1, 0) where all are alike."""
     if right.all() or not right.any():
         return 1.0, 0.0
-    n = np.array([(~right).sum(), right.sum()], np.float64)
-    target = np.where(right, (n[1] + 1) / (n[1] + 2), 1 / (n[0] + 2))
-    a, b = 1.0, 0.0
-    for _ in range(100):  # Newton's steps on a convex loss of two numbers
-        p = 1 / (1 + np.exp(-np.clip(a * margin + b, -50, 50)))
-        g, h = p - target, np.maximum(p * (1 - p), 1e-9)
-        gradient = np.array([g @ margin + 1e-3 * (a - 1), g.sum()])
-        hessian = np.array([[h @ margin**2 + 1e-3, h @ margin], [h @ margin, h.sum() + 1e-9]])
-        step = np.linalg.solve(hessian, gradient)
-        a, b = a - float(step[0]), b - float(step[1])
-        if np.abs(step).max() < 1e-8:
-            break
-    return (a, b) if np.isfinite([a, b]).all() and a > 1e-3 else (1.0, 0.0)
+    wrong, good = float((~right).sum()), float(right.sum())
+    target = np.where(right, (good + 1) / (good + 2), 1 / (wrong + 2))
+    scale = max(float(margin.std()), 1e-9)
+    z = (margin - margin.mean()) / scale
+
+    def loss(w: Floats) -> float:  # the slope is exp(w₀), so it is positive; a light ridge where the two are apart
+        t = np.exp(w[0]) * z + w[1]
+        return float(np.mean(np.logaddexp(0, t) - target * t) + 1e-3 * (w[0] ** 2 + w[1] ** 2))
+
+    w = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x
+    a = float(np.exp(w[0])) / scale
+    return a, float(w[1]) - a * float(margin.mean())
 
 
 def _sklearn(part: str) -> Any:
