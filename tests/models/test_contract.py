@@ -40,6 +40,15 @@ OPTIONS = {
         "network": {"width": 32, "layers": 1, "heads": 4, "pairs": 4},
         "training": _TRAINING,
     },
+    "library-embedding": {"network": {"name": "transformer", "size": "tiny", "out": 16}, "training": _TRAINING},
+    "library-combined": {
+        "leaves": [4],
+        "rounds": [5],
+        "leave_out": "spectrum",
+        "precursor_tolerance": "500Da",
+        "same": [],
+        "embedder": {"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING},
+    },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }

@@ -15,6 +15,7 @@ from .card import write_card
 from .confidence import calibrate_search
 from .data import data_app
 from .dilution import judge_dilution
+from .embed import embed_spectra, fine_tune_embedder
 from .explore import annotate_dataset, split_dataset
 from .learned_split import learn_split
 from .library import library_app
@@ -39,6 +40,8 @@ app.add_typer(library_app, name="library")
 app.command("split")(split_dataset)
 app.command("learn-split")(learn_split)
 app.command("annotate")(annotate_dataset)
+app.command("embed")(embed_spectra)
+app.command("fine-tune")(fine_tune_embedder)
 app.command("score")(score_predictions)
 app.command("audit")(audit_run)
 app.command("card")(write_card)

@@ -1,4 +1,7 @@
-"""`mslitmus pretrain`: encoders that learn from molecules alone. A thin shell over `train.pretrain`."""
+"""`mslitmus pretrain`: encoders that learn from molecules alone, embedders that learn from spectra alone.
+
+A thin shell over `train.pretrain`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from .referee import _say, _split, _yaml
 from .terminal import console
 
 pretrain_app = typer.Typer(
-    help="Pretrain molecule encoders on lists of molecules, test molecules left out.", no_args_is_help=True
+    help="Pretrain encoders of molecules, or embedders of spectra; test molecules left out.", no_args_is_help=True
 )
 
 
@@ -58,6 +61,46 @@ def pretrain_molebert(
     for name, told in record["stages"].items():
         speed = f"{told['molecules_per_second']:,.0f} molecules/s" if told["molecules_per_second"] else ""
         console.print(f"{name}: {told['best_score']:.4f} at epoch {told['best_epoch']}  {speed}", highlight=False)
+    console.print(f"weights: {out}", highlight=False, soft_wrap=True)
+
+
+@pretrain_app.command("peaks")
+def pretrain_peaks(
+    spectra: Annotated[
+        list[str] | None,
+        typer.Option("--spectra", help="A stored dataset or a file; default: the study's; repeatable."),
+    ] = None,
+    study: Annotated[str, typer.Option(help="The study whose test and validation molecules stay unseen.")] = "",
+    dataset: Annotated[str, typer.Option(help="Instead of --study: a stored dataset, or `simulated`.")] = "",
+    split: Annotated[list[str] | None, typer.Option(help="With --dataset: a split, or split:form; repeatable.")] = None,
+    split_seed: Annotated[int, typer.Option(help="With --split.")] = 0,
+    split_parameters: Annotated[str, typer.Option(help="With --split: its parameters as YAML.")] = "",
+    data: Annotated[str, typer.Option(help="With --dataset: filters of a study's `data` as YAML.")] = "",
+    config: Annotated[Path | None, typer.Option(help="Options as YAML, see configs/pretrain-peaks.yaml.")] = None,
+    near: Annotated[float, typer.Option(min=0.3, max=1.0, help="Excluded from this Tanimoto similarity on.")] = 0.8,
+    limit: Annotated[int | None, typer.Option(min=2, help="At most so many molecules, drawn by the seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=1)] = None,
+    processes: Annotated[int, typer.Option(min=1, help="For chemistry before the training.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder of the weights.")] = Path("pretrained/peaks"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
+) -> None:
+    """Masked peaks: a peak transformer learns the m/z of hidden peaks. Stopped, it continues at the last epoch."""
+    from ..train.pretrain.peaks_run import open_spectra
+    from ..train.pretrain.peaks_run import pretrain_peaks as work
+    from ..train.pretrain.run import Setting
+
+    held_out = _held_out(study, dataset, split or [], split_seed, split_parameters, data)
+    rows = open_spectra(spectra or [str(held_out.record["dataset"])])
+    setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
+    told = work(rows, held_out, _options(config, ""), setting, _say)["training"]
+    speed = f"{told['spectra_per_second']:,.0f} spectra/s" if told["spectra_per_second"] else ""
+    guess = f"commonest bin {told['commonest_bin']:.4f}"
+    console.print(
+        f"hidden peaks told: {told['best_score']:.4f} at epoch {told['best_epoch']} ({guess})  {speed}", highlight=False
+    )
     console.print(f"weights: {out}", highlight=False, soft_wrap=True)
 
 

@@ -62,6 +62,8 @@ def search_libraries(
     noise: Annotated[float, typer.Option(help="Of a run: peaks below this share of the base peak go.")] = 0.01,
     plots: Annotated[int, typer.Option(help="Mirror plots on the page.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Default: all.")] = None,
+    embedder: Annotated[Path | None, typer.Option(help="Score: cosine of this embedder's vectors.")] = None,
+    nearest: Annotated[str, typer.Option(help="With --embedder --open: exact, or faiss.")] = "exact",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first record that cannot be read.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: the library sharded over a cluster.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster: auto, host:port.")] = None,
@@ -73,16 +75,22 @@ def search_libraries(
     from ..spectra.formats import Problems
 
     only = {"adduct": adduct, "instrument_type": instrument_type, "source": source}
-    asked = Search(
+    learned = None if embedder is None else _Learned(embedder, nearest)
+    asked = (Search if learned is None else learned.search)(
         score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
         min_score, min_peaks, tuple(same or ()), threads, tuple((n, tuple(v)) for n, v in only.items() if v),
     )  # fmt: skip
     files, how = _files(queries, out, page, no_page, format, plots), _preparation(merge, noise, measure)
     intake = Intake(Problems("raise" if strict else "skip"))
     engines = _Engines(engine, address, shards)
+    if learned is not None and (engine != "local" or shards is not None):
+        raise ConfigError(
+            "vectors are searched on this machine, in one piece", remedy="leave out --engine and --shards"
+        )
     ended = _search(
-        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake, engines
-    )
+        queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake, engines,
+        learned,
+    )  # fmt: skip
     if ended:
         raise SystemExit(INTERRUPTED)
     if intake.problems.errors:
@@ -116,6 +124,26 @@ def _preparation(merge: bool, noise: float, measure: bool) -> Preparation:
 
 
 @dataclass(frozen=True)
+class _Learned:
+    """A search by an embedder's vectors."""
+
+    folder: Path
+    nearest: str
+
+    @property
+    def search(self) -> Any:
+        from ..models.embed.searching import EmbeddingSearch
+
+        return EmbeddingSearch
+
+    def opened(self, libraries: Any) -> Any:
+        from ..models.embed.opening import open_embedder
+        from ..models.embed.searching import embedded
+
+        return embedded(libraries, open_embedder(self.folder), self.nearest)
+
+
+@dataclass(frozen=True)
 class _Engines:
     """Where the search runs."""
 
@@ -141,7 +169,7 @@ class _Engines:
 
 def _search(
     queries: list[Path], names: list[str], asked: Search, how: Preparation, mode: str | None, calibration: Any,
-    files: _Files, intake: Intake, engines: _Engines,
+    files: _Files, intake: Intake, engines: _Engines, learned: _Learned | None,
 ) -> str:  # fmt: skip
     """Open, search, write and tell; why it ended early, if it did."""
     from ..search import libraries, searching
@@ -150,8 +178,11 @@ def _search(
     check_paths(queries)
     with errors.status("opening the library") as status:
         opened = libraries.open_libraries(names, status.update)
+        if learned is not None:
+            status.update("embedding the library")
+            opened = learned.opened(opened)
         searching.check_only(opened, asked)
-        for line in searching.unstored(opened, asked.scoring):
+        for line in [] if learned else searching.unstored(opened, asked.scoring):
             errors.print(line, highlight=False, markup=False, soft_wrap=True)
         page = None if files.page is None else _page(queries, opened, asked, calibration, files.plots)
         frames = read(queries, how, intake, ion_mode=mode)

@@ -40,6 +40,8 @@ MODELS = Registry(
         "library-score": "mslitmus.models.baselines.library_score:LibraryScore",
         "library-chance": f"{_CONTROLS}.library_controls:LibraryChance",
         "library-accession": f"{_CONTROLS}.library_controls:LibraryAccession",
+        "library-embedding": "mslitmus.models.embed.library_embedding:LibraryEmbedding",
+        "library-combined": "mslitmus.models.embed.library_combined:LibraryCombined",
         "library-precursor": f"{_CONTROLS}.library_controls:LibraryPrecursor",
         "rank-by-fingerprint": f"{_BRIDGES}.rank_by_fingerprint:RankByFingerprint",
         "rank-by-spectra": f"{_BRIDGES}.rank_by_spectra:RankBySpectra",

@@ -77,13 +77,18 @@ class TrainedModel(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.described())
         write_json(folder / "vocabulary.json", vocabulary)
-        temporary = folder / f".weights.tmp{os.getpid()}"
-        torch.save({k: v.cpu() for k, v in self.network.state_dict().items()}, temporary)
-        os.replace(temporary, folder / "weights.pt")
+        write_weights(self.network, folder)
 
     def _read_weights(self, folder: Path) -> None:
         self.network.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
         self.network.eval()
+
+
+def write_weights(network: nn.Module, folder: Path) -> None:
+    """weights.pt, in one step."""
+    temporary = folder / f".weights.tmp{os.getpid()}"
+    torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, temporary)
+    os.replace(temporary, folder / "weights.pt")
 
 
 def read_json(path: Path) -> dict[str, Any]:

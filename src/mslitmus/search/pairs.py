@@ -53,15 +53,34 @@ def pairs_of(library: Library, queries: pl.DataFrame, candidates: str = "candida
     return Pairs(found["query"].to_numpy().astype(np.int64), found["row"].to_numpy().astype(np.int64))
 
 
+class PairScores(NamedTuple):
+    """(m,) each: score (0 without a common peak), matched peaks, and the share of the query's and of the library
+    spectrum's intensity in them."""
+
+    score: NDArray[np.float64]
+    matched: NDArray[np.int64]
+    explained: NDArray[np.float64]
+    explained_library: NDArray[np.float64]
+
+
 def score_pairs(
     library: Library, queries: pl.DataFrame, scoring: Scoring, pairs: Pairs, threads: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Score (0 without a common peak) and number of matched peaks of every pair, (m,) each.
+    """Score (0 without a common peak) and number of matched peaks of every pair, (m,) each."""
+    return measure_pairs(library, queries, scoring, pairs, threads)[:2]
+
+
+def measure_pairs(
+    library: Library, queries: pl.DataFrame, scoring: Scoring, pairs: Pairs, threads: int | None = None
+) -> PairScores:
+    """All that the index knows of every pair.
 
     Queries are taken in blocks of like size, so that the memory stays that of some millions of hits.
     """
     sizes = pairs.sizes(queries.height)
-    score, matched = np.zeros(pairs.row.size), np.zeros(pairs.row.size, np.int64)
+    found = PairScores(
+        np.zeros(pairs.row.size), np.zeros(pairs.row.size, np.int64), *(np.zeros(pairs.row.size) for _ in range(2))
+    )
     begin = np.concatenate(([0], np.cumsum(sizes)))
     order = np.argsort(sizes, kind="stable")
     order = order[sizes[order] > 0]
@@ -74,8 +93,9 @@ def score_pairs(
         hits = library.rank(queries[block], scoring, lists, top_k=int(sizes[block].max()), threads=threads)
         which, place = np.nonzero(hits.rows >= 0)
         at = np.searchsorted(key, block[which] * np.int64(library.rows.height) + hits.rows[which, place])
-        score[at], matched[at] = hits.scores[which, place], hits.matched[which, place]
-    return score, matched
+        for column, values in zip(found, hits[1:], strict=True):
+            column[at] = values[which, place]
+    return found
 
 
 def _fitting(sizes: NDArray[np.int64]) -> int:

@@ -89,7 +89,7 @@ class LibraryScore(Control):
     def _answers(self, queries: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
         library = self._library(choice)
         pairs = pairs_of(library, queries)
-        score, matched = score_pairs(library, _prepared(queries, choice), _scoring(choice), pairs)
+        score, matched = score_pairs(library, prepared(queries, choice), _scoring(choice), pairs)
         score = np.where(matched >= choice["min_matched_peaks"], score, 0.0)
         found = pl.DataFrame(
             {
@@ -110,7 +110,7 @@ class LibraryScore(Control):
         if key not in self._libraries:
             while len(self._libraries) >= _KEPT_LIBRARIES:
                 del self._libraries[next(iter(self._libraries))]
-            self._libraries[key] = Library.build(_prepared(self._spectra, choice))
+            self._libraries[key] = Library.build(prepared(self._spectra, choice))
         return self._libraries[key]
 
     def save(self, folder: Path) -> None:
@@ -153,7 +153,7 @@ def _said(choice: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in choice.items())
 
 
-def _prepared(frame: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
+def prepared(frame: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
     """Spectra without the region of the precursor, and without peaks below a share of the base peak, where chosen."""
     if choice["precursor"] == "keep" and not choice["min_intensity"]:
         return frame

@@ -124,7 +124,7 @@ def _pretrain(
         "seed": setting.seed,
     }
     asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
-    if done := _claim(setting.folder, asked):
+    if done := claim(setting.folder, asked):
         progress("finished before: nothing to do")
         return done
     train, val, molecules = _molecules(lists, held_out, setting, chosen.validation, progress)
@@ -176,7 +176,7 @@ def _encoder(value: str | Mapping[str, Any]) -> tuple[str, Any]:
     return name, options
 
 
-def _claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+def claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of this very pretraining where the folder holds it finished. Raises RunError where the folder holds
     one that was asked for otherwise."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,169 @@
+"""A pretraining from spectra to weights, in one folder:
+
+- `pretraining.json`   what was asked, which molecules were left out and why, how it went;
+- `molecules.parquet`  InChIKey-14 of every molecule that took part (`validation`: judged by, not learned from);
+- `embedder.json`, `vocabulary.json`, `weights.pt`  the transformer, as `pretrained: <folder>` wants it;
+- `checkpoints/`       of the training.
+
+No label is learned, and all the same no held-out molecule is seen, nor one near to it: an embedder knows the spectra
+that it was trained on. Spectra without a structure cannot be checked and are left out. A killed run continues.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from ...data import store
+from ...data.candidates.lists import dataset_list
+from ...data.simulate import simulated_dataset
+from ...errors import ConfigError, DataError
+from ...lock import exclusive
+from ...models.embed.embedder import Design, DesignOptions
+from ...models.options import parse_options
+from ...models.protocol import FitContext
+from ...provenance import environment, file_hash, now, table_hash, write_json, write_parquet
+from ...schemas import SPECTRA
+from ...search.queries import read
+from .. import fit
+from .masked_peaks import MaskedPeaks, PeakMasking, PeakTraining
+from .molecules import HeldOut, exclude, used_hash
+from .run import Progress, Setting, claim
+from .stage import accuracy
+
+_RECORD, _USED, _WEIGHTS = "pretraining.json", "molecules.parquet", "weights.pt"
+_FILES = (_RECORD, _USED, _WEIGHTS, "embedder.json", "vocabulary.json")
+
+
+class PeakPretrainOptions(DesignOptions):
+    """What is trained and how: the keys of a `--config` file."""
+
+    masking: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    validation: float = Field(0.05, gt=0, lt=1, description="share of the molecules that judges the epochs")
+
+
+def open_spectra(sources: Sequence[str], every_column: bool = False) -> pl.DataFrame:
+    """Spectra of stored datasets, `simulated`, and files of any format. Raises ConfigError where none is named."""
+    if not sources:
+        raise ConfigError("no spectra to learn from", where="--spectra", remedy="name stored datasets or files")
+    frames = []
+    for source in sources:
+        if Path(source).exists():
+            frames += list(read([Path(source)]))
+        else:
+            frames.append((simulated_dataset() if source == "simulated" else store.load(source)).frame())
+    wanted = ("identifier", "mzs", "intensities", "precursor_mz", "adduct", "charge", "ion_mode", "instrument_type",
+              "collision_energy", "collision_energy_kind", "smiles", "inchikey14")  # fmt: skip
+    columns = list(SPECTRA) if every_column else wanted
+    joined = pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
+    return joined.unique("identifier", keep="first", maintain_order=True)
+
+
+def pretrain_peaks(
+    spectra: pl.DataFrame,
+    held_out: HeldOut,
+    options: Mapping[str, Any],
+    setting: Setting,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """Leave out, train, export; returns the record that it wrote.
+
+    Raises ConfigError for options, RunError where the folder holds another pretraining or one is at work in it,
+    DataError where no spectrum is left. After Ctrl-C or a kill the same call goes on from the last epoch.
+    """
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(setting.folder):
+        if setting.fresh:
+            for name in _FILES:
+                (setting.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(setting.folder / "checkpoints", ignore_errors=True)
+        return _pretrain(spectra, held_out, options, setting, progress)
+
+
+def _pretrain(
+    spectra: pl.DataFrame, held_out: HeldOut, options: Mapping[str, Any], setting: Setting, progress: Progress
+) -> dict[str, Any]:
+    chosen = parse_options(PeakPretrainOptions, options, where="pretraining")
+    design = Design.of(chosen)
+    if design.name != "transformer":
+        raise ConfigError(f"network {design.name!r} has no peaks to mask", where="pretraining", remedy="transformer")
+    masking = parse_options(PeakMasking, chosen.masking, where="masking")
+    model = MaskedPeaks(design, masking, parse_options(PeakTraining, chosen.training, where="training"))
+    wanted = {
+        "method": "masked-peaks",
+        "options": {**model.described(), "validation": chosen.validation},
+        "spectra": table_hash(spectra.select("identifier", "inchikey14", "precursor_mz", "mzs", "intensities")),
+        "limit": setting.limit,
+        "near": setting.near,
+        "held_out": held_out.record,
+        "seed": setting.seed,
+    }
+    asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
+    if done := claim(setting.folder, asked):
+        progress("finished before: nothing to do")
+        return done
+    train, val, told = _taking_part(spectra, held_out, setting, chosen.validation, progress)
+    record: dict[str, Any] = {"asked": asked, **told, "training": None, "environment": environment()}
+    record |= {"weights_sha256": None, "finished": None}
+    write_json(setting.folder / _RECORD, record)
+    context = FitContext(
+        setting.folder, setting.seed, accuracy, progress, setting.device, setting.max_seconds, threads=setting.threads
+    )
+    report = fit(model, train, val, context)
+    seconds = [epoch.seconds for epoch in report.history]
+    speed = round(train.height / float(np.median(seconds)), 1) if seconds and np.median(seconds) > 0 else None
+    record["training"] = {**report.to_json(), "spectra_per_second": speed, "commonest_bin": model.commonest(val)}
+    model.embedder().save(setting.folder)
+    record |= {"weights_sha256": file_hash(setting.folder / _WEIGHTS), "finished": now()}
+    write_json(setting.folder / _RECORD, record)
+    return record
+
+
+def _taking_part(
+    spectra: pl.DataFrame, held_out: HeldOut, setting: Setting, share: float, progress: Progress
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """(train, val) of spectra, split by molecule, and what is recorded; the molecules kept in the folder once drawn."""
+    usable = spectra.filter(
+        pl.all_horizontal(pl.col(c).is_not_null() for c in ("inchikey14", "smiles", "precursor_mz"))
+        & (pl.col("mzs").list.len() > 1)
+    )
+    path, record = setting.folder / _USED, setting.folder / _RECORD
+    if path.exists() and record.exists():
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        used, told = pl.read_parquet(path), {key: earlier[key] for key in ("spectra", "molecules", "excluded")}
+    else:
+        everything = dataset_list(usable, processes=setting.processes).frame
+        progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
+        kept, excluded = exclude(everything, held_out, setting.near, processes=setting.processes, progress=progress)
+        kept = kept.sort("inchikey14")
+        rng = np.random.default_rng(setting.seed)
+        if setting.limit is not None and kept.height > setting.limit:
+            kept = kept[np.sort(rng.choice(kept.height, setting.limit, replace=False))]
+        if kept.height < 2:
+            what = f"only {kept.height} molecule is left to learn from and to judge by"
+            raise DataError(what, remedy="give more spectra, or a higher --near")
+        judges = max(1, round(share * kept.height))
+        drawn = rng.permutation(kept.height) < judges
+        used = kept.select("inchikey14").with_columns(validation=pl.Series(drawn))
+        write_parquet(path, used)
+        counts = {"available": everything.height, "used": kept.height, "validation": judges, "hash": used_hash(kept)}
+        told = {
+            "spectra": {"given": spectra.height, "without_structure_or_peaks": spectra.height - usable.height},
+            "molecules": counts,
+            "excluded": excluded,
+        }
+        out = ", ".join(f"{excluded[key]:,} {key}" for key in ("exact", "tautomer", "near"))
+        progress(f"excluded molecules: {out}; {kept.height:,} take part")
+    rows = usable.join(used, on="inchikey14", how="inner", maintain_order="left")
+    train, val = rows.filter(~pl.col("validation")), rows.filter("validation")
+    told["spectra"]["used"] = train.height
+    progress(f"{train.height:,} spectra to learn from, {val.height:,} to judge by")
+    return train, val, told
