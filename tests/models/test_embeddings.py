@@ -318,3 +318,9 @@ def test_a_dreams_checkpoint_runs_no_code_and_names_what_is_wrong(tmp_path):
     path.write_bytes(pickle.dumps({"state_dict": {}}))
     with pytest.raises(ModelError):
         load_dreams(path)
+
+
+def test_a_study_may_name_a_pretraining_that_is_not_there_yet(tmp_path):
+    model = MODELS["library-embedding"](pretrained=str(tmp_path / "later"))
+    with pytest.raises(ModelError, match="not a saved model"):
+        model.prepare(simulated_dataset().frame().head(40), FitContext(tmp_path))

@@ -85,9 +85,10 @@ class LibraryEmbedding(TrainedModel):
 
     def __init__(self, **options: Any) -> None:
         self.options = parse_options(LibraryEmbeddingOptions, options, where=f"model {self.name!r}")
-        asked = {key: options[key] for key in _DESIGN if key in options}
-        folder = self.options.pretrained
-        self.design = Design.of(self.options) if folder is None else same_design(asked, Path(folder))
+        self._asked = {key: options[key] for key in _DESIGN if key in options}
+        folder = self.options.pretrained  # it may be there only when this is trained: a pretraining reads the study too
+        known = folder is not None and Path(folder).exists()
+        self.design = same_design(self._asked, Path(folder)) if known else Design.of(self.options)
         self.contrast = parse_options(ContrastOptions, self.options.contrast, where="contrast")
         self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
         self.network: Any
@@ -118,6 +119,7 @@ class LibraryEmbedding(TrainedModel):
             what = "no training molecule has two spectra of one adduct"
             raise ModelError(what, where=self.name, remedy="a contrast needs them: take another split or more data")
         start = None if self.options.pretrained is None else Path(self.options.pretrained)
+        self.design = self.design if start is None else same_design(self._asked, start)
         self.vocabulary = ConditionVocabulary.of(named) if start is None else read_design(start)[1]
         self.network = self.design.build(self.vocabulary)
         if start is not None:
