@@ -12,7 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mslitmus.data.simulate import simulated_dataset
 from mslitmus.errors import ConfigError, ModelError
+from mslitmus.models import MODELS
 from mslitmus.models.embed.contrastive import ContrastOptions, Labels, contrast, epoch, windows
 from mslitmus.models.embed.dreams import load_dreams
 from mslitmus.models.embed.embedder import Design, DesignOptions, SpectrumEmbedder, batch_of
@@ -23,6 +25,7 @@ from mslitmus.models.embed.pair_features import in_pool
 from mslitmus.models.embed.peaks import PeakTable, length_batches
 from mslitmus.models.embed.trees import Linear, Trees, platt
 from mslitmus.models.predict.conditioning import ConditionVocabulary
+from mslitmus.models.protocol import FitContext
 
 VOCABULARY = ConditionVocabulary(("[M+H]+", "[M+Na]+"))
 NETWORKS = {"transformer": {"name": "transformer", "size": "tiny", "out": 32}, "mlp": {"name": "mlp", "out": 32}}
