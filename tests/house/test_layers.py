@@ -22,6 +22,7 @@ LAYERS = (
     ["tasks"],
     ["models"],
     ["train"],
+    ["cohort"],
     ["audits"],
     ["studies"],
     ["referee"],
