@@ -149,8 +149,16 @@ def _found(
     """Pairs (row asked, row of the library that it resembles), best first a row."""
     power = 0.5 if "cosine" in like.score else 1.0
     hits = Library.build(table[library]).search(
-        table[asked], like.score, like.tolerance, like.precursor, intensity_power=power, top_k=top, same=["ion_mode"], min_matched_peaks=like.peaks, threads=1,
-    )  # fmt: skip
+        table[asked],
+        like.score,
+        like.tolerance,
+        like.precursor,
+        intensity_power=power,
+        top_k=top,
+        same=["ion_mode"],
+        min_matched_peaks=like.peaks,
+        threads=1,
+    )
     kept = hits.filter(pl.col("score") >= like.similarity)
     return tuple(kept[c].cast(pl.Int64).to_numpy() for c in ("identifier", "library_identifier"))  # type: ignore[return-value]
 

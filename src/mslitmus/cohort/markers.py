@@ -1,7 +1,8 @@
 """Why the samples differ: the spectral families that go with a target, each tested, weighed and looked up.
 
-families.parquet  abundances.parquet   the families of the cohort and what each sample has of them (kept)
-markers.parquet   markers.json         one row a family and target; how they were found
+families.parquet, abundances.parquet   the families of the cohort and what each sample has of them (kept)
+markers.parquet, markers.json          one row a family and target; how they were found
+marker_hits.parquet                    the library spectra that they hit
 """
 
 from __future__ import annotations
@@ -60,6 +61,15 @@ MARKERS: dict[str, Any] = {
     **_HIT,
 }  # fmt: skip
 
+HIT_SPECTRA: dict[str, Any] = {
+    "library": pl.String(),
+    "library_identifier": pl.String(),
+    "mzs": pl.List(pl.Float64),
+    "intensities": pl.List(pl.Float64),
+    "instrument_type": pl.String(),
+    "license": pl.String(),
+}
+
 
 @dataclass(frozen=True)
 class MarkerSettings:
@@ -101,6 +111,7 @@ def find(
     table = pl.concat([_empty(), *(p.select(pl.col(n).cast(t) for n, t in _TESTED.items()) for p in parts)])
     found = _looked_up(table, families, libraries, confidence)
     write_parquet(folder / "markers.parquet", found)
+    write_parquet(folder / "marker_hits.parquet", _hit_spectra(found, libraries))
     told = {"made": now(), "settings": asdict(settings), "families": families.height, "tested": _tested(found)}
     told |= {"libraries": [{"name": r.name, "spectra": r.spectra, "hash": r.hash} for r in libraries]}
     told |= {"calibrated": confidence is not None}
@@ -258,6 +269,17 @@ def _looked_up(
         hits = best.select(pl.col("identifier").alias("family"), *_HIT)
     found = table.join(hits, on="family", how="left", maintain_order="left")
     return found.select(pl.col(name).cast(dtype) for name, dtype in MARKERS.items())
+
+
+def _hit_spectra(found: pl.DataFrame, libraries: Sequence[Reference]) -> pl.DataFrame:
+    """The library spectra of the hits, `HIT_SPECTRA`, so that a page needs no library."""
+    named = {reference.name: reference for reference in libraries}
+    pairs = found.select("library", "library_identifier").drop_nulls().unique().sort(pl.all())
+    rows = [
+        {**named[library].spectrum(one), "library": library, "library_identifier": one}
+        for library, one in pairs.iter_rows()
+    ]
+    return pl.DataFrame([{name: row.get(name) for name in HIT_SPECTRA} for row in rows], schema=HIT_SPECTRA)
 
 
 def _tested(found: pl.DataFrame) -> list[dict[str, Any]]:
