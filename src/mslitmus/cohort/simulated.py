@@ -70,7 +70,7 @@ def write(folder: Path, plan: Plan, ions: pl.DataFrame | None = None) -> pl.Data
     """
     rng = np.random.default_rng([plan.seed, 20])
     ions = make_ions(plan) if ions is None else ions
-    sheet = _sheet(plan, rng)
+    sheet = make_sheet(plan, rng)
     background = rng.permutation(ions.height) < max(1, ions.height // 10)
     effects = _effects(plan, background, rng)
     amounts = _amounts(plan, sheet, effects, background, rng)
@@ -93,12 +93,12 @@ def make_ions(plan: Plan) -> pl.DataFrame:
     molecules = [MOLECULES[k] for k in np.sort(chosen).tolist()]
     spectra = simulate(plan.seed, molecules, (20.0,), replicate_share=0.0)
     ions = spectra.filter((pl.col("ion_mode") == "positive") & (pl.col("mzs").list.len() >= 3))
-    if ions.height <= plan.planted:
+    if ions.height < 2 * plan.planted:
         raise ConfigError(f"{ions.height} ions, {plan.planted} to be planted", remedy="more molecules")
     return ions
 
 
-def _sheet(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
+def make_sheet(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
     """One row a run, in run order."""
     rows = []
     for group, subjects in ((CASE, plan.cases), (CONTROL, plan.controls)):

@@ -107,18 +107,17 @@ def tiles(files: CohortFiles) -> list[tuple[str, str]]:
 def colourings(files: CohortFiles) -> list[Colouring]:
     """By each target, by batch, by run order."""
     out = [_colouring(files, name) for name in files.targets]
-    samples = files.samples
-    for name in ("batch", "acquisition", "order"):
-        if name in samples.columns and samples[name].drop_nulls().n_unique() > 1:
-            out.append(_colouring(files, name))
-    return out
+    there = [name for name in ("batch", "acquisition", "order") if name in files.samples.columns]
+    more = [name for name in there if files.samples[name].drop_nulls().n_unique() > 1]
+    return [*out, *(_colouring(files, name) for name in more)]
 
 
 def _colouring(files: CohortFiles, name: str) -> Colouring:
     samples = files.samples
     known = samples.filter((pl.col("role") == "sample") & pl.col(name).is_not_null())
     if samples.schema[name].is_numeric():
-        low, high = (float(v) if v is not None else 0.0 for v in (known[name].min(), known[name].max()))  # type: ignore[arg-type]
+        numbers = known[name].to_numpy()
+        low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
         span = (high - low) or 1.0
         fills = {
             s: OTHER if v is None else shade((v - low) / span) for s, v in samples.select("sample", name).iter_rows()
@@ -129,7 +128,7 @@ def _colouring(files: CohortFiles, name: str) -> Colouring:
     fills = {s: colours.get(v, OTHER) for s, v in samples.select("sample", name).iter_rows()}
     shown = list(colours.items())[:_LEGEND]
     more = [(f"{len(colours) - _LEGEND} more", OTHER)] if len(colours) > _LEGEND else []
-    return Colouring(name, tuple([*shown, *more]), fills)
+    return Colouring(name, (*shown, *more), fills)
 
 
 def maps(files: CohortFiles, ways: list[Colouring]) -> list[Figure]:
