@@ -21,6 +21,7 @@ from ..spectra.tolerance import Tolerance
 
 SLICE = 40_000  # spectra in memory at a time, unless they share one precursor
 _BLOCK = 1_000
+_RIVALS = 20  # families of one precursor that are compared with each other
 _PEAKS = ["mzs", "intensities"]
 _TOLD = ["identifier", "precursor_mz", "retention_time", "ion_mode", "adduct", "base_peak_intensity", *_PEAKS]
 
@@ -140,7 +141,20 @@ def _leaders(spectra: pl.DataFrame, like: Likeness) -> NDArray[np.int64]:
         if rest.size:
             new = _among(leader, rest, _found(table, rest, rest, like, rest.size))
             heads = np.concatenate([heads, new])
-    return leader
+    return _merged(table, leader, like)
+
+
+def _merged(table: pl.DataFrame, leader: NDArray[np.int64], like: Likeness) -> NDArray[np.int64]:
+    """Leaders that are alike made one: a leader whose own precursor was badly measured leaves some of its family out,
+    so families are compared at their median precursors."""
+    heads, of, sizes = np.unique(leader, return_inverse=True, return_counts=True)
+    median = table.with_columns(_of=pl.Series(of)).group_by("_of").agg(pl.col("precursor_mz").median()).sort("_of")
+    names = pl.Series("identifier", [f"{k:09d}" for k in range(heads.size)])
+    families = table[heads].with_columns(names, median["precursor_mz"])
+    order = np.argsort(-sizes, kind="stable")
+    into = np.full(heads.size, -1, np.int64)
+    _among(into, order, _found(families, order, order, like, min(heads.size, _RIVALS)))
+    return heads[into][of]
 
 
 def _found(
