@@ -35,7 +35,8 @@ def samples(**columns):
         "total_intensity": rng.uniform(9e6, 11e6, N),
     }
     schema = dict.fromkeys(("replicate", "subject", "acquisition", "batch", "group"), pl.String())
-    frame = pl.DataFrame({**base, **columns}, schema_overrides={k: v for k, v in schema.items() if k not in columns})
+    schema = {name: dtype for name, dtype in schema.items() if name not in columns}
+    frame = pl.DataFrame({**base, **columns}, schema_overrides=schema)
     told = {"role": "blank", "sample": "b0", "unit": "b0", "group": None, "n_spectra": 20}
     blank = frame.head(1).with_columns(pl.lit(v).cast(frame.schema[k]).alias(k) for k, v in told.items())
     return pl.concat([frame, blank])

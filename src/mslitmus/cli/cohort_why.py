@@ -19,7 +19,7 @@ def find_markers(
     run: Annotated[Path, typer.Argument(help="The run folder of a cohort.")],
     library: Annotated[
         list[str] | None,
-        typer.Option("--library", "-l", help="A dataset, a file or an index, to name markers; may repeat."),
+        typer.Option("--library", "-l", help="A dataset, file or index that names markers."),
     ] = None,
     confidence: Annotated[Path | None, typer.Option(help="Calibration of `mslitmus confidence`.")] = None,
     normalise: Annotated[str, typer.Option(help="none, or total: divide by all that a sample has.")] = "none",
@@ -89,20 +89,18 @@ def write_example(
     molecules: Annotated[int, typer.Option(help="Of the simulated data.")] = 150,
     planted: Annotated[int, typer.Option(help="Ions that differ between the groups.")] = 12,
     effect: Annotated[float, typer.Option(help="By so much, log2.")] = 2.0,
-    confounded: Annotated[
-        bool, typer.Option("--confounded", help="Cases and controls in batches of their own.")
-    ] = False,
+    confounded: Annotated[bool, typer.Option("--confounded", help="Each group in its own batches.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """Write a made-up case–control study: MGF files, a sample sheet, and the truth."""
     from ..cohort.simulated import Plan, write
 
-    plan = Plan(
-        subjects, subjects, molecules=molecules, planted=planted, effect=effect, confounded=confounded, seed=seed
-    )
+    what = {"molecules": molecules, "planted": planted, "effect": effect, "confounded": confounded, "seed": seed}
+    plan = Plan(subjects, subjects, **what)  # type: ignore[arg-type]
     with errors.status("simulating spectra"):
         truth = write(out, plan)
-    console.print(
-        f"{truth.height} ions, {planted} of them planted; runs: {out / 'runs'}", highlight=False, markup=False
-    )
-    console.print(f"mslitmus cohort {out / 'samples.tsv'} --data {out / 'runs'}", highlight=False, markup=False)
+    for line in (
+        f"{truth.height} ions, {planted} of them planted; the truth: {out / 'truth.tsv'}",
+        f"mslitmus cohort {out / 'samples.tsv'} --data {out / 'runs'}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
