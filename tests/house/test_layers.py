@@ -30,7 +30,7 @@ LAYERS = (
     ["cli"],
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = ("chem", "spectra", "data", "search", "tasks", "metrics", "audits", "referee", "report")
+TORCH_FREE = ("chem", "spectra", "data", "search", "tasks", "metrics", "cohort", "audits", "referee", "report")
 
 
 def room(path: Path) -> str:

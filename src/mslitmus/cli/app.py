@@ -12,6 +12,7 @@ from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
 from .card import write_card
+from .cohort import answer_cohort
 from .confidence import calibrate_search
 from .data import data_app
 from .dilution import judge_dilution
@@ -48,6 +49,7 @@ app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)
 app.command("confidence")(calibrate_search)
 app.command("dilution")(judge_dilution)
+app.command("cohort")(answer_cohort)
 
 
 def _version(show: bool) -> None:
