@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
+from .cohort_why import explain, published, tell_why
 from .terminal import console, errors
 
 if TYPE_CHECKING:
@@ -23,12 +22,15 @@ if TYPE_CHECKING:
 _EVERY = 5.0  # seconds between two lines of progress where standard error is no terminal
 #: Metric of a question that the terminal tells.
 _TOLD = {"classification": "macro-f1", "regression": "r2", "separation": "permanova-r2", "nearest": "closest-found"}
-_PAGE = "mslitmus.report.cohort_page"
 
 
 def answer_cohort(
-    sheet: Annotated[Path, typer.Argument(help="Tab-separated sample sheet: one row a run, with a column `file`.")],
-    data: Annotated[Path, typer.Option(help="Folder of the runs (mzML, mzXML, MGF, …), or a tar or zip of them.")],
+    sheet: Annotated[
+        Path | None, typer.Argument(help="Tab-separated sheet: a row a run, with a column `file`.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the runs (mzML, mzXML, MGF, …), or an archive.")] = None,
+    study: Annotated[str | None, typer.Option(help="A published cohort, in place of the sheet: septic-shock.")] = None,
+    factor: Annotated[str, typer.Option(help="Of --study: what is to be predicted.")] = "",
     target: Annotated[
         list[str] | None, typer.Option(help="Column to predict; may repeat. Default: group…, value….")
     ] = None,
@@ -51,6 +53,7 @@ def answer_cohort(
     seeds: Annotated[int | None, typer.Option(help="Times that folds are drawn.")] = None,
     permutations: Annotated[int | None, typer.Option(help="Shuffles of the labels, for chance; 0: none.")] = None,
     ion_mode: Annotated[str | None, typer.Option(help="Of spectra that state none: positive, negative.")] = None,
+    confidence: Annotated[Path | None, typer.Option(help="Calibration of `mslitmus confidence`, for markers.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings as YAML; options given here win.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: cohorts/SHEET.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Runs read at a time.")] = 1,
@@ -66,14 +69,18 @@ def answer_cohort(
         "together": together, "learner": learner, "seeds": seeds, "permutations": permutations,
         "ion_mode": check_ion_mode(ion_mode),
     }  # fmt: skip
-    how = _settings(config, {name: value for name, value in given.items() if value})
-    if permutations == 0:
-        how = how.model_copy(update={"permutations": 0})
-    root = out or Path("cohorts") / sheet.name.split(".")[0]
+    given = {name: value for name, value in given.items() if value}
     with errors.status("reading the sheet") as status:
-        done = run(sheet, data, root, how, jobs=jobs, say=_progress(status.update, quiet))
-        page = _page(root, status.update)
-    _tell(done, page, quiet)
+        say = _progress(status.update, quiet)
+        sheet, data, more = published(study, factor, sheet, data, say)
+        how = _settings(config, {**more, **given})
+        if permutations == 0:
+            how = how.model_copy(update={"permutations": 0})
+        root = out or Path("cohorts") / (study or sheet.name.split(".")[0])
+        done = run(sheet, data, root, how, jobs=jobs, say=say)
+        found = explain(root, how.library, confidence, say)
+    _tell(done, quiet)
+    raise typer.Exit(tell_why(root, found))
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str]:
@@ -114,16 +121,7 @@ def _progress(update: Callable[[str], None], quiet: bool) -> Callable[[str], Non
     return say
 
 
-def _page(root: Path, update: Callable[[str], None]) -> Path | None:
-    """The report of the run folder."""
-    if find_spec(_PAGE) is None:
-        return None
-    update("writing the report")
-    written: Path = import_module(_PAGE).write(root)
-    return written
-
-
-def _tell(done: Finished, page: Path | None, quiet: bool) -> None:
+def _tell(done: Finished, quiet: bool) -> None:
     if not quiet:
         for note in done.notes:
             errors.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -131,8 +129,6 @@ def _tell(done: Finished, page: Path | None, quiet: bool) -> None:
     for line in _verdicts(done):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.seconds:.0f} s; tables: {done.root.resolve()}", highlight=False, markup=False, soft_wrap=True)
-    if page is not None:
-        console.print(f"report: {page.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(results: pl.DataFrame) -> Table:

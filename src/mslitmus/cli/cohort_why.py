@@ -62,6 +62,38 @@ def tell_markers(found: Any) -> None:
         console.print(line + (f": {', '.join(names)}" if names else ""), highlight=False, markup=False, soft_wrap=True)
 
 
+def tell_why(run: Path, found: Any) -> int:
+    """Markers, audits and the page of a cohort that was just answered; the exit code."""
+    tell_markers(found)
+    code = audit_cohort(run)
+    console.print(f"report: {write_page(run).resolve()}", highlight=False, markup=False, soft_wrap=True)
+    return code
+
+
+def published(
+    study: str | None, factor: str, sheet: Path | None, data: Path | None, say: Callable[[str], None]
+) -> tuple[Path, Path, dict[str, Any]]:
+    """(sheet, runs, settings) of a published cohort, or those given. Raises ConfigError where there is neither."""
+    from ..cohort.studies import prepare
+    from ..data.cohorts import cohort_studies, cohort_study
+    from ..errors import ConfigError
+
+    if study is not None:
+        if sheet is not None:
+            raise ConfigError("a sheet and --study", remedy="name one of them")
+        about = cohort_study(study)
+        ready = prepare(about, data, factor, say=say)
+        told = [f"{each.by}: {each.metric} {each.value:g}" for each in about.published]
+        for line in (f"{about.title} ({about.project}); {about.license}", f"sheet: {ready.sheet}", *told):
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
+        return ready.sheet, ready.data, ready.settings
+    if sheet is None or data is None:
+        known = ", ".join(cohort_studies())
+        remedy = f"mslitmus cohort SAMPLES.tsv --data DIR, or --study with one of {known}"
+        raise ConfigError("the sheet or --data is missing", where="mslitmus cohort", remedy=remedy)
+    return sheet, data, {}
+
+
 def write_page(run: Path) -> Path:
     """The page of a cohort's run folder."""
     from ..report.cohort_page import write
