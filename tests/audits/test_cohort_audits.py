@@ -48,7 +48,8 @@ def tables(frame, predictions=None, results=None):
 
 def predictions(folds):
     return pl.DataFrame({
-        "question": "classification", "target": "group", "acquisition": "all", "representation": "fragments", "seed": "0",
+        "question": "classification", "target": "group", "acquisition": "all",
+        "representation": "fragments", "seed": "0",
         "fold": folds, "sample": [f"s{k}" for k in range(N)],
     })  # fmt: skip
 

@@ -26,7 +26,7 @@ _TOLD = {"classification": "macro-f1", "regression": "r2", "separation": "perman
 
 def answer_cohort(
     sheet: Annotated[
-        Path | None, typer.Argument(help="Tab-separated sheet: a row a run, with a column `file`.")
+        Path | None, typer.Argument(help="Tab-separated sheet: a row a run, a column `file`.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the runs (mzML, mzXML, MGF, …), or an archive.")] = None,
     study: Annotated[str | None, typer.Option(help="A published cohort, in place of the sheet: septic-shock.")] = None,

@@ -225,7 +225,8 @@ def _blanks(files: CohortFiles) -> str:
         return "The sheet names no blanks."
     spectra = files.samples.filter(pl.col("role") == "blank")["n_spectra"].median()
     mine = files.samples.filter(pl.col("role") == "sample")["n_spectra"].median()
-    told = f"{count(n)} blanks (squares) with {count(spectra)} spectra in the median, samples {count(mine)}."
+    blanks = "1 blank (square)" if n == 1 else f"{count(n)} blanks (squares)"
+    told = f"{blanks} with {count(spectra)} spectra in the median, samples {count(mine)}."
     if "in_blank" in files.samples.columns:
         inside = files.samples.filter(pl.col("role") == "sample")
         share = float((inside["in_blank"].sum() or 0) / max(int(inside["n_spectra"].sum()), 1))
