@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from .cohort_why import explain, published, tell_why
@@ -137,9 +138,10 @@ def _table(results: pl.DataFrame) -> Table:
 
     from ..cohort.tables import SHUFFLED
 
-    right = [Column(name, justify="right") for name in ("value", "95 %", "chance", "p")]
-    head = ("question", "target", "acquisition", "representation", "metric")
-    table = Table(*(Column(name, overflow="fold") for name in head), *right)
+    right = [Column(name, justify="right", no_wrap=True) for name in ("value", "95 %", "chance", "p")]
+    several = results["acquisition"].n_unique() > 1
+    head = ("metric", "target", *(["acquisition"] if several else []), "representation")
+    table = Table(*(Column(name, overflow="fold") for name in head), *right, box=SIMPLE)
     told = results.filter(
         (pl.col("seed") == "all")
         & pl.col("aggregation").is_in(["chosen", "layout"])

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+from scipy.special import gammaln
 
 from ..errors import SchemaError, SplitError, unknown_name
 from .settings import TOGETHER, CohortSettings
@@ -163,3 +164,13 @@ def shuffles(groups: Ints, values: NDArray[np.float64], cells: Ints | None, n: i
         for block in inside:
             out[block] = rng.permutation(block)
         yield out
+
+
+def arrangements(groups: Ints, labels: Ints, cells: Ints) -> float:
+    """Logarithm of the number of ways to swap the labels of whole groups within cells."""
+    _, first = np.unique(groups, return_index=True)
+    out = 0.0
+    for cell in np.unique(cells[first]):
+        counts = np.unique(labels[first][cells[first] == cell], return_counts=True)[1]
+        out += gammaln(counts.sum() + 1) - gammaln(counts + 1).sum()
+    return float(out)

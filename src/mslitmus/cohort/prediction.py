@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .groups import Grouping, Ints, folds, shuffles
+from .groups import Grouping, Ints, arrangements, folds, shuffles
 from .learners import Floats
 from .measures import (
     ERRORS,
@@ -30,6 +30,8 @@ CLASSIFICATION, REGRESSION = "classification", "regression"
 CHOSEN, EVERY = "chosen", "all"
 #: The mean over several targets that are predicted together.
 ALL_TARGETS = "all targets"
+#: With fewer ways to swap labels within folds, they swap freely, and folds are drawn anew each time.
+_ENOUGH = np.log(100_000)
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ def classification(asked: Asked, target: str) -> Answer:
         drawn.append(outer)
         runs.append(predict_classes(asked.features, asked.aggregations, labels, k, groups, outer, how, seed))
     null = []
-    cells = None if how.splits == "leave-one-group-out" else runs[0].fold
+    free = how.splits == "leave-one-group-out"
+    cells = None if free or arrangements(groups, labels, runs[0].fold) < _ENOUGH else runs[0].fold
     for order in shuffles(groups, labels[:, None].astype(float), cells, how.permutations, how.seed):
         mixed = labels[order]
-        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, drawn[0], how, how.seed)
+        outer = drawn[0] if free or cells is not None else folds(groups, mixed, how, how.seed)
+        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, outer, how, how.seed)
         null.append(confusions(mixed, one.labels[0], groups, k).sum(axis=0))
     counts = np.stack([[confusions(labels, row, groups, k) for row in run.labels] for run in runs])
     by_chance = of_classes(np.stack(null)) if null else {}
