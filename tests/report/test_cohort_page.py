@@ -97,9 +97,11 @@ def answers(names, group):
 
 def markers(folder: Path) -> None:
     peaks = {"mzs": [50.0, 80.0], "intensities": [1.0, 0.5]}
-    hit = {"library": "lib", "library_identifier": "L<1>", "name": "caffeine <b>",
-           "smiles": "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
-           "formula": "C8H10N4O2", "adduct": "[M+H]+", "score": 0.95, "matched_peaks": 2, "probability": 0.3}  # fmt: skip
+    hit = {
+        "library": "lib", "library_identifier": "L<1>", "name": "caffeine <b>", "formula": "C8H10N4O2",
+        "smiles": "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "adduct": "[M+H]+", "score": 0.95, "matched_peaks": 2,
+        "probability": 0.3,
+    }  # fmt: skip
     base = {"family": "F000001", "precursor_mz": 195.0877, "retention_time": 90.0, "n_spectra": 12, "n_samples": 12,
             "n_units": 12, "effect": -0.9, "p": 1e-4, "q": 1e-3, "coefficient": 0.01}  # fmt: skip
     rows = [

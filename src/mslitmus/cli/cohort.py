@@ -26,9 +26,7 @@ _TOLD = {"classification": "macro-f1", "regression": "r2", "separation": "perman
 
 
 def answer_cohort(
-    sheet: Annotated[
-        Path | None, typer.Argument(help="Tab-separated sheet: a row a run, a column `file`.")
-    ] = None,
+    sheet: Annotated[Path | None, typer.Argument(help="Tab-separated sheet: a row a run, a column `file`.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the runs (mzML, mzXML, MGF, …), or an archive.")] = None,
     study: Annotated[str | None, typer.Option(help="A published cohort, in place of the sheet: septic-shock.")] = None,
     factor: Annotated[str, typer.Option(help="Of --study: what is to be predicted.")] = "",
@@ -81,7 +79,7 @@ def answer_cohort(
         done = run(sheet, data, root, how, jobs=jobs, say=say)
         found = explain(root, how.library, confidence, say)
     _tell(done, quiet)
-    raise typer.Exit(tell_why(root, found))
+    tell_why(root, found)
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str]:

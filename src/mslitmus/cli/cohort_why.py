@@ -62,12 +62,11 @@ def tell_markers(found: Any) -> None:
         console.print(line + (f": {', '.join(names)}" if names else ""), highlight=False, markup=False, soft_wrap=True)
 
 
-def tell_why(run: Path, found: Any) -> int:
-    """Markers, audits and the page of a cohort that was just answered; the exit code."""
+def tell_why(run: Path, found: Any) -> None:
+    """Markers, audits and the page of a cohort that was just answered."""
     tell_markers(found)
-    code = audit_cohort(run)
+    audit_cohort(run)
     console.print(f"report: {write_page(run).resolve()}", highlight=False, markup=False, soft_wrap=True)
-    return code
 
 
 def published(

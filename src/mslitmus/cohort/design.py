@@ -9,7 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..errors import ConfigError, unknown_name
+
 Array = NDArray[np.float64]
+_CHOICES = {
+    "abundance": ("auto", "intensity", "count"),
+    "normalise": ("none", "total"),
+    "adjust": ("none", "batch"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,12 @@ class Weighing:
     abundance: Literal["auto", "intensity", "count"] = "auto"
     normalise: Literal["none", "total"] = "none"
     adjust: Literal["none", "batch"] = "none"
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                error = unknown_name(name, getattr(self, name), known)
+                raise ConfigError(error.message, where=f"--{name}", remedy=f"one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import DataError, RunError
+from ..lock import exclusive
 from ..provenance import code_hash, file_hash, now, write_json, write_parquet
 from ..schemas import HITS, conform
 from ..search.libraries import Reference
@@ -96,8 +97,19 @@ def find(
     Targets are the columns of samples.parquet that settings or results name; families are made once.
     Raises RunError where the folder is no cohort's, DataError where no sample has a spectrum.
     """
-    settings, say = settings or MarkerSettings(), say or (lambda _: None)
     rows = read_samples(folder)
+    with exclusive(folder):
+        return _find(folder, rows, settings or MarkerSettings(), libraries, confidence, say or (lambda _: None))
+
+
+def _find(
+    folder: Path,
+    rows: pl.DataFrame,
+    settings: MarkerSettings,
+    libraries: Sequence[Reference],
+    confidence: Confidence | None,
+    say: Say,
+) -> pl.DataFrame:
     families, abundances = _families(folder, rows, settings.like, say)
     if families.is_empty():
         raise DataError("no MS/MS spectrum with a precursor m/z", where=str(folder), remedy="are the runs MS1 only?")
