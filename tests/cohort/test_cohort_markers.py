@@ -71,6 +71,12 @@ def test_rank_tests_agree_with_scipy():
     found = by_feature(values, three)
     for k in range(3):
         assert found.p[k] == pytest.approx(stats.kruskal(*(values[three == c, k] for c in "abc")).pvalue)
+    pair = np.repeat(["a", "b"], [12, 18])
+    found = by_feature(values, pair)
+    for k in range(3):
+        u = stats.mannwhitneyu(values[pair == "b", k], values[pair == "a", k], method="asymptotic")
+        assert (found.effect[k], found.p[k]) == (pytest.approx(u.statistic / 108 - 1), pytest.approx(u.pvalue))
+    assert (by_feature(values, pair, lost=3).p >= found.p).all()
     numbers = rng.normal(size=30)
     found = by_feature(values, numbers)
     for k in range(3):

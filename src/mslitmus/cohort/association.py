@@ -33,48 +33,52 @@ class Univariate:
     q: Array
 
 
-def by_feature(values: Array, target: NDArray[Any]) -> Univariate:
-    """Each column of `values` (n, p) against the target (n,), str or float. A constant column has p = 1."""
+def by_feature(values: Array, target: NDArray[Any], lost: int = 0) -> Univariate:
+    """Each column of `values` (n, p) against the target (n,), str or float. A constant column has p = 1.
+
+    Args:
+        lost: degrees of freedom that were taken from the values before, e.g. one less than the batches centred.
+    """
     ranks = stats.rankdata(values, axis=0)
     if target.dtype.kind == "f":
-        name, effect, p = "Spearman", *_spearman(ranks, target)
+        name, effect, p = "Spearman", *_spearman(ranks, target, lost)
     else:
         classes = np.unique(target)
         inside = [ranks[target == c] for c in classes]
-        name, effect, p = (
-            ("Mann–Whitney", *_mann_whitney(values, target, classes))
-            if len(classes) == 2
-            else ("Kruskal–Wallis", *_kruskal(ranks, inside))
-        )
+        found = _mann_whitney(ranks, inside, lost) if len(classes) == 2 else _kruskal(ranks, inside, lost)
+        name, effect, p = ("Mann–Whitney" if len(classes) == 2 else "Kruskal–Wallis", *found)
     flat = np.ptp(values, axis=0) == 0
     effect, p = np.where(flat, 0.0, effect), np.where(flat | ~np.isfinite(p), 1.0, p)
     return Univariate(name, effect, p, false_discovery(p))
 
 
-def _mann_whitney(values: Array, target: NDArray[Any], classes: Sequence[Any]) -> tuple[Array, Array]:
-    first, second = values[target == classes[0]], values[target == classes[1]]
-    with np.errstate(all="ignore"):
-        u, p = stats.mannwhitneyu(second, first, axis=0, method="asymptotic")
-    return np.asarray(2 * u / (len(first) * len(second)) - 1), np.asarray(p)
+def _mann_whitney(ranks: Array, inside: Sequence[Array], lost: int) -> tuple[Array, Array]:
+    """U of the second class; normal approximation with the corrections for ties and continuity."""
+    n, (first, second) = len(ranks), (len(inside[0]), len(inside[1]))
+    u = inside[1].sum(axis=0) - second * (second + 1) / 2
+    away = u - first * second / 2
+    variance = first * second / n * ((ranks - (n + 1) / 2) ** 2).sum(axis=0) / max(n - 1 - lost, 1)
+    z = np.maximum(np.abs(away) - 0.5, 0) / np.sqrt(np.where(variance > 0, variance, np.inf))
+    return 2 * away / (first * second), np.asarray(2 * stats.norm.sf(z)).clip(max=1.0)
 
 
-def _kruskal(ranks: Array, inside: Sequence[Array]) -> tuple[Array, Array]:
+def _kruskal(ranks: Array, inside: Sequence[Array], lost: int) -> tuple[Array, Array]:
     """H with the correction for ties, χ² of k − 1 degrees; ε² = (H − k + 1) / (n − k), not below 0."""
     n, k = len(ranks), len(inside)
     between = sum(len(r) * (r.mean(axis=0) - (n + 1) / 2) ** 2 for r in inside)
-    spread = ranks.var(axis=0, ddof=1)
+    spread = ((ranks - (n + 1) / 2) ** 2).sum(axis=0) / max(n - 1 - lost, 1)
     h = between / np.where(spread > 0, spread, np.inf)
     return np.clip((h - k + 1) / max(n - k, 1), 0, 1), np.asarray(stats.chi2.sf(h, k - 1))
 
 
-def _spearman(ranks: Array, target: Array) -> tuple[Array, Array]:
+def _spearman(ranks: Array, target: Array, lost: int = 0) -> tuple[Array, Array]:
     other = stats.rankdata(target)
     a, b = ranks - ranks.mean(axis=0), other - other.mean()
     scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum())
     rho = np.clip((a * b[:, None]).sum(axis=0) / np.where(scale > 0, scale, np.inf), -1, 1)
-    n = len(target)
-    t = rho * np.sqrt((n - 2) / np.maximum(1 - rho**2, 1e-15))
-    return rho, np.asarray(2 * stats.t.sf(np.abs(t), max(n - 2, 1)))
+    free = max(len(target) - 2 - lost, 1)
+    t = rho * np.sqrt(free / np.maximum(1 - rho**2, 1e-15))
+    return rho, np.asarray(2 * stats.t.sf(np.abs(t), free))
 
 
 def false_discovery(p: Array) -> Array:

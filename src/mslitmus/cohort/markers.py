@@ -210,7 +210,7 @@ def _markers(
         return _empty()
     values, there = values[:, keep], there[:, keep]
     truth = truth.astype(np.float64) if rows.schema[target].is_numeric() else truth.astype(str)
-    tests = by_feature(values, truth)
+    tests = by_feature(values, truth, _lost(mine, settings.weighing))
     weight, of = coefficients(values, truth)
     told = families.filter(pl.Series(keep)).select("family", "precursor_mz", "retention_time", "n_spectra", "n_samples")
     told = told.with_columns(
@@ -222,6 +222,11 @@ def _markers(
     )  # fmt: skip
     told = told.join(_in_blanks(abundances, rows), on="family", how="left", maintain_order="left")
     return told.with_columns(acquisition=pl.lit(None, pl.String)).sort("p", "family").select(list(_TESTED))
+
+
+def _lost(rows: pl.DataFrame, how: Weighing) -> int:
+    """Degrees of freedom that the centring of batches takes."""
+    return rows["batch"].n_unique() - 1 if how.adjust == "batch" and "batch" in rows.columns else 0
 
 
 def _by_group(values: Array, there: NDArray[np.bool_], truth: NDArray[Any]) -> list[pl.Series]:

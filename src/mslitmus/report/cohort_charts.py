@@ -72,8 +72,8 @@ def observed_predicted(truth: Array, predicted: Array, tips: Sequence[str], labe
     for value in np.arange(np.ceil(low / step) * step, high + 1e-9, step):
         x, y = at(float(value), float(value))
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick_text(float(value))}</text>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick_text(float(value))}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick_text(float(value) + 0.0)}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick_text(float(value) + 0.0)}</text>')
     (x0, y0), (x1, y1) = at(low, low), at(high, high)
     parts.append(f'<line class="equal" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>')
     parts.append(f'<line class="base" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
@@ -133,7 +133,7 @@ def _ruler(low: float, high: float, left: float, right: float, top: float, botto
     for value in np.arange(np.ceil(low / step - 1e-9) * step, high + 1e-9, step):
         x = left + (float(value) - low) / ((high - low) or 1.0) * (right - left)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick_text(float(value))}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick_text(float(value) + 0.0)}</text>')
     return parts
 
 

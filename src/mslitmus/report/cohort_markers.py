@@ -18,7 +18,8 @@ from .mirror import measured_spectrum, mirror
 from .numbers import count, mz, p_value, percent, score, usable
 from .structure import structure
 
-ROWS, CARDS = 40, 12  # of each target
+ROWS, CARDS = 40, 12  # of each target at most
+LEAST = 8  # rows and cards, where fewer are discoveries
 SURE = 0.5  # a hit less probable is no name
 _RESOLUTION = (0.01, "±Da")
 
@@ -96,10 +97,11 @@ def _group(
     first = mine.row(0, named=True)
     said = f"{first['test']} on {count(first['n_units'])} independent samples: {count(found)} of {count(mine.height)} "
     said += "families at a false discovery rate of 5 %"
-    shown = mine.head(ROWS)
-    anchors = {name: f"m{number}-{name}" for name in shown["family"].head(CARDS).to_list()}
+    shown = mine.head(min(ROWS, max(found, LEAST)))
+    drawn = shown.head(min(CARDS, max(found, LEAST)))
+    anchors = {name: f"m{number}-{name}" for name in drawn["family"].to_list()}
     lines = tuple(_line(row, anchors) for row in shown.iter_rows(named=True))
-    cards = _cards(files, shown.head(CARDS), rows, target, anchors)
+    cards = _cards(files, drawn, rows, target, anchors)
     signed = ""
     if first["test"] == "Mann–Whitney":
         low, high = first["groups"]
