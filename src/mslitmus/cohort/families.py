@@ -188,7 +188,8 @@ def _among(
             near[asked].append(found)
     for row, earlier in near.items():
         leader[row] = next((found for found in earlier if leader[found] == found), row)
-    return rest[leader[rest] == rest]
+    heads: NDArray[np.int64] = rest[leader[rest] == rest]
+    return heads
 
 
 def _summed(rows: pl.DataFrame, first: int) -> tuple[pl.DataFrame, pl.DataFrame]:

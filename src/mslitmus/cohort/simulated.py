@@ -100,7 +100,7 @@ def make_ions(plan: Plan) -> pl.DataFrame:
 
 def make_sheet(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
     """One row a run, in run order."""
-    rows = []
+    rows: list[tuple[str, str, str | None, str, str]] = []
     for group, subjects in ((CASE, plan.cases), (CONTROL, plan.controls)):
         for k in range(subjects):
             batch = k % plan.batches

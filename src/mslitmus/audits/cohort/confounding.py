@@ -13,6 +13,8 @@ from .tables import CohortTables, Units
 
 #: Permutation p below which, and effect from which on, a factor is told to go with the target.
 ALPHA, EFFECT = 0.01, 0.3
+#: The same for one that decides the target altogether, which few samples cannot make more significant.
+SURE = 0.05
 #: Effect from which on the target cannot be told from the factor. Two equal classes one after the other reach .87.
 ALL = {"batch": 0.9, "order": 0.8}
 _WORDS = {
@@ -62,9 +64,9 @@ def _finding(
     else:
         told += f"; alone it reaches {_alone(*pair)}"
     word = _WORDS[name]
-    if found.p > ALPHA or found.effect < EFFECT:
-        return Finding(audit, "pass", f"{word} does not tell {target}", found.n, told, "nothing to do")
     decided = found.effect >= ALL.get(name, np.inf)
+    if found.effect < EFFECT or found.p > (SURE if decided else ALPHA):
+        return Finding(audit, "pass", f"{word} does not tell {target}", found.n, told, "nothing to do")
     claim = f"{word} decides {target}: one cannot be told from the other" if decided else f"{word} tells {target}"
     return Finding(audit, "fatal" if decided else "warning", claim, found.n, told, _REMEDY[name])
 
