@@ -152,7 +152,7 @@ def _vectors(made: Representation, samples: pl.DataFrame, root: Path, how: Cohor
     pooled = Pooled(found, made.bag, away, how.seed)
     folder = root / "vectors"
     folder.mkdir(exist_ok=True)
-    values = pl.Series("vector", list(pooled.vectors()), dtype=pl.List(pl.Float32))
+    values = pl.Series("vector", pooled.vectors()).cast(pl.List(pl.Float32))
     write_parquet(folder / f"{made.name}.parquet", samples.select("sample").with_columns(values))
     words = made.words(pooled.index).with_columns(index=pl.int_range(pl.len(), dtype=pl.Int64))
     write_parquet(folder / f"{made.name}.words.parquet", words)
