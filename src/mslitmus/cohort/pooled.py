@@ -18,6 +18,7 @@ Rows = NDArray[np.int64]
 AGGREGATIONS = {
     "mean": "mean over spectra",
     "weighted": "mean over spectra, each weighing as much as its intensity",
+    "hellinger": "square root of the mean weighted by intensity, scaled to unit length",
     "count": "sum over spectra",
     "log": "logarithm of 1 + the sum",
     "max": "maximum over spectra",
@@ -26,7 +27,7 @@ AGGREGATIONS = {
     "kmeans": "share of spectra in each of the clusters of the training samples' spectra, square root",
 }
 FITTED = ("tfidf", "kmeans")
-OF_BAGS = ("mean", "weighted", "count", "log", "max", "tfidf")
+OF_BAGS = ("mean", "weighted", "hellinger", "count", "log", "max", "tfidf")
 OF_EMBEDDINGS = ("mean", "weighted", "max", "quantile", "kmeans")
 #: Words of fewer runs tell nothing of other samples: so many, and this share of the runs.
 LEAST_RUNS, LEAST_SHARE = 2, 0.01
@@ -72,6 +73,7 @@ class Pooled:
         self._matrix["max"] = self._stack("most")
         if bag:
             self._matrix["log"] = self._matrix["count"].log1p()
+            self._matrix["hellinger"] = _unit(self._matrix["weighted"].sqrt())
         else:
             self._matrix["quantile"] = np.stack([_flat(s.quantiles) for s in summaries]).astype(np.float64)
 
@@ -116,8 +118,7 @@ class Pooled:
         held = np.bincount(mean[train].nonzero()[1], minlength=mean.shape[1])
         weight = np.log((1 + train.size) / (1 + held)) + 1
         weighted = mean @ sparse.diags(weight)
-        length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-        return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ weighted)
+        return _unit(weighted)
 
     def _clusters(self, train: Rows) -> NDArray[np.float64]:
         from sklearn.cluster import MiniBatchKMeans
@@ -193,6 +194,12 @@ def _less(matrix: Any, rates: NDArray[np.float64]) -> Any:
     out.data = np.maximum(out.data - rates[out.indices], 0.0)
     out.eliminate_zeros()
     return out
+
+
+def _unit(matrix: Any) -> Any:
+    """Rows of length 1; an empty one stays so."""
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ matrix)
 
 
 def _flat(values: Any) -> Any:

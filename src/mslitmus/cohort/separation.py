@@ -10,7 +10,7 @@ import polars as pl
 from .groups import Ints, shuffles
 from .learners import Floats
 from .measures import p_value
-from .prediction import Asked
+from .prediction import ALL_TARGETS, Asked
 from .tables import SHUFFLED
 
 SEPARATION = "separation"
@@ -83,7 +83,7 @@ def separation(asked: Asked, distance: Floats, targets: tuple[str, ...], numbers
 def _designs(rows: pl.DataFrame, targets: tuple[str, ...], numbers: bool) -> list[tuple[str, Floats]]:
     """(name, (n, q) columns)."""
     if numbers:
-        return [(" + ".join(targets), standardised(rows.select(targets).to_numpy()))]
+        return [(ALL_TARGETS if len(targets) > 1 else targets[0], standardised(rows.select(targets).to_numpy()))]
     return [(name, rows.select(name).to_dummies().to_numpy().astype(float)) for name in targets]
 
 

@@ -14,7 +14,7 @@ from ..spectra.flat import flatten
 from ..spectra.peaks import bin_index
 from .representation import words_frame
 
-_BAG = ("mean", "log", "tfidf", "weighted", "count")
+_BAG = ("mean", "log", "tfidf", "hellinger", "count")
 
 
 class PrecursorHistogram:
