@@ -32,7 +32,7 @@ class Embedding:
     """
 
     bag = False
-    aggregations = ("mean", "weighted", "max", "quantile", "kmeans")
+    aggregations: tuple[str, ...] = ("mean", "weighted", "max", "quantile", "kmeans")
 
     def __init__(self, model: Embedder | str | Path | None = None, name: str | None = None) -> None:
         if model is None:

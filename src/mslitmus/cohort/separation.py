@@ -66,7 +66,13 @@ def separation(asked: Asked, distance: Floats, targets: tuple[str, ...], numbers
         if not numbers:
             labels = [each.argmax(axis=1) for each in designs]
             metrics.append(("silhouette", np.array([silhouette(distance, each) for each in labels])))
-        head = {"question": SEPARATION, "target": name, **asked.about, "aggregation": "layout", "seed": "all"}
+        head: dict[str, Any] = {
+            "question": SEPARATION,
+            "target": name,
+            **asked.about,
+            "aggregation": "layout",
+            "seed": "all",
+        }
         head |= {"n_samples": rows.height, "n_groups": int(groups.max()) + 1}
         for metric, value in metrics:
             if not np.isfinite(value[0]):
