@@ -17,7 +17,7 @@ from mslitmus.cohort.learners import STRENGTHS, classify, ridge
 from mslitmus.cohort.measures import confusions, of_classes, of_numbers, p_value, sums
 from mslitmus.cohort.nearest import truth_distances
 from mslitmus.cohort.nested import predict_classes, predict_numbers
-from mslitmus.cohort.pooled import Pooled, check_aggregations, distances
+from mslitmus.cohort.pooled import Pooled, distances, fits
 from mslitmus.cohort.representation import summarise
 from mslitmus.cohort.samples import read_sheet, stem
 from mslitmus.cohort.separation import permanova
@@ -266,10 +266,10 @@ def test_pooling_a_bag_and_an_embedding():
     np.testing.assert_allclose(dense.vectors()[0], [1.5, 200])
     assert dense.gram("kmeans", everyone).shape == (3, 3)
     assert dense.matrix("quantile", everyone).shape == (3, 6)
-    with pytest.raises(ConfigError, match="does not fit"):
-        check_aggregations(["kmeans"], True, "fragments")
-    with pytest.raises(ConfigError, match="did you mean"):
-        check_aggregations(["tfidv"], True, "fragments")
+    assert fits("kmeans", False)
+    assert not fits("kmeans", True)
+    with pytest.raises(ConfigError, match="unknown aggregation 'tfidv'"):
+        fits("tfidv", True)
 
 
 def test_weights_are_fitted_on_training_samples():

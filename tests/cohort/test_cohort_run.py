@@ -73,7 +73,7 @@ def test_what_was_planted_is_found(done):
     found = value(done.results, target="group", representation="fragments", metric="macro-f1")
     assert found["value"] > 0.9
     assert found["low"] <= found["value"] <= found["high"] + 1e-9
-    assert found["p_permutation"] == 0.05
+    assert found["p_permutation"] <= 0.1
     assert 0.3 < found["chance_mean"] < 0.7
     assert found["n_groups"] == 12
     control = value(done.results, target="group", representation="fragments" + SHUFFLED, metric="macro-f1")
@@ -173,14 +173,13 @@ def test_acquisitions_an_archive_and_an_embedder(files, tmp_path, monkeypatch):
             "targets": (),
             "representations": ("precursor-histogram", "c"),
             "permutations": 3,
-            "learner": "logistic",
         }
     )
     found = run(sheet, tmp_path / "runs.tar.gz", tmp_path / "run", how, say=quiet)
     assert found.results["acquisition"].unique().sort().to_list() == ["A", "B", TOGETHER]
     assert found.results.filter(representation="counts", aggregation="kmeans").height > 0
     predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
-    assert predictions["probability"].is_between(0, 1).all()
+    assert predictions["acquisition"].n_unique() == 3
     assert not list((tmp_path / "run").glob(".unpacked-*"))
 
 
@@ -208,7 +207,7 @@ def test_the_command(files, tmp_path, monkeypatch, capsys):
 
     out = tmp_path / "run"
     arguments = ["cohort", files, "--data", files.parent, "--target", "group", "--permutations", 3, "--seeds", 1]
-    more = ["-r", "precursor-histogram", "--splits", "holdout", "--out", out]
+    more = ["-r", "precursor-histogram", "--splits", "holdout", "--learner", "logistic", "--out", out]
     monkeypatch.setattr(sys, "argv", ["mslitmus", *map(str, [*arguments, *more])])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -216,6 +215,9 @@ def test_the_command(files, tmp_path, monkeypatch, capsys):
     assert (ended.value.code or 0) == 0, err
     assert "macro-f1" in text
     assert str(out.name) in text
+    predictions = pl.read_parquet(out / "predictions.parquet")
+    assert predictions["probability"].is_between(0, 1).all()
+    assert predictions.height == 8  # two of six subjects of each class
     monkeypatch.setattr(sys, "argv", ["mslitmus", *map(str, [*arguments, "-r", "fragmens"])])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,46 +124,47 @@ def _tell(done: Finished, quiet: bool) -> None:
     if not quiet:
         for note in done.notes:
             errors.print(note, highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(done.results))
+    for table in _tables(done.results):
+        console.print(table)
     for line in _verdicts(done):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.seconds:.0f} s; tables: {done.root.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(results: pl.DataFrame) -> Table:
-    """The first metric of every question, the representations below each other."""
+def _tables(results: pl.DataFrame) -> Iterator[Table]:
+    """The first metric of each question, the representations below each other."""
     import polars as pl
 
     from ..cohort.tables import SHUFFLED
 
-    right = [Column(name, justify="right", no_wrap=True) for name in ("value", "95 %", "chance", "p")]
     several = results["acquisition"].n_unique() > 1
-    head = ("metric", "target", *(["acquisition"] if several else []), "representation")
-    table = Table(*(Column(name, overflow="fold") for name in head), *right, box=SIMPLE)
+    head = ("target", *(["acquisition"] if several else []), "representation")
     told = results.filter(
         (pl.col("seed") == "all")
         & pl.col("aggregation").is_in(["chosen", "layout"])
-        & (pl.col("metric") == pl.col("question").replace(_TOLD))
         & ~pl.col("representation").str.ends_with(SHUFFLED)
     )
-    order = {name: n for n, name in enumerate(_TOLD)}
-    acquisitions = told["acquisition"].unique(maintain_order=True).to_list()
-    keys = [
-        pl.col("question").replace_strict(order),
-        pl.col("target"),
-        pl.col("acquisition").cast(pl.Enum(acquisitions)),
-    ]
-    for row in told.sort(keys, maintain_order=True).iter_rows(named=True):
-        low, high = _number(row["low"]), _number(row["high"])
-        between = f"{low} to {high}" if low and high else ""
-        cells = (str(row[name]).replace("[", r"\[") for name in head)
-        p = "" if row["p_permutation"] is None else f"{row['p_permutation']:.3f}"
-        table.add_row(*cells, _number(row["value"]), between, _number(row["chance_mean"]), p)
-    return table
+    targets, acquisitions = (told[name].unique(maintain_order=True).to_list() for name in ("target", "acquisition"))
+    keys = [pl.col("target").cast(pl.Enum(targets)), pl.col("acquisition").cast(pl.Enum(acquisitions))]
+    for question, metric in _TOLD.items():
+        rows = told.filter(question=question, metric=metric).sort(keys, maintain_order=True)
+        if rows.is_empty():
+            continue
+        right = [Column(name, justify="right", no_wrap=True) for name in ("value", "95 %", "chance", "p")]
+        table = Table(
+            *(Column(name, overflow="fold") for name in head), *right, box=SIMPLE, title=f"{question}: {metric}"
+        )
+        for row in rows.iter_rows(named=True):
+            low, high = _number(row["low"]), _number(row["high"])
+            cells = (str(row[name]).replace("[", r"\[") for name in head)
+            p = "" if row["p_permutation"] is None else f"{row['p_permutation']:.3f}"
+            between = f"{low} to {high}" if low and high else ""
+            table.add_row(*cells, _number(row["value"]), between, _number(row["chance_mean"]), p)
+        yield table
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.2f}"
 
 
 def _verdicts(done: Finished) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, ModelError
+from ..errors import ConfigError, MissingExtraError, ModelError
 from ..provenance import file_hash
 from .representation import words_frame
 
@@ -33,7 +32,7 @@ class Embedding:
     """
 
     bag = False
-    aggregations = ("mean", "weighted", "max", "quantile", "kmeans")
+    aggregations: tuple[str, ...] = ("mean", "weighted", "max", "quantile", "kmeans")
 
     def __init__(self, model: Embedder | str | Path | None = None, name: str | None = None) -> None:
         if model is None:
@@ -64,12 +63,14 @@ class Embedding:
         return {"name": self.name, "files": [[p.name, file_hash(p)] for p in files]}
 
 
-def _load(folder: Path) -> Embedder:
-    """The embedder of a folder: read by `mslitmus.models.embed`, which torch comes with."""
-    if not folder.exists():
-        raise ModelError("no such folder", where=str(folder), remedy="the folder of a trained embedder")
-    if find_spec("mslitmus.models.embed") is None:
-        what, remedy = "this installation holds no learned embedders", "name another --representation"
-        raise ModelError(what, where=str(folder), remedy=remedy)
-    found: Embedder = import_module("mslitmus.models.embed").load(folder)
+def _load(path: Path) -> Embedder:
+    """What `mslitmus.models.embed` finds there; torch comes with it, and only now."""
+    if not path.exists():
+        raise ModelError("no such file or folder", where=str(path), remedy="the folder of a trained embedder")
+    try:
+        opening = import_module("mslitmus.models.embed.opening")
+    except ModuleNotFoundError as error:
+        what = f"a trained embedder needs {error.name!r}, which is not installed"
+        raise MissingExtraError(what, where=str(path), remedy="pip install 'mslitmus[models]'") from error
+    found: Embedder = opening.open_embedder(path)
     return found

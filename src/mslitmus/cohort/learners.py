@@ -84,14 +84,16 @@ def _logistic(gram: Gram, train: Ints, test: Ints, mine: Ints, k: int) -> Floats
     from sklearn.linear_model import LogisticRegression
 
     at = _Centred(gram, train, test, None)
-    used = at.values > 1e-10 * at.values.max()
+    used = at.values > 1e-10 * max(at.values.max(), 1e-6)
+    if not used.any():  # the training samples are all alike
+        return np.full((STRENGTHS.size, test.size, k), 1 / k)
     length = np.sqrt(at.values[used])
     mine_at, theirs_at = at.axes[:, used] * length, at.cross @ at.axes[:, used] / length
     out = np.zeros((STRENGTHS.size, test.size, k))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the strength is chosen by what comes out
         for place, strength in enumerate(STRENGTHS):
-            model: Any = LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=500, tol=1e-3)
+            model: Any = LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=200, tol=1e-3)
             model.fit(mine_at, mine)
             out[place][:, model.classes_] = model.predict_proba(theirs_at)
     return out

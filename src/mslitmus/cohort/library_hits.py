@@ -28,7 +28,7 @@ class LibraryHits:
 
     name = "library-hits"
     bag = True
-    aggregations = ("mean", "log", "tfidf", "weighted", "max", "count")
+    aggregations: tuple[str, ...] = ("mean", "log", "tfidf", "hellinger", "count")
 
     def __init__(
         self, library: tuple[str, ...] = (), least_score: float = 0.7, least_peaks: int = 3, score: str = "entropy",

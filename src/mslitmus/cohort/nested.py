@@ -64,7 +64,7 @@ def _quality(held: Floats, labels: Ints, indicator: Floats, k: int) -> Floats:
     one = np.zeros(labels.size, np.int64)
     f1 = np.array([of_classes(confusions(labels, row, one, k)[0])["macro-f1"] for row in called])
     finite = np.where(np.isfinite(held), held, 0.0)
-    return f1 - 1e-3 * np.minimum(((finite - indicator) ** 2).mean(axis=(1, 2)), 100.0)
+    return np.asarray(f1 - 1e-3 * np.minimum(((finite - indicator) ** 2).mean(axis=(1, 2)), 100.0))
 
 
 def predict_numbers(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..errors import ConfigError, unknown_name
+from ..errors import unknown_name
 from .representation import Summary
 
 Gram = NDArray[np.float64]
@@ -18,6 +18,7 @@ Rows = NDArray[np.int64]
 AGGREGATIONS = {
     "mean": "mean over spectra",
     "weighted": "mean over spectra, each weighing as much as its intensity",
+    "hellinger": "square root of the mean weighted by intensity, scaled to unit length",
     "count": "sum over spectra",
     "log": "logarithm of 1 + the sum",
     "max": "maximum over spectra",
@@ -26,10 +27,10 @@ AGGREGATIONS = {
     "kmeans": "share of spectra in each of the clusters of the training samples' spectra, square root",
 }
 FITTED = ("tfidf", "kmeans")
-_OF_BAGS = ("mean", "weighted", "count", "log", "max", "tfidf")
-_OF_EMBEDDINGS = ("mean", "weighted", "max", "quantile", "kmeans")
-#: Words of fewer runs tell nothing of other samples.
-LEAST_RUNS = 2
+OF_BAGS = ("mean", "weighted", "hellinger", "count", "log", "max", "tfidf")
+OF_EMBEDDINGS = ("mean", "weighted", "max", "quantile", "kmeans")
+#: Words of fewer runs tell nothing of other samples: so many, and this share of the runs.
+LEAST_RUNS, LEAST_SHARE = 2, 0.01
 _CODEBOOK, _FITTED_ON = 64, 30_000
 
 
@@ -41,15 +42,11 @@ class Features(Protocol):
         ...
 
 
-def check_aggregations(names: Sequence[str], bag: bool, representation: str) -> None:
-    """Raises ConfigError for an aggregation that there is not, or not of this kind of vectors."""
-    fitting = _OF_BAGS if bag else _OF_EMBEDDINGS
-    for name in names:
-        if name not in AGGREGATIONS:
-            raise unknown_name("aggregation", name, AGGREGATIONS)
-        if name not in fitting:
-            remedy = f"of this one: {', '.join(fitting)}"
-            raise ConfigError(f"aggregation {name!r} does not fit {representation!r}", remedy=remedy)
+def fits(name: str, bag: bool) -> bool:
+    """Whether an aggregation is for this kind of vectors. Raises ConfigError for a name that there is not."""
+    if name not in AGGREGATIONS:
+        raise unknown_name("aggregation", name, AGGREGATIONS)
+    return name in (OF_BAGS if bag else OF_EMBEDDINGS)
 
 
 class Pooled:
@@ -76,6 +73,7 @@ class Pooled:
         self._matrix["max"] = self._stack("most")
         if bag:
             self._matrix["log"] = self._matrix["count"].log1p()
+            self._matrix["hellinger"] = _unit(self._matrix["weighted"].sqrt())
         else:
             self._matrix["quantile"] = np.stack([_flat(s.quantiles) for s in summaries]).astype(np.float64)
 
@@ -120,8 +118,7 @@ class Pooled:
         held = np.bincount(mean[train].nonzero()[1], minlength=mean.shape[1])
         weight = np.log((1 + train.size) / (1 + held)) + 1
         weighted = mean @ sparse.diags(weight)
-        length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-        return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ weighted)
+        return _unit(weighted)
 
     def _clusters(self, train: Rows) -> NDArray[np.float64]:
         from sklearn.cluster import MiniBatchKMeans
@@ -169,9 +166,9 @@ def distances(gram: Gram) -> Gram:
 
 
 def _common(summaries: Sequence[Summary]) -> NDArray[np.int64]:
-    """Dimensions that occur in at least `LEAST_RUNS` runs, or in any where no two runs share one."""
+    """Dimensions that occur in enough runs, or in any where no two runs share one."""
     index, runs = np.unique(np.concatenate([s.index for s in summaries]), return_counts=True)
-    shared = index[runs >= LEAST_RUNS]
+    shared = index[runs >= max(LEAST_RUNS, LEAST_SHARE * len(summaries))]
     return np.asarray(shared if shared.size else index, np.int64)
 
 
@@ -197,6 +194,12 @@ def _less(matrix: Any, rates: NDArray[np.float64]) -> Any:
     out.data = np.maximum(out.data - rates[out.indices], 0.0)
     out.eliminate_zeros()
     return out
+
+
+def _unit(matrix: Any) -> Any:
+    """Rows of length 1; an empty one stays so."""
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ matrix)
 
 
 def _flat(values: Any) -> Any:

@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 WORDS = {"index": pl.Int64(), "word": pl.String(), "kind": pl.String(), "mz": pl.Float64(), "name": pl.String()}
 QUANTILES = (0.1, 0.5, 0.9)
 #: Spectra of a run that a codebook may be fitted on at most, drawn by the seed of their sample's name.
-_SPECTRA = 2_000
+_SPECTRA = 500
 
 
 class Representation(Protocol):
@@ -58,7 +58,7 @@ class Summary:
             weights; maximum.
         n_spectra: of the run.
         quantiles: (3, m) of an embedding, else None.
-        spectra: (≤ 2000, d) float16, of an embedding, else None.
+        spectra: (≤ 500, d) float16, of an embedding, else None.
     """
 
     index: NDArray[np.int64]

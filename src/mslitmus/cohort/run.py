@@ -18,7 +18,7 @@ from .comparing import compare
 from .embedding import Embedding
 from .intake import COUNTS, Say, read_runs, summaries
 from .library_hits import LibraryHits
-from .pooled import Pooled, check_aggregations
+from .pooled import OF_BAGS, OF_EMBEDDINGS, Pooled, fits
 from .representation import Representation
 from .samples import Sheet, read_sheet
 from .settings import BASELINE, CohortSettings, need_extra
@@ -71,7 +71,7 @@ def run(sheet: Path, data: Path, root: Path, how: CohortSettings, *, jobs: int =
     need_extra()
     started, at = now(), time.perf_counter()
     asked = read_sheet(sheet, columns=how.columns, targets=how.targets, classes=how.classes)
-    made = _representations(how, asked)
+    made = _representations(how)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -107,34 +107,27 @@ def run(sheet: Path, data: Path, root: Path, how: CohortSettings, *, jobs: int =
     return Finished(root, tables["results"], tables["comparisons"], tuple(notes), seconds)
 
 
-def _representations(how: CohortSettings, sheet: Sheet) -> list[Representation]:
+def _representations(how: CohortSettings) -> list[Representation]:
     """In the order asked for, each name once, with what is asked of them checked."""
     made: dict[str, Representation] = {}
     for name in how.representations:
         each = build(name, how)
         if each.name in made:
             raise ConfigError(f"two representations called {each.name!r}", remedy="name one of them: other=PATH")
-        check_aggregations([a for a in how.aggregations if len(how.representations) == 1], each.bag, each.name)
         if how.blanks == "subtract" and not each.bag:
             remedy = "blanks: remove, which takes whole spectra, or keep"
             raise ConfigError(f"blanks cannot be subtracted from {each.name!r}, which has no words", remedy=remedy)
-        _aggregations(each, how)
         made[each.name] = each
+    for name in how.aggregations:
+        if not any(fits(name, each.bag) for each in made.values()):
+            remedy = f"of bags: {', '.join(OF_BAGS)}; of embeddings: {', '.join(OF_EMBEDDINGS)}"
+            raise ConfigError(f"aggregation {name!r} fits none of {', '.join(made)}", remedy=remedy)
     return list(made.values())
 
 
 def _aggregations(each: Representation, how: CohortSettings) -> tuple[str, ...]:
     """Those asked for that fit, else the representation's own."""
-    fitting = []
-    for name in how.aggregations:
-        try:
-            check_aggregations([name], each.bag, each.name)
-        except ConfigError as error:
-            if error.message.startswith("unknown"):
-                raise
-            continue
-        fitting.append(name)
-    return tuple(fitting) or each.aggregations
+    return tuple(name for name in how.aggregations if fits(name, each.bag)) or each.aggregations
 
 
 def _samples(sheet: Sheet, counts: pl.DataFrame, root: Path) -> pl.DataFrame:
@@ -152,7 +145,7 @@ def _vectors(made: Representation, samples: pl.DataFrame, root: Path, how: Cohor
     pooled = Pooled(found, made.bag, away, how.seed)
     folder = root / "vectors"
     folder.mkdir(exist_ok=True)
-    values = pl.Series("vector", list(pooled.vectors()), dtype=pl.List(pl.Float32))
+    values = pl.Series("vector", pooled.vectors()).cast(pl.List(pl.Float32))
     write_parquet(folder / f"{made.name}.parquet", samples.select("sample").with_columns(values))
     words = made.words(pooled.index).with_columns(index=pl.int_range(pl.len(), dtype=pl.Int64))
     write_parquet(folder / f"{made.name}.words.parquet", words)

@@ -10,7 +10,7 @@ import polars as pl
 from .groups import Ints, shuffles
 from .learners import Floats
 from .measures import p_value
-from .prediction import Asked
+from .prediction import ALL_TARGETS, Asked
 from .tables import SHUFFLED
 
 SEPARATION = "separation"
@@ -66,7 +66,13 @@ def separation(asked: Asked, distance: Floats, targets: tuple[str, ...], numbers
         if not numbers:
             labels = [each.argmax(axis=1) for each in designs]
             metrics.append(("silhouette", np.array([silhouette(distance, each) for each in labels])))
-        head = {"question": SEPARATION, "target": name, **asked.about, "aggregation": "layout", "seed": "all"}
+        head: dict[str, Any] = {
+            "question": SEPARATION,
+            "target": name,
+            **asked.about,
+            "aggregation": "layout",
+            "seed": "all",
+        }
         head |= {"n_samples": rows.height, "n_groups": int(groups.max()) + 1}
         for metric, value in metrics:
             if not np.isfinite(value[0]):
@@ -83,7 +89,7 @@ def separation(asked: Asked, distance: Floats, targets: tuple[str, ...], numbers
 def _designs(rows: pl.DataFrame, targets: tuple[str, ...], numbers: bool) -> list[tuple[str, Floats]]:
     """(name, (n, q) columns)."""
     if numbers:
-        return [(" + ".join(targets), standardised(rows.select(targets).to_numpy()))]
+        return [(ALL_TARGETS if len(targets) > 1 else targets[0], standardised(rows.select(targets).to_numpy()))]
     return [(name, rows.select(name).to_dummies().to_numpy().astype(float)) for name in targets]
 
 

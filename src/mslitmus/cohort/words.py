@@ -14,7 +14,7 @@ from ..spectra.flat import flatten
 from ..spectra.peaks import bin_index
 from .representation import words_frame
 
-_BAG = ("mean", "log", "tfidf", "weighted", "count")
+_BAG: tuple[str, ...] = ("mean", "log", "tfidf", "hellinger", "count")
 
 
 class PrecursorHistogram:
@@ -27,7 +27,7 @@ class PrecursorHistogram:
 
     name = "precursor-histogram"
     bag = True
-    aggregations = _BAG
+    aggregations: tuple[str, ...] = _BAG
 
     def __init__(self, max_mz: float = 1000.0, width: float = 1.0) -> None:
         _positive(max_mz=max_mz, width=width)
@@ -65,7 +65,7 @@ class Fragments:
 
     name = "fragments"
     bag = True
-    aggregations = _BAG
+    aggregations: tuple[str, ...] = _BAG
 
     def __init__(
         self,

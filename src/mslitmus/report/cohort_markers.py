@@ -74,7 +74,7 @@ def groups(files: CohortFiles) -> list[Group]:
     markers = files["markers"]
     if markers.is_empty():
         return []
-    out = []
+    out: list[Group] = []
     for acquisition, rows in by_acquisition(files.samples):
         for target in files.targets:
             here = pl.col("acquisition").eq_missing(pl.lit(acquisition, pl.String))

@@ -145,8 +145,8 @@ def maps(files: CohortFiles, ways: list[Colouring]) -> list[Figure]:
         roles = [about.get(s, {}).get("role") or "sample" for s in names]
         method = rows["method"][0] if "method" in rows.columns else "umap"
         title = f"{name}" if where == ALL else f"{name} · {where}"
-        xy = (rows[axis].to_numpy() for axis in ("x", "y"))
-        plot = sample_map(*xy, roles, tips, fills, f"Map of the samples by {title}")
+        x, y = rows["x"].to_numpy(), rows["y"].to_numpy()
+        plot = sample_map(x, y, roles, tips, fills, f"Map of the samples by {title}")
         out.append(Figure(title, {"umap": "UMAP"}.get(method, method), plot))
     return out
 
@@ -194,8 +194,8 @@ def scatters(files: CohortFiles) -> list[Figure]:
     out = []
     for (target, where), mine in numbers.group_by("target", "acquisition", maintain_order=True):
         for name in _worth(files, "regression", "r2", str(target), str(where)):
-            some = mine.filter(pl.col("representation") == name).group_by("sample", maintain_order=True)
-            some = some.agg(pl.col("truth_value").first(), pl.col("predicted_value").mean())
+            by_sample = mine.filter(pl.col("representation") == name).group_by("sample", maintain_order=True)
+            some = by_sample.agg(pl.col("truth_value").first(), pl.col("predicted_value").mean())
             if some.is_empty():
                 continue
             truth, found = some["truth_value"].to_numpy(), some["predicted_value"].to_numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import polars as pl
 
 from ..finding import Finding
@@ -40,11 +41,12 @@ def _as_class(tables: CohortTables) -> list[Finding]:
             continue
         sizes = rows.group_by(target).agg(pl.len(), pl.col("n_spectra").median().alias("spectra"))
         for name, n, spectra in sizes.sort(target).iter_rows():
-            others = rows.filter(pl.col(target) != name)["n_spectra"].median()
-            few = spectra is not None and others is not None and spectra < EMPTY * float(others)  # type: ignore[arg-type]
+            rest = rows.filter(pl.col(target) != name)["n_spectra"].drop_nulls().to_numpy()
+            others = float(np.median(rest)) if rest.size else 0.0
+            few = spectra is not None and spectra < EMPTY * others
             if not (few or _CALLED.search(name)):
                 continue
-            told = f"{n} runs, {spectra or 0:g} spectra in the median; the other classes {others or 0:g}"
+            told = f"{n} runs, {spectra or 0:g} spectra in the median; the other classes {others:g}"
             claim = f"the class {name!r} of {target} looks like blanks or controls: telling it apart is no result"
             remedy = "give these rows the role blank, qc or pool in the sheet; if they are real samples, say so"
             out.append(Finding(NAME, "fatal", claim, int(n), told, remedy))
