@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from .numbers import score, tick_text, ticks
+from .numbers import tick_text, ticks
 
 Array = NDArray[np.float64]
 #: Colours of classes in the template's style sheet, and of all that come after.
@@ -115,7 +115,7 @@ def against_number(target: Array, values: Array, tips: Sequence[str], name: str)
     parts = _ruler(low, high, left, right, top, bottom)
     for value in (0.0, most):
         y = bottom - value / most * (bottom - top - 6)
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{score(value, 1)}</text>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2g}</text>')
     for a, b, tip in zip(target, values, tips, strict=True):
         x = left + (a - low) / ((high - low) or 1.0) * (right - left)
         y = bottom - b / most * (bottom - top - 6)

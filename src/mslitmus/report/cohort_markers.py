@@ -20,6 +20,7 @@ from .structure import structure
 
 ROWS, CARDS = 40, 12  # of each target at most
 LEAST = 8  # rows and cards, where fewer are discoveries
+NAMED, GOOD = 20, 0.7  # more discoveries whose hit is as good as that
 SURE = 0.5  # a hit less probable is no name
 _RESOLUTION = (0.01, "±Da")
 
@@ -97,8 +98,12 @@ def _group(
     first = mine.row(0, named=True)
     said = f"{first['test']} on {count(first['n_units'])} independent samples: {count(found)} of {count(mine.height)} "
     said += "families at a false discovery rate of 5 %"
-    shown = mine.head(min(ROWS, max(found, LEAST)))
-    drawn = shown.head(min(CARDS, max(found, LEAST)))
+    best = mine.head(min(ROWS, max(found, LEAST)))
+    named = mine.filter((pl.col("q") <= ALPHA) & (pl.col("score") >= GOOD)).head(NAMED)
+    shown = pl.concat([best, named]).unique("family", keep="first", maintain_order=True)
+    if shown.height > best.height:
+        said += f"; the best {best.height}, then others whose hit scores {score(GOOD, 1)} or more"
+    drawn = best.head(min(CARDS, max(found, LEAST)))
     anchors = {name: f"m{number}-{name}" for name in drawn["family"].to_list()}
     lines = tuple(_line(row, anchors) for row in shown.iter_rows(named=True))
     cards = _cards(files, drawn, rows, target, anchors)
