@@ -9,7 +9,7 @@ import numpy as np
 MOLECULES, MARKERS = 30, 6
 
 
-def _molecules(seed: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
+def molecules(seed: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
     """(precursor m/z, fragment m/z, intensities)"""
     rng = np.random.default_rng(seed)
     out = []
@@ -31,7 +31,7 @@ def spectrum(number: int, precursor: float, mzs: np.ndarray, intensities: np.nda
 def run(share: dict[int, float], seed: int, strength: float = 1e6, ions: list | None = None) -> str:
     """An MGF of one run: molecule → how likely it is to be seen."""
     rng = np.random.default_rng(seed)
-    ions = _molecules(0) if ions is None else ions
+    ions = molecules(0) if ions is None else ions
     parts = []
     for number, chance in share.items():
         if rng.random() < chance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import made_cohort
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 from mslitmus.cohort import REPRESENTATIONS
 from mslitmus.cohort.groups import folds, group, shuffles
 from mslitmus.cohort.learners import STRENGTHS, classify, ridge
+from mslitmus.cohort.library_hits import LibraryHits
 from mslitmus.cohort.measures import confusions, of_classes, of_numbers, p_value, sums
 from mslitmus.cohort.nearest import truth_distances
 from mslitmus.cohort.nested import predict_classes, predict_numbers
@@ -301,3 +303,26 @@ def test_every_representation_says_what_it_needs():
         with pytest.raises(MslitmusError) as caught:
             REPRESENTATIONS[name]()
         assert caught.value.remedy
+
+
+def test_library_hits_count_molecules(tmp_path):
+    ions = made_cohort.molecules(0)[:5]
+    library = tmp_path / "lib.mgf"
+    library.write_text("\n".join(made_cohort.spectrum(n, *ion, 0.0) for n, ion in enumerate(ions)))
+    made = LibraryHits((str(library),))
+    queries = conform(
+        pl.DataFrame(
+            {
+                "identifier": ["a", "b", "c", "d"],
+                "mzs": [ions[3][1], ions[3][1], ions[0][1], ions[1][1]],
+                "intensities": [ions[3][2], ions[3][2], ions[0][2], ions[0][2]],
+                "precursor_mz": [ions[3][0], ions[3][0], 900.0, None],
+            }
+        )
+    )
+    matrix = made.vectors(queries)
+    assert matrix.shape == (4, 5)
+    index = np.flatnonzero(matrix.getnnz(axis=0))
+    assert made.words(index)["word"].to_list() == ["lib:3"]
+    np.testing.assert_allclose(np.asarray(matrix.sum(axis=0)).ravel()[index], [2.0], atol=1e-3)
+    assert "lib" in str(made.identity())

@@ -74,7 +74,10 @@ class LibraryHits:
     def words(self, index: NDArray[np.int64]) -> pl.DataFrame:
         told = self._molecules[index.tolist()]
         kind = ["molecule"] * index.size
-        return words_frame(index, told["molecule"].to_list(), kind, [None] * index.size, told["name"].to_list())
+        word = (
+            told["molecule"].str.replace("\0", ":", literal=True).to_list()
+        )  # library and identifier of what has no structure
+        return words_frame(index, word, kind, [None] * index.size, told["name"].to_list())
 
     def identity(self) -> dict[str, Any]:
         hashes = [[each.name, each.hash or each.spectra] for each in self._references]
