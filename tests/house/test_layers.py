@@ -22,6 +22,7 @@ LAYERS = (
     ["tasks"],
     ["models"],
     ["train"],
+    ["cohort"],
     ["audits"],
     ["studies"],
     ["referee"],
@@ -29,7 +30,7 @@ LAYERS = (
     ["cli"],
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = ("chem", "spectra", "data", "search", "tasks", "metrics", "audits", "referee", "report")
+TORCH_FREE = ("chem", "spectra", "data", "search", "tasks", "metrics", "cohort", "audits", "referee", "report")
 
 
 def room(path: Path) -> str:

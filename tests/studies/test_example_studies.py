@@ -9,7 +9,7 @@ import pytest
 from mslitmus.studies.files import load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-STUDIES = sorted(path for path in CONFIGS.rglob("*.yaml") if not path.name.startswith("pretrain-"))
+STUDIES = sorted(path for path in CONFIGS.rglob("*.yaml") if not path.name.startswith(("pretrain-", "cohort-")))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(CONFIGS)))

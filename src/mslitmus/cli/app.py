@@ -12,6 +12,8 @@ from .audit import audit_run
 from .bench import bench_app
 from .candidates import candidates_app
 from .card import write_card
+from .cohort import answer_cohort
+from .cohort_why import find_markers, write_example
 from .confidence import calibrate_search
 from .data import data_app
 from .dilution import judge_dilution
@@ -51,6 +53,9 @@ app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)
 app.command("confidence")(calibrate_search)
 app.command("dilution")(judge_dilution)
+app.command("cohort")(answer_cohort)
+app.command("cohort-example")(write_example)
+app.command("markers")(find_markers)
 
 
 def _version(show: bool) -> None:
@@ -114,6 +119,13 @@ def build_report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> 
 
 def show_run(run: Path) -> None:
     """Report page and leaderboard of a run folder."""
+    from ..audits.cohort import is_cohort
+
+    if is_cohort(run):
+        from .cohort_why import write_page
+
+        console.print(f"report: {write_page(run).resolve()}", highlight=False, soft_wrap=True)
+        return
     from ..report import build
     from ..report.terminal import leaderboard_table
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError, MslitmusError
+from .cohort_why import audit_cohort, write_page
 from .referee import (
     BenchName,
     DataFilters,
@@ -97,6 +98,13 @@ def audit_run(
 
 def _audit(root: Path, only: list[str], asked: dict[str, Any], *, keep: bool, verbose: bool) -> int:
     """Audit a run folder, print and keep what was found; returns the exit code."""
+    from ..audits.cohort import is_cohort
+
+    if is_cohort(root):
+        code = audit_cohort(root, keep=keep, verbose=verbose)
+        if keep:
+            console.print(f"report: {write_page(root).resolve()}", highlight=False, soft_wrap=True)
+        return code
     from ..report import build
     from ..report.findings import of_record
     from ..report.findings_table import FindingsTable

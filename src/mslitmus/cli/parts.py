@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Column, Table
 
 from ..audits import AUDITS
+from ..cohort import REPRESENTATIONS
 from ..data.splits import SPLITS
 from ..errors import unknown_name
 from ..models import ENCODERS, HEADS, MODELS
@@ -19,6 +20,7 @@ REGISTRIES: dict[str, Registry] = {
     "models": MODELS,
     "encoders": ENCODERS,
     "heads": HEADS,
+    "representations": REPRESENTATIONS,
     "audits": AUDITS,
 }
 

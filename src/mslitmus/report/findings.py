@@ -66,9 +66,9 @@ def examined(files: RunFiles) -> Examined | None:
     if files.findings is None and not record:
         return None
     stale = bool(record) and record.get("state", {}).get("scores.parquet") != files.scores_hash
-    entries = [] if stale else [_shown(entry) for entry in record.get("findings", [])]
+    entries = [] if stale else [shown_of(entry) for entry in record.get("findings", [])]
     told = set() if stale else set(record.get("seconds", {}))
-    entries += [shown for entry in files.findings or () if (shown := _shown(entry)).audit not in told]
+    entries += [shown for entry in files.findings or () if (shown := shown_of(entry)).audit not in told]
     entries.sort(key=lambda f: (SEVERITIES.index(f.severity), f.audit, f.claim))
     lacking = {} if stale else record.get("not_run", {})
     failed = {} if stale else record.get("failed", {})
@@ -83,7 +83,7 @@ def examined(files: RunFiles) -> Examined | None:
 
 def of_record(record: Mapping[str, Any]) -> Examined:
     """The same from the contents of an audit.json alone."""
-    shown = sorted(map(_shown, record["findings"]), key=lambda f: (SEVERITIES.index(f.severity), f.audit, f.claim))
+    shown = sorted(map(shown_of, record["findings"]), key=lambda f: (SEVERITIES.index(f.severity), f.audit, f.claim))
     failed = {name: about["error"] for name, about in record["failed"].items()}
     return Examined(tuple(shown), tuple(sorted(record["not_run"].items())), tuple(sorted(failed.items())), False, True)
 
@@ -116,7 +116,8 @@ def grouped(findings: Sequence[Shown]) -> list[tuple[str, int]]:
     return [(name, sum(f.audit == name for f in findings)) for name in names]
 
 
-def _shown(entry: Mapping[str, Any]) -> Shown:
+def shown_of(entry: Mapping[str, Any]) -> Shown:
+    """One entry of a findings.json."""
     severity, affected = str(entry.get("severity", "note")), entry.get("affected")
     remedy = str(entry.get("remedy") or "")
     return Shown(

@@ -1,0 +1,143 @@
+"""The runs of a sheet: where they lie, in a folder or an archive, and each one's spectra, prepared and kept."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from ..errors import DataError, FormatError
+from ..provenance import write_parquet
+from ..schemas import SPECTRA, conform
+from ..search.queries import Intake, read
+from ..search.runs import Preparation
+from .blanks import IN_BLANK, BlankSpectra
+from .samples import stem
+
+
+@contextmanager
+def opened(data: Path, scratch: Path) -> Iterator[Path]:
+    """The folder of the runs; an archive is unpacked beside the results for as long as it is needed.
+
+    Raises FormatError where `data` is neither.
+    """
+    if data.is_dir():
+        yield data
+        return
+    if not data.exists():
+        raise FormatError("no such folder or archive", where=str(data), remedy="check --data")
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as folder:
+        try:
+            if zipfile.is_zipfile(data):
+                with zipfile.ZipFile(data) as archive:
+                    archive.extractall(folder)
+            else:
+                with tarfile.open(data) as tar:
+                    tar.extractall(folder, filter="data")
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+            remedy = "--data is a folder of runs, or a tar or zip archive of them"
+            raise FormatError(f"cannot be unpacked: {error}", where=str(data), remedy=remedy) from error
+        yield Path(folder)
+
+
+def locate(files: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The path of each file of a sheet: by its path, else by its name, else by its name without endings.
+
+    Raises DataError for those that are absent, and for a name that several files have.
+    """
+    there = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    by_name, by_stem = defaultdict(list), defaultdict(list)
+    for path in there:
+        by_name[path.name].append(path)
+        by_stem[stem(path.name)].append(path)
+    out, absent = {}, []
+    for file in files:
+        exact = folder / file
+        name = PurePosixPath(file.replace("\\", "/")).name
+        found = [exact] if exact.is_file() else by_name.get(name) or by_stem.get(stem(name)) or []
+        if len(found) > 1:
+            shown = ", ".join(str(p.relative_to(folder)) for p in found[:3])
+            raise DataError(f"{file!r} may be any of {shown}", where=str(folder), remedy="name its folder in the sheet")
+        if found:
+            out[file] = found[0]
+        else:
+            absent.append(file)
+    if absent:
+        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+        remedy = f"{len(there):,} files lie there; names may differ in folder and ending only"
+        raise DataError(f"{len(absent)} of {len(files)} files are not there: {shown}", where=str(folder), remedy=remedy)
+    return out
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a run is read; picklable, for worker processes.
+
+    Args:
+        blanks: Parquet of the blanks' spectra; those that a blank holds too get the flag `in-blank`.
+    """
+
+    how: Preparation
+    ion_mode: str | None = None
+    blanks: Path | None = None
+
+    def identity(self) -> dict[str, Any]:
+        return {"how": repr(self.how), "ion_mode": self.ion_mode}
+
+
+def keep_run(source: Path, sample: str, out: Path, reading: Reading) -> dict[str, Any]:
+    """Read a run and write its spectra (schema SPECTRA, identifiers begin with the sample).
+
+    Returns what is to be noted: n_spectra, n_peaks, total_intensity (null where not recorded), in_blank, notes.
+    Raises FormatError or DataError of the reader where nothing can be read; single faults are noted.
+    """
+    intake = Intake()
+    frames = [conform(frame) for frame in read([source], reading.how, intake, ion_mode=reading.ion_mode)]
+    spectra = pl.concat(frames).with_columns((pl.lit(f"{sample}:") + pl.col("identifier")).alias("identifier"))
+    spectra = _unique(spectra)
+    in_blank = 0
+    if reading.blanks is not None:
+        seen = pl.Series(BlankSpectra.load(reading.blanks).seen(spectra))
+        in_blank = int(seen.sum())
+        flags = pl.col("flags")
+        marked = pl.concat_list(flags.fill_null([]), pl.lit(IN_BLANK))
+        spectra = spectra.with_columns(flags=pl.when(seen).then(marked).otherwise(flags))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(out, spectra.select(list(SPECTRA)))
+    total = spectra.select((pl.col("base_peak_intensity") * pl.col("intensities").list.sum()).sum()).item()
+    faults = [str(error).splitlines()[0] for error in intake.problems.errors[:3]]
+    return {
+        "n_spectra": spectra.height,
+        "n_peaks": int(spectra["mzs"].list.len().sum()),
+        "total_intensity": float(total) if spectra["base_peak_intensity"].null_count() < spectra.height else None,
+        "in_blank": in_blank,
+        "faults": len(intake.problems.errors),
+        "notes": [*intake.lines(), *faults],
+    }
+
+
+def _unique(spectra: pl.DataFrame) -> pl.DataFrame:
+    """Repeated identifiers get `#2`, `#3`, …"""
+    if spectra["identifier"].n_unique() == spectra.height:
+        return spectra
+    nth = pl.int_range(1, pl.len() + 1).over("identifier")
+    identifier = pl.col("identifier")
+    numbered = identifier + "#" + nth.cast(pl.String)
+    return spectra.with_columns(pl.when(nth == 1).then(identifier).otherwise(numbered).alias("identifier"))
+
+
+def load_run(path: Path, *, without_blank: bool) -> pl.DataFrame:
+    """The kept spectra of a run, those flagged `in-blank` left out on request."""
+    spectra = pl.read_parquet(path)
+    if without_blank:
+        return spectra.filter(~pl.col("flags").list.contains(IN_BLANK).fill_null(False))
+    return spectra
