@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= models,dev
+EXTRAS ?= models,cohort,faiss,dev
 
 .PHONY: quickstart test lint types docs clean
 
