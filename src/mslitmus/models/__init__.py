@@ -25,6 +25,7 @@ MODELS = Registry(
         "massformer": "mslitmus.models.presets.massformer:MassFormer",
         "external": "mslitmus.models.external:External",
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
+        "spectrum-to-smiles": "mslitmus.models.generate.spectrum_to_smiles:SpectrumToSmiles",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
         "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",
         "first-candidate": f"{_CONTROLS}.first_candidate:FirstCandidate",

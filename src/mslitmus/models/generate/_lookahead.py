@@ -152,7 +152,7 @@ def possible(state: Any, tokens: Any, elements: Any, sums: Any) -> Any:
         return False
     if phase == DONE:
         return True
-    waits = phase == START or phase == AT_OPEN or phase == AT_CLOSE or phase == AT_LATE_BOND
+    waits = phase in (START, AT_OPEN, AT_CLOSE, AT_LATE_BOND)
     if heavy < state[PARENS] + (1 if waits else 0):
         return False
     units, gain, ringed, plus, minus, slack, lowest, lowest_high = 0, 0, 0, 0, 0, 0, 0, 0
@@ -171,7 +171,7 @@ def possible(state: Any, tokens: Any, elements: Any, sums: Any) -> Any:
     low, high = state[NET_LOW] - state[NET], state[NET_HIGH] - state[NET]
     if low > plus or -high > minus or not _survey(state, tokens, sums):
         return False
-    rings_here = phase == AT_ATOM or phase == AT_BOND
+    rings_here = phase in (AT_ATOM, AT_BOND)
     top, rings = state[DEPTH] - 1, sums[RINGS_OPEN]
     room, extra = 0, 0
     if top >= 0:
@@ -198,9 +198,8 @@ def possible(state: Any, tokens: Any, elements: Any, sums: Any) -> Any:
         return False
     if sums[RING_NEED] > ringed + (rings if rings_here else 0):
         return False
-    if heavy > 0 and lowest - (1 if low < 0 else 0) > hydrogen + sites + rings + sums[UNPAIRED] + units - min(high, 0) - lowest_high:
-        return False
-    return True
+    others = hydrogen + sites + rings + sums[UNPAIRED] + units - min(high, 0) - lowest_high
+    return heavy == 0 or lowest - (1 if low < 0 else 0) <= others
 
 
 @part

@@ -208,9 +208,8 @@ def write_atom(state: Any, ways: Any, tokens: Any, token: Any) -> Any:
             return False
         ways[1] |= np.int64(1) << slot
         state[p + SLOT] = slot
-    if state[PHASE] != START:
-        if not _hang(state, ways, tokens, at):
-            return False
+    if state[PHASE] != START and not _hang(state, ways, tokens, at):
+        return False
     state[DEPTH] = at + 1
     state[PHASE], state[PENDING], state[FREED], state[CLOSED] = AT_ATOM, PLAIN, 0, 0
     return state[HYDROGEN] >= 0
@@ -326,4 +325,3 @@ def write(state: Any, ways: Any, tokens: Any, token: Any) -> Any:
             return False
         return state[HYDROGEN] == 0 and state[NET_LOW] <= state[NET] and state[NET] <= state[NET_HIGH]
     return False
-

@@ -122,7 +122,9 @@ def surely(
         constraint.advance(beams, tokens)
         written = torch.cat([written, torch.from_numpy(tokens).unsqueeze(1)], dim=1)
     done = constraint.done(beams)
-    return [Written(written[i : i + done[i], 1:].numpy(), scores[i : i + done[i]], done[i : i + done[i]]) for i in range(n)]
+    return [
+        Written(written[i : i + done[i], 1:].numpy(), scores[i : i + done[i]], done[i : i + done[i]]) for i in range(n)
+    ]
 
 
 def _permitted(logp: Tensor, written: Tensor, constraint: FormulaConstraint | None, beams: Beams | None) -> Tensor:

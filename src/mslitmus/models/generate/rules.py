@@ -3,7 +3,8 @@
 Valences are RDKit's. An organic-subset atom may end with its first valence, filled up with hydrogen, or with exactly
 one of its higher ones (sulphur 2, 4, 6; phosphorus 3, 5); a bracket atom with exactly what its charge and hydrogens
 leave, so that no radical is written. An aromatic atom has a number of single (σ) bonds and either takes one double bond
-of the ring system or does not: `c` does, `n` (and `[s+]`) does with two σ bonds and does not with three, `o`, `s`, `[nH]` do not.
+of the ring system or does not: `c` does, `n` (and `[s+]`) does with two σ bonds and does not with three; `o`, `s` and
+`[nH]` do not.
 """
 
 from __future__ import annotations

@@ -110,9 +110,7 @@ class FormulaTokens:
     def encode(self, formula: str | Formula) -> list[int]:
         """Numbers in the order of `elements`; elements that cannot be written are left out."""
         counts = dict((parse_formula(formula) if isinstance(formula, str) else formula).counts)
-        return [
-            self.offsets[e] + min(counts[e], MOST.get(e, _FEW)) - 1 for e in self.elements if counts.get(e, 0) > 0
-        ]
+        return [self.offsets[e] + min(counts[e], MOST.get(e, _FEW)) - 1 for e in self.elements if counts.get(e, 0) > 0]
 
     def decode(self, numbers: Sequence[int]) -> Formula:
         """The formula of these numbers. Raises ModelError for a number that no element has."""

@@ -5,8 +5,8 @@
     formula tokens        │                   └ mean → linear → fingerprint bits
     fingerprint, if known ┘
 
-Feed-forward layers are gated (SiLU). The paper (arXiv 2510.23746) takes 6 + 6 layers of width 1024 with 8 heads, BART of
-`transformers`. That one is post-norm and not gated, and its `generate` does not tell a logits processor which beam a
+Feed-forward layers are gated (SiLU). The paper (arXiv 2510.23746) takes 6 + 6 layers of width 1024 with 8 heads, BART
+of `transformers`. That one is post-norm and not gated, and its `generate` does not tell a logits processor which beam a
 row came from, so the state of the formula constraint could not follow its beam; hence a decoder of our own.
 """
 
@@ -44,7 +44,7 @@ class GeneratorOptions(Options):
 
     size: Literal["tiny", "mini", "small", "medium", "paper"] = "small"
     peaks: Literal["fourier", "text"] = Field("fourier", description="continuous features, or the paper's text tokens")
-    bits: int = Field(128, ge=16, le=4096, description="of the fingerprint head (Morgan radius 2)")
+    bits: int = Field(128, ge=16, le=4096, multiple_of=8, description="of the fingerprint head (Morgan radius 2)")
     waves: int = Field(64, ge=4, le=512, description="wavelengths of the Fourier features")
     dropout: float = Field(0.1, ge=0, lt=1)
 
@@ -177,9 +177,7 @@ class Generator(nn.Module):
         self.start = nn.Parameter(0.02 * torch.randn(width))
         if options.peaks == "fourier":
             self.fourier = Fourier(options.waves)
-            self.enter = nn.Sequential(
-                nn.Linear(2 * self.fourier.width + 2, width), nn.GELU(), nn.Linear(width, width)
-            )
+            self.enter = nn.Sequential(nn.Linear(2 * self.fourier.width + 2, width), nn.GELU(), nn.Linear(width, width))
         else:
             self.mz_text, self.intensity_text = nn.Embedding(MZ_STEPS, width), nn.Embedding(INTENSITY_STEPS, width)
             self.text_places = nn.Embedding(2 * MOST_PEAKS, width)
