@@ -90,7 +90,7 @@ def pretrain_the_decoder(
     out: Out = Path("pretrained/decoder"),
     fresh: Fresh = False,
 ) -> None:
-    """Fingerprint and formula → SMILES, for `weights` of spectrum-to-smiles. Stopped, it continues at the last epoch."""
+    """Fingerprint and formula → SMILES, for `weights` of spectrum-to-smiles. Stopped, it continues at the last one."""
     from ..train.pretrain.decoder import pretrain_decoder
     from ..train.pretrain.molecules import open_lists
     from ..train.pretrain.run import Setting
