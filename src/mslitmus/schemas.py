@@ -74,6 +74,13 @@ PREDICTED_SCORES: Schema = {
     "candidate": pl.String(),  # its InChIKey-14
     "score": pl.Float64(),
 }
+#: Predictions of the task generation: one row a structure of a query, a higher score before a lower one. A row without
+#: SMILES says that there is no confident structure.
+PREDICTED_STRUCTURES: Schema = {
+    "identifier": pl.String(),
+    "smiles": pl.String(),
+    "score": pl.Float64(),
+}
 #: Candidate sets: one row a candidate of a molecule's pool. Only `candidate` and `smiles` are ever shown to a model.
 CANDIDATES: Schema = {
     "molecule": pl.String(),  # InChIKey-14 of the molecule that the pool is for

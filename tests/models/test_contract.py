@@ -49,6 +49,12 @@ OPTIONS = {
         "same": [],
         "embedder": {"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING},
     },
+    "spectrum-to-smiles": {
+        "network": {"size": "tiny"},
+        "beams": 2,
+        "top": 20,
+        "training": {**_TRAINING, "val_limit": 2},
+    },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }
@@ -73,6 +79,9 @@ def case(request, world, ranking, tmp_path):
     if model.task == "library-search":
         return name, options, *library_views(world)
     train, val, queries = (ranking[part] for part in ("train", "val", "queries"))
+    if model.task == "generation":
+        train, val, queries = world["train"], world["val"], TASKS["generation"]().queries(world["test"])
+        ranking = {"truth": world["test"]}
     if model.task == "fingerprint":
         train, val, queries = (part.drop("candidates", "candidate_smiles") for part in (train, val, queries))
     if model.kind == "oracle":
@@ -121,7 +130,7 @@ def test_every_model_keeps_the_contract(case, tmp_path):
     if model.task == "retrieval":
         assert predicted["candidate"].to_list() == queries["candidates"].explode().to_list()
 
-    keys = [c for c in ("identifier", "candidate") if c in predicted.columns]
+    keys = [c for c in ("identifier", "candidate", "smiles") if c in predicted.columns]
     shuffled = model.predict(queries.sample(fraction=1.0, shuffle=True, seed=3))
     same(shuffled.sort(keys), predicted.sort(keys))
     alone = queries[4:5]

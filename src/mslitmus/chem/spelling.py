@@ -8,8 +8,15 @@ import polars as pl
 from rdkit import Chem
 
 from .molecule import parse
+from .standardise import uniform
 
 _TRIES = 5  # small molecules have few spellings, and the draw may give the old one
+
+
+def canonical(smiles: str, stereo: bool = False) -> str:
+    """The canonical SMILES, without stereo marks unless asked for. Raises ChemistryError for what does not parse."""
+    molecule = parse(smiles)
+    return str(Chem.MolToSmiles(molecule if stereo else uniform(molecule)))
 
 
 def respelled(smiles: Sequence[str], seed: int = 0) -> list[str]:

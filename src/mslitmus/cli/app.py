@@ -26,6 +26,7 @@ from .pretrain import pretrain_app
 from .referee import score_predictions, write_template
 from .search import search_libraries
 from .sensitivity import protocol_sensitivity
+from .simulate import simulate_molecules
 from .terminal import console, errors
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("score")(score_predictions)
 app.command("audit")(audit_run)
 app.command("card")(write_card)
 app.command("predict")(predict_spectra)
+app.command("simulate")(simulate_molecules)
 app.command("template")(write_template)
 app.command("search")(search_libraries)
 app.command("sensitivity")(protocol_sensitivity)

@@ -1,4 +1,4 @@
-"""`mslitmus pretrain`: encoders that learn from molecules alone, embedders that learn from spectra alone.
+"""`mslitmus pretrain`: networks that learn from molecules alone, embedders that learn from spectra alone.
 
 A thin shell over `train.pretrain`.
 """
@@ -17,6 +17,25 @@ pretrain_app = typer.Typer(
     help="Pretrain encoders of molecules, or embedders of spectra; test molecules left out.", no_args_is_help=True
 )
 
+Molecules = Annotated[
+    list[str] | None,
+    typer.Option("--molecules", help="A file of SMILES, or the name of an imported list; repeatable."),
+]
+Study = Annotated[str, typer.Option(help="The study whose test and validation molecules stay unseen.")]
+Dataset = Annotated[str, typer.Option(help="Instead of --study: a stored dataset, or `simulated`.")]
+Splits = Annotated[list[str] | None, typer.Option(help="With --dataset: a split, or split:form; repeatable.")]
+SplitSeed = Annotated[int, typer.Option(help="With --split.")]
+SplitParameters = Annotated[str, typer.Option(help="With --split: its parameters as YAML.")]
+Filters = Annotated[str, typer.Option(help="With --dataset: filters of a study's `data` as YAML.")]
+Near = Annotated[float, typer.Option(min=0.3, max=1.0, help="Excluded from this Tanimoto similarity on.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="At most so many molecules, drawn by the seed.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option(min=1)]
+Processes = Annotated[int, typer.Option(min=1, help="For chemistry before the training.")]
+Out = Annotated[Path, typer.Option(help="Folder of the weights.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")]
+
 
 @pretrain_app.callback()
 def _pretrain() -> None:
@@ -25,27 +44,24 @@ def _pretrain() -> None:
 
 @pretrain_app.command("molebert")
 def pretrain_molebert(
-    molecules: Annotated[
-        list[str] | None,
-        typer.Option("--molecules", help="A file of SMILES, or the name of an imported list; repeatable."),
-    ] = None,
-    study: Annotated[str, typer.Option(help="The study whose test and validation molecules stay unseen.")] = "",
-    dataset: Annotated[str, typer.Option(help="Instead of --study: a stored dataset, or `simulated`.")] = "",
-    split: Annotated[list[str] | None, typer.Option(help="With --dataset: a split, or split:form; repeatable.")] = None,
-    split_seed: Annotated[int, typer.Option(help="With --split.")] = 0,
-    split_parameters: Annotated[str, typer.Option(help="With --split: its parameters as YAML.")] = "",
-    data: Annotated[str, typer.Option(help="With --dataset: filters of a study's `data` as YAML.")] = "",
+    molecules: Molecules = None,
+    study: Study = "",
+    dataset: Dataset = "",
+    split: Splits = None,
+    split_seed: SplitSeed = 0,
+    split_parameters: SplitParameters = "",
+    data: Filters = "",
     encoder: Annotated[str, typer.Option(help="molebert, or another graph encoder.")] = "",
     config: Annotated[Path | None, typer.Option(help="Options as YAML, see configs/pretrain-molebert.yaml.")] = None,
-    near: Annotated[float, typer.Option(min=0.3, max=1.0, help="Excluded from this Tanimoto similarity on.")] = 0.8,
-    limit: Annotated[int | None, typer.Option(min=2, help="At most so many molecules, drawn by the seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    near: Near = 0.8,
+    limit: Limit = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
     max_seconds: Annotated[float | None, typer.Option(min=1, help="Of each of the two stages.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="For chemistry before the training.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder of the weights.")] = Path("pretrained/molebert"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
+    processes: Processes = 2,
+    out: Out = Path("pretrained/molebert"),
+    fresh: Fresh = False,
 ) -> None:
     """Mole-BERT: tokens for atoms, then masked atoms and contrast. Stopped, it continues at the last epoch."""
     from ..train.pretrain.molecules import open_lists
@@ -53,11 +69,51 @@ def pretrain_molebert(
 
     options = _options(config, encoder)
     lists = open_lists(molecules or [], processes=processes, progress=_say)
-    for each in lists:
-        _say(f"{each.name}: {each.frame.height:,} molecules, {each.info.get('unreadable', 0):,} lines unreadable")
     held_out = _held_out(study, dataset, split or [], split_seed, split_parameters, data)
     setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
-    record = pretrain(lists, held_out, options, setting, _say)
+    _tell(pretrain(_told(lists), held_out, options, setting, _say), out)
+
+
+@pretrain_app.command("decoder")
+def pretrain_the_decoder(
+    molecules: Molecules = None,
+    study: Study = "",
+    dataset: Dataset = "",
+    split: Splits = None,
+    split_seed: SplitSeed = 0,
+    split_parameters: SplitParameters = "",
+    data: Filters = "",
+    config: Annotated[Path | None, typer.Option(help="Options as YAML: model, flip, withhold, training.")] = None,
+    near: Near = 0.8,
+    limit: Limit = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_seconds: Annotated[float | None, typer.Option(min=1, help="Of the training.")] = None,
+    processes: Processes = 2,
+    out: Out = Path("pretrained/decoder"),
+    fresh: Fresh = False,
+) -> None:
+    """Fingerprint and formula → SMILES, for `weights` of spectrum-to-smiles. Stopped, it continues at the last one."""
+    from ..train.pretrain.decoder import pretrain_decoder
+    from ..train.pretrain.molecules import open_lists
+    from ..train.pretrain.run import Setting
+
+    options = _options(config, "")
+    lists = open_lists(molecules or [], processes=processes, progress=_say)
+    held_out = _held_out(study, dataset, split or [], split_seed, split_parameters, data)
+    setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
+    _tell(pretrain_decoder(_told(lists), held_out, options, setting, _say), out)
+
+
+def _told(lists: list[Any]) -> list[Any]:
+    """The lists, each one mentioned."""
+    for each in lists:
+        _say(f"{each.name}: {each.frame.height:,} molecules, {each.info.get('unreadable', 0):,} lines unreadable")
+    return lists
+
+
+def _tell(record: dict[str, Any], out: Path) -> None:
     for name, told in record["stages"].items():
         speed = f"{told['molecules_per_second']:,.0f} molecules/s" if told["molecules_per_second"] else ""
         console.print(f"{name}: {told['best_score']:.4f} at epoch {told['best_epoch']}  {speed}", highlight=False)
@@ -70,22 +126,22 @@ def pretrain_peaks(
         list[str] | None,
         typer.Option("--spectra", help="A stored dataset or a file; default: the study's; repeatable."),
     ] = None,
-    study: Annotated[str, typer.Option(help="The study whose test and validation molecules stay unseen.")] = "",
-    dataset: Annotated[str, typer.Option(help="Instead of --study: a stored dataset, or `simulated`.")] = "",
-    split: Annotated[list[str] | None, typer.Option(help="With --dataset: a split, or split:form; repeatable.")] = None,
-    split_seed: Annotated[int, typer.Option(help="With --split.")] = 0,
-    split_parameters: Annotated[str, typer.Option(help="With --split: its parameters as YAML.")] = "",
-    data: Annotated[str, typer.Option(help="With --dataset: filters of a study's `data` as YAML.")] = "",
+    study: Study = "",
+    dataset: Dataset = "",
+    split: Splits = None,
+    split_seed: SplitSeed = 0,
+    split_parameters: SplitParameters = "",
+    data: Filters = "",
     config: Annotated[Path | None, typer.Option(help="Options as YAML, see configs/pretrain-peaks.yaml.")] = None,
-    near: Annotated[float, typer.Option(min=0.3, max=1.0, help="Excluded from this Tanimoto similarity on.")] = 0.8,
-    limit: Annotated[int | None, typer.Option(min=2, help="At most so many molecules, drawn by the seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    near: Near = 0.8,
+    limit: Limit = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
     max_seconds: Annotated[float | None, typer.Option(min=1)] = None,
-    processes: Annotated[int, typer.Option(min=1, help="For chemistry before the training.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder of the weights.")] = Path("pretrained/peaks"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run left in the folder.")] = False,
+    processes: Processes = 2,
+    out: Out = Path("pretrained/peaks"),
+    fresh: Fresh = False,
 ) -> None:
     """Masked peaks: a peak transformer learns the m/z of hidden peaks. Stopped, it continues at the last epoch."""
     from ..train.pretrain.peaks_run import open_spectra

@@ -63,6 +63,7 @@ FAMILIES = Registry(
         "spectrum": "mslitmus.metrics.spectrum_names:FAMILY",
         "ranking": "mslitmus.metrics.ranking_names:FAMILY",
         "fingerprint": "mslitmus.metrics.fingerprint_names:FAMILY",
+        "structure": "mslitmus.metrics.structure_names:FAMILY",
     },
 )
 M = TypeVar("M", bound=Metric)

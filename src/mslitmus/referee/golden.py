@@ -30,6 +30,7 @@ TABLES = Registry(
         "spectrum": "mslitmus.referee.golden_tables:spectra",
         "ranking": "mslitmus.referee.golden_tables:rankings",
         "fingerprint": "mslitmus.referee.golden_tables:fingerprints",
+        "structure": "mslitmus.referee.golden_tables:structures",
     },
 )
 

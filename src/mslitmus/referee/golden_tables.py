@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ..metrics import fingerprint, ranking, spectrum
+from ..metrics import fingerprint, ranking, spectrum, structure
 from ..metrics.molecule import BITS
 
 Scorer = Callable[[pl.DataFrame, pl.DataFrame, Sequence[str], str], pl.DataFrame]
@@ -82,6 +82,24 @@ def fingerprints() -> GoldenTable:
     first = keys.select("identifier").with_columns(fingerprint=pl.Series([*rows[:-1], None], dtype=kind))
     second = keys.select("identifier").with_columns(fingerprint=pl.Series(rows[::-1], dtype=kind))
     return GoldenTable(fingerprint.score, truth, _partial(first, second))
+
+
+def structures() -> GoldenTable:
+    """One to twelve structures a query: the truth first, last, tied, absent; texts that do not parse; no structure."""
+    pool = (*SMILES, "OCC", "CC(C)O", "C1CC", "c1ccccc1", "CCN", "CCCO", "CNC")
+    keys = ("LFQSCWFLJHTTHZ", "ISWSIDIOOBJBQZ", "RZVAJINKPMORJF", "PAFZNILMFXTMIY", "FERIUCNNQQJTOY")
+    formulas = ("C2H6O", "C6H6O", "C8H9NO2", "C6H13N", "C4H8O2")
+    rows = [
+        (f"q{k}", pool[(k // 2 + place * (1 + k % 3)) % len(pool)], -float(place // (1 + k % 2)))
+        for k in range(9)
+        for place in range(1 + (5 * k) % 12)
+    ]
+    schema = {"identifier": pl.String, "smiles": pl.String, "score": pl.Float64}
+    first = pl.DataFrame([*rows, ("q9", None, None)], schema=schema, orient="row")
+    first = first.unique(["identifier", "smiles"], keep="first", maintain_order=True)
+    answers = [(f"q{k}", keys[k // 2], SMILES[k // 2], formulas[k // 2]) for k in range(10)]
+    truth = pl.DataFrame(answers, schema=["identifier", "inchikey14", "smiles", "formula"], orient="row")
+    return GoldenTable(structure.score, truth, _partial(first, first.with_columns(-pl.col("score"))))
 
 
 def _queries(count: int) -> pl.DataFrame:

@@ -40,6 +40,7 @@ PURPOSES = {
     SPECTRUM: "How well each model predicts the spectra of the test fold.",
     "retrieval": "How well each model ranks the candidate molecules of the test spectra.",
     "library-search": "How well each model ranks the library spectra of the test spectra's molecules.",
+    "generation": "How close the structures are that each model writes for the test spectra.",
     "fingerprint": "How well each model predicts the molecular fingerprints behind the test spectra.",
 }
 

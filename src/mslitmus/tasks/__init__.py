@@ -8,6 +8,7 @@ TASKS = Registry(
         "spectrum-prediction": "mslitmus.tasks.spectrum_prediction:SpectrumPrediction",
         "fingerprint": "mslitmus.tasks.fingerprint:Fingerprint",
         "retrieval": "mslitmus.tasks.retrieval:Retrieval",
+        "generation": "mslitmus.tasks.generation:Generation",
         "library-search": "mslitmus.tasks.library_search:LibrarySearch",
     },
 )

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import MslitmusError, PredictionError, unknown_name
-from ..schemas import PREDICTED_FINGERPRINTS, PREDICTED_SCORES, PREDICTED_SPECTRA, conform
+from ..schemas import PREDICTED_FINGERPRINTS, PREDICTED_SCORES, PREDICTED_SPECTRA, PREDICTED_STRUCTURES, conform
 from ..spectra import formats
 from . import tables
 from .adapters import ADAPTERS, Rest
@@ -45,6 +45,11 @@ _SPELLINGS = {
         "score": ("predicted_score",),
         "candidates": (),
         "scores": ("predicted_scores",),
+    },
+    "generation": {
+        "identifier": _IDENTIFIER,
+        "smiles": ("structure", "predicted_smiles", "candidate_smiles", "predictions"),
+        "score": ("predicted_score", "log_likelihood"),
     },
     "library-search": {
         "identifier": _IDENTIFIER,
@@ -166,6 +171,8 @@ def _needed(name: str, has: set[str]) -> list[tuple[str, tuple[str, ...]]]:
     """(what to call it, columns of which one must be there)."""
     if name == "fingerprint":
         return [("fingerprint (or bits)", ("fingerprint", "bits"))]
+    if name == "generation":
+        return [("smiles", ("smiles",))]
     if name == "library-search":
         return [("candidate", ("candidate",)), ("score", ("score",))]
     if name == "retrieval":
@@ -348,9 +355,28 @@ def _library_scores(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
     return conform(read_library_scores(table), PREDICTED_SCORES)
 
 
+def _structures(table: Table, queries: pl.DataFrame | None) -> pl.DataFrame:
+    """One row a structure; without scores the rows of a query are best first. A list of SMILES counts as its rows."""
+    frame = table.frame
+    if isinstance(frame.schema["smiles"], pl.List):
+        frame = frame.explode("smiles")
+    if "score" not in frame.columns:
+        frame = frame.with_columns(score=-pl.int_range(pl.len()).over("identifier").cast(pl.Float64))
+    number = frame.with_columns(number=pl.col("score").cast(pl.Float64, strict=False))
+    named = pl.col("smiles").is_not_null() & (pl.col("smiles").cast(pl.String).str.strip_chars() != "")
+    bad = number.filter(named & ~pl.col("number").is_finite().fill_null(False))
+    refuse(table, bad, "have a score that is no finite number", "give a number for each structure, higher is better")
+    text = pl.when(named).then(pl.col("smiles").cast(pl.String).str.strip_chars())
+    table = Table(table.path, table.format, number.with_columns(smiles=text, score="number"))
+    twice = table.frame.filter(pl.col("smiles").is_not_null() & ~pl.struct("identifier", "smiles").is_first_distinct())
+    refuse(table, twice, "answer a structure a second time", "keep one row a structure")
+    return conform(table.frame, PREDICTED_STRUCTURES)
+
+
 _READERS: dict[str, Callable[[Table, pl.DataFrame | None], pl.DataFrame]] = {
     "spectrum-prediction": _spectra,
     "fingerprint": _fingerprints,
     "retrieval": _scores,
+    "generation": _structures,
     "library-search": _library_scores,
 }

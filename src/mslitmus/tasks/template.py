@@ -60,6 +60,11 @@ _ANSWERS: dict[str, dict[str, Any]] = {
         "csv": "one row a candidate: identifier, candidate (or smiles), score; or one row a query: scores as shown",
         "example": {"identifier": "…", "candidate": "RYYVLZVUVIJVGH", "score": 0.93},
     },
+    "generation": {
+        "columns": {"identifier": "text", "smiles": "one structure; several rows a query", "score": "higher is better"},
+        "csv": "one row a structure: identifier, smiles, score; no score: best first",
+        "example": {"identifier": "…", "smiles": "CC(=O)Nc1ccc(O)cc1", "score": -2.7},
+    },
     "library-search": {
         "columns": {"identifier": "text", "candidate": "as the query lists it", "score": "higher is better"},
         "csv": "one row a library spectrum: identifier, candidate (or library_identifier), score",

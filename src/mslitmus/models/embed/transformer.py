@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..fourier import Fourier
 from ..options import Options
 from ..predict.batching import tensor, tensors
 from ..predict.conditioning import Conditioning
@@ -88,21 +89,6 @@ def tokens(table: PeakTable, device: torch.device | str, hidden: np.ndarray | No
         masked = tensor(flags, device)
     arrays = (tensor(values, device) for values in (mzs, losses, intensities, first))
     return Tokens(*arrays, masked, lengths, tensors(table.conditions, device))
-
-
-class Fourier(nn.Module):
-    """(n,) 64-bit numbers → (n, 2 · waves) sines and cosines. Nothing to train."""
-
-    def __init__(self, waves: int, shortest: float, longest: float) -> None:
-        super().__init__()
-        steps = torch.linspace(0, 1, waves, dtype=torch.float64)
-        self.register_buffer("frequencies", 1.0 / (shortest * (longest / shortest) ** steps), persistent=False)
-        self.width = 2 * waves
-
-    def forward(self, values: Tensor) -> Tensor:
-        phase = values.unsqueeze(1) * self.frequencies
-        turn = (2 * torch.pi * (phase - phase.floor())).float()
-        return torch.cat([torch.sin(turn), torch.cos(turn)], dim=1)
 
 
 class PeakTransformer(nn.Module):

@@ -41,7 +41,7 @@ from .stage import Stage, accuracy
 from .tokeniser import Tokeniser, TokeniserOptions
 
 Progress = Callable[[str], None]
-_RECORD, _USED = "pretraining.json", "molecules.parquet"
+RECORD, _USED = "pretraining.json", "molecules.parquet"
 _STAGES = ("tokeniser", "encoder")
 _ALL = 2**62  # molecules held in memory: all of them
 
@@ -127,10 +127,10 @@ def _pretrain(
     if done := claim(setting.folder, asked):
         progress("finished before: nothing to do")
         return done
-    train, val, molecules = _molecules(lists, held_out, setting, chosen.validation, progress)
+    train, val, molecules = drawn_molecules(lists, held_out, setting, chosen.validation, progress)
     record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
     record |= {"weights_sha256": None, "finished": None}
-    write_json(setting.folder / _RECORD, record)
+    write_json(setting.folder / RECORD, record)
 
     def stage(model: Stage, name: str) -> dict[str, Any]:
         progress(f"{name}: {train.height:,} molecules, judged on {min(val.height, model.training.val_limit):,}")
@@ -140,25 +140,25 @@ def _pretrain(
             "threads": setting.threads,
         }
         context = FitContext(setting.folder / name, setting.seed, accuracy, progress, **limits)
-        return _told(fit(model, train, val, context), train.height)
+        return told(fit(model, train, val, context), train.height)
 
     record["stages"]["tokeniser"] = stage(tokeniser, _STAGES[0])
     use = tokeniser.code_use(train["smiles"].to_list())
     record["stages"]["tokeniser"]["codes"] = vars(use)
     progress(f"codes: {use.used} of {use.codes} in use, perplexity {use.perplexity:g}")
-    write_json(setting.folder / _RECORD, record)
+    write_json(setting.folder / RECORD, record)
     record["stages"]["encoder"] = stage(masked, _STAGES[1])
     record["stages"]["encoder"]["commonest_token"] = masked.guess(val["smiles"].to_list())
     _export(masked, setting.folder)
     record |= {"weights_sha256": file_hash(setting.folder / WEIGHTS), "finished": now()}
-    write_json(setting.folder / _RECORD, record)
+    write_json(setting.folder / RECORD, record)
     shutil.rmtree(features, ignore_errors=True)
     return record
 
 
 def forget(folder: Path) -> None:
     """Remove what a pretraining left in its folder, and nothing else."""
-    for name in (_RECORD, _USED, WEIGHTS, "options.json"):
+    for name in (RECORD, _USED, WEIGHTS, "options.json"):
         (folder / name).unlink(missing_ok=True)
     for name in (*_STAGES, "features"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -180,7 +180,7 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of this very pretraining where the folder holds it finished. Raises RunError where the folder holds
     one that was asked for otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _RECORD
+    path = folder / RECORD
     if not path.exists():
         return None
     remedy = "choose another --out, or start anew with --fresh"
@@ -195,15 +195,15 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     return record if finished and weights.is_file() and file_hash(weights) == finished else None
 
 
-def _molecules(
+def drawn_molecules(
     lists: Sequence[MoleculeList], held_out: HeldOut, setting: Setting, share: float, progress: Progress
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """(train, val) of identifier and smiles, and what is recorded of them; kept in the folder once made."""
     everything = join(lists, setting.limit, setting.seed)
-    path, record = setting.folder / _USED, setting.folder / _RECORD
+    path, record = setting.folder / _USED, setting.folder / RECORD
     if path.exists() and record.exists():
-        told = json.loads(record.read_text(encoding="utf-8"))
-        counts = {key: told[key] for key in ("molecules", "excluded")}
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        counts = {key: earlier[key] for key in ("molecules", "excluded")}
         used = pl.read_parquet(path).join(everything, on="inchikey14", how="left", maintain_order="left")
     else:
         progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
@@ -215,15 +215,15 @@ def _molecules(
         drawn = np.random.default_rng(setting.seed).permutation(kept.height) < judges
         used = kept.with_columns(validation=pl.Series(drawn))
         write_parquet(path, used.select("inchikey14", "validation"))
-        told = {"available": everything.height, "used": kept.height, "validation": judges, "hash": used_hash(kept)}
-        counts = {"molecules": told, "excluded": excluded}
+        taking = {"available": everything.height, "used": kept.height, "validation": judges, "hash": used_hash(kept)}
+        counts = {"molecules": taking, "excluded": excluded}
         out = ", ".join(f"{excluded[key]:,} {key}" for key in ("exact", "tautomer", "near"))
         progress(f"excluded: {out}; {kept.height:,} molecules take part")
     rows = used.select("validation", "smiles", identifier="inchikey14")
     return rows.filter(~pl.col("validation")), rows.filter("validation"), counts
 
 
-def _told(report: FitReport, molecules: int) -> dict[str, Any]:
+def told(report: FitReport, molecules: int) -> dict[str, Any]:
     """What is kept of a stage's report, with its speed in molecules a second (validation included)."""
     seconds = [epoch.seconds for epoch in report.history]
     speed = molecules / float(np.median(seconds)) if seconds and np.median(seconds) > 0 else None

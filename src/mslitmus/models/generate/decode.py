@@ -1,0 +1,183 @@
+"""Beam search and sampling, all queries of a batch together, with or without the constraint of the formula.
+
+A beam that has ended stays where it is and only pads, so its log-likelihood no longer falls; a beam without a permitted
+token is dropped. The constraint's state follows each beam when beams are reordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .constraint import Beams, FormulaConstraint
+from .smiles_tokens import BEGIN, END, PAD
+from .transformer import MOST_TOKENS, Cache, Generator
+
+_NEVER = -1e9
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to decode.
+
+    Args:
+        beams: strings followed for each query.
+        longest: tokens of a string at most.
+        temperature: 0 is beam search; above it each beam is a sample of its own.
+        seed: of the samples.
+    """
+
+    beams: int = 10
+    longest: int = 200
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Strings of one query, best first: `tokens` (strings, length) without `begin`, `scores` (strings,) are natural
+    log-likelihoods under the constraint, `ended` (strings,) whether the string is finished. Dropped ones are left out.
+    """
+
+    tokens: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+def decode(
+    network: Generator,
+    states: Tensor,
+    there: Tensor,
+    search: Search,
+    constraint: FormulaConstraint | None = None,
+    formulas: Sequence[str] = (),
+    charges: Sequence[int | None] | None = None,
+) -> list[Written]:
+    """Strings for each of n encoded queries. `formulas` (n) are needed with a constraint.
+
+    The network must be in evaluation mode, without gradients.
+    """
+    n, k = len(states), search.beams
+    cache = network.cache(states, there, k)
+    beams = None
+    if constraint is not None:
+        beams = constraint.start(formulas, charges).take(np.repeat(np.arange(n), k))
+    draw = torch.Generator().manual_seed(search.seed) if search.temperature > 0 else None
+    scores = torch.full((n, k), _NEVER)
+    scores[:, : k if draw else 1] = 0.0  # equal beams would stay equal: a beam search starts with one
+    written = torch.full((n * k, 1), BEGIN)
+    for place in range(min(search.longest, MOST_TOKENS - 1)):
+        logits = network.step(written[:, -1].to(states.device), place, cache).float().cpu()
+        step = _permitted(torch.log_softmax(logits, dim=-1), written, constraint, beams)
+        choose = _beam if draw is None else _samples
+        scores, parents, tokens = choose(scores, step, search.temperature, draw)
+        written = torch.cat([written[parents], tokens.unsqueeze(1)], dim=1)
+        beams = _follow(cache, constraint, beams, parents, tokens, states.device)
+        ended = (written == END).any(dim=1)
+        if bool((ended | (scores.flatten() <= _NEVER / 2)).all()):
+            break
+    found = [_one(written[i * k : (i + 1) * k, 1:], scores[i]) for i in range(n)]
+    if constraint is None:
+        return found
+    lost = [i for i, each in enumerate(found) if not each.ended.any()]
+    if not lost:
+        return found
+    at = torch.tensor(lost, device=states.device)
+    known = None if charges is None else [charges[i] for i in lost]
+    saved = surely(network, states[at], there[at], constraint, [formulas[i] for i in lost], known)
+    for i, each in zip(lost, saved, strict=True):
+        found[i] = each
+    return found
+
+
+def surely(
+    network: Generator,
+    states: Tensor,
+    there: Tensor,
+    constraint: FormulaConstraint,
+    formulas: Sequence[str],
+    charges: Sequence[int | None] | None = None,
+) -> list[Written]:
+    """One string a query, each token the likeliest from which a search finds an end: slower, and no dead end.
+
+    `decode` falls back on it where every beam was lost.
+    """
+    n = len(states)
+    cache, beams = network.cache(states, there, 1), constraint.start(formulas, charges)
+    written, scores = torch.full((n, 1), BEGIN), np.zeros(n)
+    for place in range(MOST_TOKENS - 1):
+        logp = torch.log_softmax(network.step(written[:, -1].to(states.device), place, cache).float().cpu(), dim=-1)
+        tokens = constraint.choose(beams, logp.numpy())
+        going = tokens > PAD
+        if not going.any():
+            break
+        beams.alive &= tokens >= 0
+        tokens = np.maximum(tokens, PAD)
+        scores += np.where(going, logp.numpy()[np.arange(n), tokens], 0.0)
+        constraint.advance(beams, tokens)
+        written = torch.cat([written, torch.from_numpy(tokens).unsqueeze(1)], dim=1)
+    done = constraint.done(beams)
+    return [
+        Written(written[i : i + done[i], 1:].numpy(), scores[i : i + done[i]], done[i : i + done[i]]) for i in range(n)
+    ]
+
+
+def _permitted(logp: Tensor, written: Tensor, constraint: FormulaConstraint | None, beams: Beams | None) -> Tensor:
+    """Log-probabilities among what may come next, renormalised; where nothing may, all are impossible."""
+    ended = (written == END).any(dim=1)
+    if constraint is not None and beams is not None:
+        mask = torch.from_numpy(constraint.mask(beams))
+        logp = torch.log_softmax(logp.masked_fill(~mask, -torch.inf), dim=-1)
+        logp = logp.masked_fill(~mask, _NEVER)
+    else:
+        logp = logp.clone()
+        logp[:, [PAD, BEGIN]] = _NEVER
+    logp[ended] = _NEVER
+    logp[ended, PAD] = 0.0
+    return logp
+
+
+def _beam(scores: Tensor, step: Tensor, temperature: float, draw: torch.Generator | None) -> tuple[Tensor, ...]:
+    """The best continuations of each query: scores (n, k), rows they continue (n·k,), tokens (n·k,)."""
+    n, k = scores.shape
+    total = (scores.reshape(-1, 1) + step).reshape(n, -1).clamp(min=_NEVER)
+    best, place = total.topk(k, dim=1)
+    rows = torch.arange(n).unsqueeze(1) * k + place // step.shape[1]
+    return best, rows.flatten(), (place % step.shape[1]).flatten()
+
+
+def _samples(scores: Tensor, step: Tensor, temperature: float, draw: torch.Generator | None) -> tuple[Tensor, ...]:
+    """One draw for each beam by itself (Gumbel-max)."""
+    noise = -torch.log(-torch.log(torch.rand(step.shape, generator=draw).clamp(1e-9, 1 - 1e-7)))
+    tokens = torch.where(step > _NEVER / 2, step / temperature + noise, torch.tensor(_NEVER)).argmax(dim=1)
+    taken = step.gather(1, tokens.unsqueeze(1)).reshape(scores.shape)
+    return (scores + taken).clamp(min=_NEVER), torch.arange(len(step)), tokens
+
+
+def _follow(
+    cache: Cache,
+    constraint: FormulaConstraint | None,
+    beams: Beams | None,
+    parents: Tensor,
+    tokens: Tensor,
+    device: torch.device,
+) -> Beams | None:
+    """Reorder what belongs to the beams, and write the tokens."""
+    cache.take(parents.to(device))
+    if constraint is None or beams is None:
+        return None
+    beams = beams.take(parents.numpy())
+    constraint.advance(beams, tokens.numpy())
+    return beams
+
+
+def _one(written: Tensor, scores: Tensor) -> Written:
+    kept = scores > _NEVER / 2
+    tokens, values = written[kept].numpy(), scores[kept].double().numpy()
+    order = np.argsort(-values, kind="stable")
+    return Written(tokens[order], values[order], (tokens[order] == END).any(axis=1))

@@ -1,0 +1,286 @@
+"""spectrum-to-smiles: the encoder–decoder as a model of the task generation.
+
+Trained on next tokens (cross-entropy, the true string given up to each place) and on the fingerprint (binary
+cross-entropy, weight λ). Answers are the distinct molecules of a beam search under the constraint of the formula, best
+first; each is read back by RDKit, and what does not parse or has another formula is left out and counted (`refused`).
+With `blind` the spectrum is masked in training and in prediction, and nothing but the formula (and the adduct) is left:
+the liar that a generator must beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from ...chem.molecule import formulas, identify, morgan
+from ...errors import ChemistryError, ConfigError, ModelError
+from ...provenance import table_hash
+from ...schemas import PREDICTED_STRUCTURES, conform
+from ...tasks.measured import MEASURED, with_structure
+from ..options import Options, TrainingOptions, parse_options
+from ..predict.batching import epoch_rows, number_molecules, tensor
+from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
+from ..predict.starting import Start
+from ..protocol import FitContext, Kind
+from ..trained import TrainedModel, read_json, reading
+from .constraint import FormulaConstraint, writable
+from .decode import Search, Written, decode
+from .inputs import InputTable
+from .smiles_tokens import END, PAD, SmilesTokens, spellings, target
+from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
+
+_TOKENS = SmilesTokens()
+_TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
+
+
+class SpectrumToSmilesOptions(Options):
+    """Options of `spectrum-to-smiles`."""
+
+    network: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Field("random", description="random, or a folder of `mslitmus pretrain decoder`")
+    conditioning: tuple[str, ...] = ("adduct", "instrument", "energy", "precursor_mz")
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    formula: bool = Field(True, description="whether the formula is read; the task must then show it")
+    constraint: bool = Field(True, description="write only what can end with the formula")
+    blind: bool = Field(False, description="mask the spectrum: what the formula alone is worth")
+    top: int = Field(64, ge=1, le=256, description="most intense peaks that are read")
+    hide: float = Field(0.1, ge=0, lt=1, description="probability of hiding a peak in training")
+    random_spelling: float = Field(0.0, ge=0, le=1, description="share of targets spelled at random, anew each epoch")
+    stereo: bool = Field(False, description="whether targets carry stereo marks")
+    fingerprint_weight: float = Field(1.0, ge=0, description="λ of the fingerprint's cross-entropy")
+    beams: int = Field(10, ge=1, le=1000)
+    temperature: float = Field(0.0, ge=0, description="0: beam search; above it samples")
+    structures: int = Field(10, ge=1, le=1000, description="of a query at most")
+    chunk: int = Field(16, ge=1, description="queries decoded together")
+    longest: int = Field(200, ge=8, lt=MOST_TOKENS, description="tokens of a string at most")
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A batch: inputs, `written` (n, t) tokens from `begin` to `end`, `bits` (n, bits) of the true fingerprints."""
+
+    inputs: Inputs
+    written: Tensor
+    bits: Tensor
+
+
+class Lessons:
+    """A sized iterable of the batches of one epoch."""
+
+    def __init__(self, model: SpectrumToSmiles, rows: Sequence[NDArray[np.int64]], seed: int) -> None:
+        self.model, self.rows, self.seed = model, rows, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Lesson]:
+        for number, rows in enumerate(self.rows):
+            yield self.model.lesson(rows, self.seed + number)
+
+
+class SpectrumToSmiles(TrainedModel):
+    """Spectrum and formula → structures."""
+
+    task = "generation"
+    name = "spectrum-to-smiles"
+    network: Generator
+
+    def __init__(self, **options: Any) -> None:
+        where = f"model {self.name!r}"
+        self.options = parse_options(SpectrumToSmilesOptions, options, where=where)
+        self.shape = parse_options(GeneratorOptions, self.options.network, where="network")
+        self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
+        self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
+        self._chosen = check_conditions(self.options.conditioning)
+        if self.options.constraint and not self.options.formula:
+            raise ConfigError(
+                "a constraint needs the formula", where=where, remedy="constraint: false, or formula: true"
+            )
+        self.kind: Kind = "blind" if self.options.blind else "trained"
+        self._table: InputTable | None = None
+        self.refused = 0  # strings that RDKit or the formula refused, of the last prediction
+
+    def check_task(self, task: Any) -> None:
+        """Raises ConfigError where the formula is to be read and the task hides it."""
+        if self.options.formula and "formula" not in task.visible:
+            remedy = "task_options: {formula: given}, or formula: false and constraint: false"
+            raise ConfigError("the task hides the formula", where=f"model {self.name!r}", remedy=remedy)
+
+    def described(self) -> dict[str, Any]:
+        """All options, defaults included."""
+        parts = {"network": self.shape, "conditions": self.condition_options, "training": self.training}
+        return {**self.options.model_dump(mode="json"), **{name: part.model_dump() for name, part in parts.items()}}
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
+        """Fix the vocabulary of adducts, build the network, hold spectra and targets ready.
+
+        Molecules that cannot be written (elements, radicals, too long) are left out. Raises ModelError if none is left.
+        """
+        train = with_structure(train)
+        texts = {text: self._writable(text) for text in train["smiles"].unique().to_list()}
+        train = train.filter(pl.col("smiles").replace_strict(texts, return_dtype=pl.String).is_not_null())
+        if train.is_empty():
+            remedy = "check the split and the dataset's SMILES"
+            raise ModelError("no training molecule can be written", remedy=remedy)
+        distinct, self._molecule = number_molecules(train["smiles"].to_list())
+        self._targets = [str(texts[text]) for text in distinct]
+        self._packed = np.packbits(morgan(distinct, bits=self.shape.bits), axis=1)
+        vocabulary, start = ConditionVocabulary.of(train), self._start
+        self._build(vocabulary if start is None else start.vocabulary(vocabulary))
+        if start is None and self.options.weights != "random":
+            start = self._pretrained(Path(self.options.weights))
+            self._build(start.vocabulary(vocabulary))
+        if start is not None:
+            start.fill(self.network)
+        self._table = self._tabulate(train)
+        self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
+        self._data_hash += "" if start is None else start.hash
+
+    def _writable(self, smiles: str) -> str | None:
+        text = target(smiles, self.options.stereo)
+        fits = (
+            _TOKENS.knows(text) and writable(formulas([text])[0]) and len(_TOKENS.encode(text)) < self.options.longest
+        )
+        return text if fits else None
+
+    def start_from(self, folder: Path, head: str = "keep") -> None:
+        """Vocabulary and weights of a saved model: this one answers as that one until it is trained on."""
+        parent = type(self).load(folder)
+        self._build(parent.vocabulary)
+        self._start = Start.of(parent.network, parent.vocabulary, folder, head)
+        self._start.fill(self.network)
+
+    def _pretrained(self, folder: Path) -> Start:
+        """Raises ConfigError where the folder's network is another than this one's."""
+        parent = SpectrumToSmiles.load(folder)
+        self.check_start(parent)
+        return Start.of(parent.network, parent.vocabulary, folder, "keep")
+
+    def _build(self, vocabulary: ConditionVocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.network = Generator(self.shape, Conditioning(self._chosen, self.condition_options, vocabulary))
+
+    def _tabulate(self, frame: pl.DataFrame) -> InputTable:
+        frame = frame if self.options.formula else frame.drop("formula", strict=False)
+        return InputTable.of(frame, self.vocabulary, self.options.top)
+
+    def _inputs(self, table: InputTable, rows: NDArray[np.int64], hide: float = 0.0) -> Inputs:
+        batch = table.batch(rows, self.shape.bits, self._device, hide)
+        if self.options.blind:
+            conditions = {name: torch.zeros_like(v) for name, v in batch.conditions.items() if name != "adduct"}
+            adduct = batch.conditions["adduct"]
+            batch = replace(batch, present=torch.zeros_like(batch.present), conditions={**conditions, "adduct": adduct})
+        return batch
+
+    def train_batches(self, order_seed: int) -> Lessons:
+        """One epoch, shuffled (and respelled) by this seed."""
+        if self._table is None:
+            raise ModelError("nothing prepared to train on", remedy="call fit")
+        rows = epoch_rows(self._molecule, self.training.batch_size, 1, order_seed)
+        return Lessons(self, rows, order_seed)
+
+    def lesson(self, rows: NDArray[np.int64], seed: int) -> Lesson:
+        """The batch of these training rows."""
+        if self._table is None:
+            raise ModelError("nothing prepared to train on", remedy="call fit")
+        molecules = self._molecule[rows]
+        texts = [self._targets[k] for k in molecules]
+        rng = np.random.default_rng(seed)
+        again = np.flatnonzero(rng.random(len(texts)) < self.options.random_spelling)
+        for place, text in zip(again, spellings([texts[k] for k in again], seed), strict=True):
+            texts[place] = text if _TOKENS.knows(text) and len(_TOKENS.encode(text)) < MOST_TOKENS else texts[place]
+        bits = np.unpackbits(self._packed[molecules], axis=1)[:, : self.shape.bits].astype(np.float32)
+        written = tensor(_TOKENS.batch(texts), self._device)
+        return Lesson(self._inputs(self._table, rows, self.options.hide), written, tensor(bits, self._device))
+
+    def loss(self, batch: Lesson) -> Tensor:
+        """Mean cross-entropy of the tokens + λ · mean cross-entropy of the bits."""
+        logits, bits = self.network(batch.inputs, batch.written[:, :-1])
+        tokens = functional.cross_entropy(logits.flatten(0, 1), batch.written[:, 1:].flatten(), ignore_index=PAD)
+        told = functional.binary_cross_entropy_with_logits(bits, batch.bits)
+        return tokens + self.options.fingerprint_weight * told
+
+    def queries(self, val: pl.DataFrame) -> pl.DataFrame:
+        """Spectra (and formulae) without their structures."""
+        return with_structure(val).select(*MEASURED, *(["formula"] if self.options.formula else []))
+
+    # -- prediction --------------------------------------------------------------------------------------------------
+
+    def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """PREDICTED_STRUCTURES, best first within a query, in the order asked. The score is the log-likelihood of the
+        string among all strings of its formula. A query without any structure gets one row without SMILES."""
+        if self.options.formula and "formula" not in queries.columns:
+            raise ModelError("the queries do not name their formula", remedy="formula: false, or a task that shows it")
+        self.refused = 0
+        rows: list[tuple[str, str | None, float | None]] = []
+        with self._predicting():
+            for start in range(0, queries.height, self.options.chunk):
+                rows += self._answers(queries.slice(start, self.options.chunk))
+        return conform(pl.DataFrame(rows, schema=PREDICTED_STRUCTURES, orient="row"), PREDICTED_STRUCTURES)
+
+    def _answers(self, queries: pl.DataFrame) -> list[tuple[str, str | None, float | None]]:
+        named = queries["formula"].to_list() if self.options.formula else [None] * queries.height
+        asked = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
+        found: dict[int, list[tuple[str, float]]] = {}
+        if asked:
+            part = queries[asked]
+            inputs = self._inputs(self._tabulate(part), np.arange(len(asked)))
+            for k, written in zip(asked, self._strings(inputs, part), strict=True):
+                found[k] = self._read(written, named[k])
+        rows: list[tuple[str, str | None, float | None]] = []
+        for k, identifier in enumerate(queries["identifier"].to_list()):
+            answers = found.get(k, [])
+            rows += [(identifier, *answer) for answer in answers] or [(identifier, None, None)]
+        return rows
+
+    def _strings(self, inputs: Inputs, part: pl.DataFrame) -> list[Written]:
+        states, there = self.network.encode(inputs)
+        search = Search(self.options.beams, self.options.longest, self.options.temperature)
+        if not self.options.constraint:
+            return decode(self.network, states, there, search)
+        constraint = FormulaConstraint(stereo=self.options.stereo)
+        charges = [1 if adduct == "[M]+" else -1 if adduct == "[M]-" else None for adduct in part["adduct"]]
+        return decode(self.network, states, there, search, constraint, part["formula"].to_list(), charges)
+
+    def _read(self, written: Written, formula: str | None) -> list[tuple[str, float]]:
+        """Distinct molecules of the strings of one query, canonical, best first. With a formula, only those of it."""
+        kept: dict[str, tuple[str, float]] = {}
+        for tokens, score, ended in zip(written.tokens, written.scores, written.ended, strict=True):
+            text = _TOKENS.decode(tokens)
+            try:
+                who = identify(text) if ended and END in tokens else None
+            except ChemistryError:
+                who = None
+            if who is None or (formula is not None and self.options.formula and who.formula != formula):
+                self.refused += 1
+                continue
+            kept.setdefault(who.inchikey14, (who.smiles, float(score)))
+        return list(kept.values())[: self.options.structures]
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """options.json, vocabulary.json and weights.pt."""
+        self._write(folder, {"adducts": list(self.vocabulary.adducts)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A saved model. Raises ModelError if a file is missing or does not fit."""
+        with reading(folder):
+            model = cls(**read_json(folder / "options.json"))
+            model._build(ConditionVocabulary(tuple(read_json(folder / "vocabulary.json")["adducts"])))
+            model._read_weights(folder)
+        return model

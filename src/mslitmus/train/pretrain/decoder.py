@@ -1,0 +1,165 @@
+"""Molecule-only pretraining of the generator: fingerprint and formula → SMILES. No spectrum is needed.
+
+The decoder learns to write, and the encoder to pass on a fingerprint, before either sees a spectrum (as DiffMS, MADGEN
+and most of the leaderboard do). Bits are flipped at random and the whole fingerprint is withheld now and then, so that
+the formula alone and an imperfect fingerprint are known states too. The folder is a saved `spectrum-to-smiles`:
+
+- `weights.pt`, `options.json`, `vocabulary.json`  what its option `weights: <folder>` starts from;
+- `pretraining.json`, `molecules.parquet`, `decoder/`  record, molecules that took part, checkpoints: as in `run`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ...chem.molecule import formulas, morgan
+from ...data.candidates.lists import MoleculeList
+from ...errors import ModelError
+from ...lock import exclusive
+from ...models.embed.peaks import PeakTable, filled
+from ...models.generate.inputs import InputTable, formula_numbers
+from ...models.generate.smiles_tokens import PAD, SmilesTokens
+from ...models.generate.spectrum_to_smiles import Lesson, SpectrumToSmiles
+from ...models.options import Options, TrainingOptions, parse_options
+from ...models.predict.batching import tensor
+from ...models.predict.conditioning import ConditionVocabulary
+from ...models.predict.encoders.pretrained import WEIGHTS
+from ...models.protocol import FitContext
+from ...provenance import environment, file_hash, now, table_hash, write_json
+from .. import fit
+from .molecules import HeldOut, list_record
+from .run import RECORD, Progress, Setting, claim, drawn_molecules, forget, told
+from .stage import accuracy
+
+_CHUNK = 64
+_STAGE = "decoder"
+
+
+class DecoderOptions(Options):
+    """Keys of a `--config` file."""
+
+    model: dict[str, Any] = Field(default_factory=dict, description="options of spectrum-to-smiles")
+    flip: float = Field(0.02, ge=0, lt=0.5, description="probability of flipping a bit of the fingerprint")
+    withhold: float = Field(0.1, ge=0, le=1, description="probability of withholding the whole fingerprint")
+    training: dict[str, Any] = Field(default_factory=dict)
+    validation: float = Field(0.05, gt=0, lt=1, description="share of the molecules that judges the epochs")
+
+
+class DecoderStage(SpectrumToSmiles):
+    """`spectrum-to-smiles` on tables of `identifier` and `smiles`. Its score is the share of tokens foretold."""
+
+    def __init__(self, options: DecoderOptions) -> None:
+        training = {"epochs": 20, "batch_size": 128, "learning_rate": 5e-4, "val_limit": 1000, **options.training}
+        super().__init__(**{**options.model, "fingerprint_weight": 0.0})
+        self.training = parse_options(TrainingOptions, {"per_molecule": 1, **training}, where="training")
+        self.pretraining = options
+
+    def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
+        """Build the network without adducts, hold targets and fingerprints ready. Raises ModelError as the model."""
+        self._build(ConditionVocabulary(()))
+        self._targets, self._packed, table = self._read_molecules(train)
+        if not self._targets:
+            raise ModelError("no molecule of the list can be written", remedy="give another list of molecules")
+        self._table, self._molecule = table, np.arange(len(self._targets))
+        self._data_hash = table_hash(train, ["identifier", "smiles"])
+
+    def _read_molecules(self, frame: pl.DataFrame) -> tuple[list[str], NDArray[np.uint8], InputTable]:
+        """Targets, fingerprints and inputs of those that can be written."""
+        texts = [text for text in map(self._writable, frame["smiles"].to_list()) if text is not None]
+        packed = np.packbits(morgan(texts, bits=self.shape.bits), axis=1)
+        n, nothing = len(texts), np.zeros(0)
+        blank = pl.DataFrame({"identifier": [str(k) for k in range(n)]}, schema={"identifier": pl.String})
+        conditions = self.vocabulary.encode(filled(blank))
+        peaks = PeakTable(nothing, nothing.astype(np.float32), np.zeros(n + 1, np.int64), np.zeros(n), conditions)
+        return texts, packed, InputTable(peaks, formula_numbers(formulas(texts)), packed)
+
+    def lesson(self, rows: NDArray[np.int64], seed: int) -> Lesson:
+        """The batch, its fingerprints made imperfect."""
+        batch, rng = super().lesson(rows, seed), np.random.default_rng([seed, 1])
+        flips = tensor(rng.random(batch.bits.shape) < self.pretraining.flip, batch.bits.device)
+        told_ = tensor(rng.random(len(rows)) >= self.pretraining.withhold, batch.bits.device)
+        known = torch.where(flips, 1 - batch.inputs.known, batch.inputs.known)
+        return replace(batch, inputs=replace(batch.inputs, known=known, told=told_))
+
+    def queries(self, val: pl.DataFrame) -> pl.DataFrame:
+        keep = [self._writable(text) is not None for text in val["smiles"].to_list()]
+        return val.select("identifier", "smiles").filter(pl.Series(keep, dtype=pl.Boolean))
+
+    def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """identifier, right, asked (i64): tokens foretold, the true ones before them given."""
+        right, asked = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        with self._predicting():
+            for start in range(0, queries.height, _CHUNK):
+                texts, _, table = self._read_molecules(queries.slice(start, _CHUNK))
+                written = tensor(SmilesTokens().batch(texts), self._device)
+                inputs = table.batch(np.arange(len(texts)), self.shape.bits, self._device)
+                logits, _ = self.network(inputs, written[:, :-1])
+                counts = written[:, 1:] != PAD
+                hits = (logits.argmax(-1) == written[:, 1:]) & counts
+                right.append(hits.sum(1).cpu().numpy())
+                asked.append(counts.sum(1).cpu().numpy())
+        return queries.select("identifier").with_columns(
+            right=pl.Series(np.concatenate(right)), asked=pl.Series(np.concatenate(asked))
+        )
+
+
+def pretrain_decoder(
+    lists: Sequence[MoleculeList],
+    held_out: HeldOut,
+    options: Mapping[str, Any],
+    setting: Setting,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """Exclude, train, save; returns the record that it wrote. Errors and resuming as `run.pretrain`."""
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(setting.folder):
+        if setting.fresh:
+            forget(setting.folder)
+            (setting.folder / "vocabulary.json").unlink(missing_ok=True)
+            shutil.rmtree(setting.folder / _STAGE, ignore_errors=True)
+        return _pretrain(lists, held_out, options, setting, progress)
+
+
+def _pretrain(
+    lists: Sequence[MoleculeList], held_out: HeldOut, options: Mapping[str, Any], setting: Setting, progress: Progress
+) -> dict[str, Any]:
+    chosen = parse_options(DecoderOptions, options, where="pretraining")
+    stage = DecoderStage(chosen)
+    wanted = {
+        "method": "decoder",
+        "options": {**stage.described(), **chosen.model_dump(include={"flip", "withhold", "validation"})},
+        "lists": [list_record(each) for each in lists],
+        "limit": setting.limit,
+        "near": setting.near,
+        "held_out": held_out.record,
+        "seed": setting.seed,
+    }
+    asked = json.loads(json.dumps(wanted))
+    if done := claim(setting.folder, asked):
+        progress("finished before: nothing to do")
+        return done
+    train, val, molecules = drawn_molecules(lists, held_out, setting, chosen.validation, progress)
+    record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
+    record |= {"weights_sha256": None, "finished": None}
+    write_json(setting.folder / RECORD, record)
+    limits: dict[str, Any] = {
+        "device": setting.device,
+        "max_seconds": setting.max_seconds,
+        "threads": setting.threads,
+    }
+    context = FitContext(setting.folder / _STAGE, setting.seed, accuracy, progress, **limits)
+    record["stages"][_STAGE] = told(fit(stage, train, val, context), train.height)
+    stage.save(setting.folder)
+    record |= {"weights_sha256": file_hash(setting.folder / WEIGHTS), "finished": now()}
+    write_json(setting.folder / RECORD, record)
+    return record

@@ -1,0 +1,145 @@
+"""Generation's core: tokens, the constraint of the formula, the network and its decoding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mslitmus.chem.molecule import formulas
+from mslitmus.chem.spelling import respelled
+from mslitmus.data.molecules import MOLECULES
+from mslitmus.errors import ModelError
+from mslitmus.models.generate.constraint import FormulaConstraint, net_charges, sample, writable
+from mslitmus.models.generate.decode import Search, decode, surely
+from mslitmus.models.generate.inputs import formula_numbers
+from mslitmus.models.generate.smiles_tokens import (
+    END,
+    VOCABULARY,
+    FormulaTokens,
+    SmilesTokens,
+    spellings,
+    split,
+    target,
+)
+from mslitmus.models.generate.transformer import Generator, GeneratorOptions, Inputs
+from mslitmus.models.predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary
+
+TOKENS, CONSTRAINT = SmilesTokens(), FormulaConstraint()
+SOME = [target(smiles) for _, smiles in MOLECULES[::12]]
+
+
+def test_smiles_go_round():
+    assert split("C[N+](C)(C)CC(=O)[O-].[Na+]") == [
+        "C", "[N+]", "(", "C", ")", "(", "C", ")", "C", "C", "(", "=", "O", ")", "[O-]", ".", "[Na+]",
+    ]  # fmt: skip
+    for smiles in SOME:
+        assert TOKENS.decode(TOKENS.encode(smiles)) == smiles
+    batch = TOKENS.batch(SOME[:3])
+    assert [TOKENS.decode(row) for row in batch] == SOME[:3]
+    assert not TOKENS.knows("[Na+]")
+    with pytest.raises(ModelError, match=r"no token for '\[Na\+\]'"):
+        TOKENS.encode("[Na+]")
+    assert target("C[C@H](N)C(=O)O") == "CC(N)C(=O)O"
+    assert target("C[C@H](N)C(=O)O", stereo=True) == "C[C@H](N)C(=O)O"
+    assert formulas(spellings(SOME[:5], 1)) == formulas(SOME[:5])
+
+
+def test_formulae_go_round():
+    tokens = FormulaTokens()
+    for formula in formulas(SOME):
+        assert str(tokens.decode(tokens.encode(formula))) == formula
+    with pytest.raises(ModelError, match="no formula token"):
+        tokens.decode([len(tokens)])
+
+
+def test_charge_follows_from_parity():
+    from mslitmus.chem.formula import parse_formula
+
+    assert net_charges(parse_formula("C6H6")) == (0, 0)
+    assert net_charges(parse_formula("C5H14NO")) == (-1, 1)  # choline
+    assert writable("C6H6")
+    assert not writable("C2H6Hg")
+    with pytest.raises(ModelError, match="no writable structure"):
+        CONSTRAINT.start(["C2H6Hg"])
+
+
+def test_every_true_structure_is_permitted():
+    """Canonical and random spellings of made-up molecules: the mask forbids none."""
+    texts = [*SOME, *respelled(SOME[:20], 3)]
+    refused = [s for s, f in zip(texts, formulas(texts), strict=True) if CONSTRAINT.forbidden_at(TOKENS.encode(s), f)]
+    assert refused == []
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(formulas(SOME)), st.integers(0, 10_000), st.floats(0, 4))
+def test_whatever_is_written_has_the_formula(formula, seed, sharpness):
+    """Random logits: every string ends, parses, and has exactly the formula."""
+    logits = sharpness * np.random.default_rng(seed).normal(size=len(VOCABULARY))
+    written, done = sample(CONSTRAINT, [formula], logits, seed)
+    if done[0]:
+        assert formulas([TOKENS.decode(written[0])]) == [formula]
+
+
+def test_a_search_for_the_end_meets_no_dead_end():
+    asked = formulas(SOME)
+    written, done = sample(CONSTRAINT, asked, seed=5)
+    assert done.mean() > 0.95
+    texts = [TOKENS.decode(row) for row, ended in zip(written, done, strict=True) if ended]
+    assert formulas(texts) == [f for f, ended in zip(asked, done, strict=True) if ended]
+
+
+def inputs(asked: list[str]) -> Inputs:
+    n, rng = len(asked), np.random.default_rng(0)
+    mzs = torch.from_numpy(np.sort(rng.uniform(50, 300, (n, 6)), axis=1))
+    present = torch.arange(6) < torch.arange(n).unsqueeze(1) % 5 + 2
+    return Inputs(
+        mzs, 300 - mzs, torch.rand(n, 6), present, torch.from_numpy(formula_numbers(asked)),
+        {"adduct": torch.arange(n) % 2}, torch.zeros(n, 128), torch.zeros(n, dtype=torch.bool),
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["fourier", "text"])
+def network(request):
+    torch.manual_seed(0)
+    conditioning = Conditioning(("adduct",), ConditioningOptions(), ConditionVocabulary(("[M+H]+",)))
+    return Generator(GeneratorOptions(size="tiny", peaks=request.param), conditioning).eval()
+
+
+def test_step_by_step_is_all_at_once(network):
+    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, 7))
+    with torch.no_grad():
+        together, bits = network(batch, written)
+        states, there = network.encode(batch)
+        cache = network.cache(states, there, 1)
+        steps = torch.stack([network.step(written[:, i], i, cache) for i in range(7)], dim=1)
+    assert bits.shape == (2, 128)
+    torch.testing.assert_close(steps, together, rtol=1e-4, atol=1e-5)
+
+
+def test_decoding_keeps_to_the_formula(network):
+    asked = ["C6H6O", "C4H9NO2", "C8H10N4O2"]
+    with torch.no_grad():
+        states, there = network.encode(inputs(asked))
+        searches = [Search(beams=6, longest=60), Search(beams=6, longest=60, temperature=1.0, seed=1)]
+        found = [decode(network, states, there, search, CONSTRAINT, asked) for search in searches]
+        again = decode(network, states, there, searches[0], CONSTRAINT, asked)
+        sure = surely(network, states, there, CONSTRAINT, asked)
+    for answers in (*found, sure):
+        for formula, answer in zip(asked, answers, strict=True):
+            texts = [TOKENS.decode(row) for row, ended in zip(answer.tokens, answer.ended, strict=True) if ended]
+            assert texts
+            assert formulas(texts) == [formula] * len(texts)
+            assert (np.diff(answer.scores) <= 0).all()
+    for one, other in zip(found[0], again, strict=True):
+        assert np.array_equal(one.tokens, other.tokens)
+
+
+def test_without_the_constraint_anything_may_come(network):
+    with torch.no_grad():
+        states, there = network.encode(inputs(["C6H6O"]))
+        (answer,) = decode(network, states, there, Search(beams=3, longest=20))
+    assert answer.tokens.shape[0] == 3
+    assert not (answer.tokens[:, :-1] == END).all()

@@ -1,0 +1,49 @@
+"""Molecule-only pretraining of the generator, and spectrum-to-smiles that starts from it."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import torch
+
+from mslitmus.chem.molecule import formulas
+from mslitmus.data.candidates.lists import import_list
+from mslitmus.data.molecules import MOLECULES
+from mslitmus.models.generate.spectrum_to_smiles import SpectrumToSmiles
+from mslitmus.models.protocol import FitContext
+from mslitmus.tasks import TASKS
+from mslitmus.train.pretrain.decoder import pretrain_decoder
+from mslitmus.train.pretrain.molecules import HeldOut
+from mslitmus.train.pretrain.run import Setting
+
+_MODEL = {"network": {"size": "tiny"}, "conditioning": ["adduct"]}
+
+
+def test_weights_from_molecules_alone(tiny, tmp_path):
+    path = tmp_path / "list.smi"
+    path.write_text("\n".join(smiles for _, smiles in MOLECULES[::10]) + "\n")
+    held_out = HeldOut(tiny.select("inchikey14", "smiles").unique("inchikey14"), {"of": "test"})
+    setting = Setting(tmp_path / "decoder", device="cpu", processes=1, near=0.95)
+    asked = {"model": _MODEL, "training": {"epochs": 2, "batch_size": 32}}
+    record = pretrain_decoder([import_list(path, "few", processes=1)], held_out, asked, setting, lambda line: None)
+    used = pl.read_parquet(tmp_path / "decoder" / "molecules.parquet")
+    assert not set(used["inchikey14"]) & set(tiny["inchikey14"])
+    assert record["excluded"]["held_out_molecules"] == tiny["inchikey14"].n_unique()
+    assert 0 < record["stages"]["decoder"]["best_score"] < 1
+    assert json.loads((tmp_path / "decoder" / "pretraining.json").read_text())["weights_sha256"]
+    said: list[str] = []
+    pretrain_decoder([import_list(path, "few", processes=1)], held_out, asked, setting, said.append)
+    assert said == ["finished before: nothing to do"]
+
+    task = TASKS["generation"]()
+    model = SpectrumToSmiles(**_MODEL, weights=str(tmp_path / "decoder"), beams=2, training={"epochs": 1})
+    model.prepare(tiny, FitContext(tmp_path / "fit", device="cpu"))
+    stored = torch.load(tmp_path / "decoder" / "weights.pt", weights_only=True)
+    assert torch.equal(model.network.tokens.weight, stored["tokens.weight"])
+    queries = task.queries(tiny).head(2)
+    answers = model.predict(queries)
+    assert task.check(answers, queries).equals(answers)
+    asked_formula = dict(queries.select("identifier", "formula").iter_rows())
+    for identifier, smiles, _ in answers.drop_nulls("smiles").iter_rows():
+        assert formulas([smiles]) == [asked_formula[identifier]]
