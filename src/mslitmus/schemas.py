@@ -294,6 +294,7 @@ TEST_QUERIES: Schema = {
     "peaks": pl.Int64(),  # measured
     "survival": pl.Float64(),  # share of the intensity in the precursor peak
     "library_answer": pl.String(),  # of library-search: absent, the only candidate, among others
+    "library_rivals": pl.String(),  # of library-search: how many of the wrong candidates a model was trained on
 }
 #: Mean and rank of each model under each protocol of scoring the same predictions.
 SENSITIVITY: Schema = {
@@ -334,6 +335,7 @@ ADDED = frozenset(
         "truth_rank",
         "pool_size",
         "library_answer",
+        "library_rivals",
     }
 )
 

@@ -187,8 +187,10 @@ def test_a_pretraining_list_without_test_molecules(folds):
     assert any("no test molecule of split molecule is in the pretraining" in f.claim for f in found)
 
 
-def test_weights_tell_what_they_have_seen(folds, tmp_path: Path):
-    options = {"encoder": {"name": "gin", "weights": str(tmp_path)}}
+@pytest.mark.parametrize("where", ["encoder", "embedder"])
+def test_weights_tell_what_they_have_seen(folds, tmp_path: Path, where):
+    named = {"encoder": {"name": "gin", "weights": str(tmp_path)}, "embedder": {"pretrained": str(tmp_path)}}
+    options = {where: named[where]}
     untold = worst(AUDITS["leakage"](evidence(folds, options=options)))
     assert (untold.severity, "nobody says" in untold.claim) == ("warning", True)
     pl.DataFrame({"inchikey14": keys(folds, 2)}).write_parquet(tmp_path / "molecules.parquet")

@@ -11,6 +11,7 @@ from mslitmus.errors import ConfigError, DataError, PredictionError
 from mslitmus.models.baselines.library_score import LibraryScore
 from mslitmus.models.controls.library_controls import LibraryAccession, LibraryChance, LibraryPrecursor
 from mslitmus.models.protocol import FitContext
+from mslitmus.spectra.library import Library
 from mslitmus.tasks.intake import read_predictions
 from mslitmus.tasks.library_search import LibrarySearch
 
@@ -250,3 +251,24 @@ def test_mistakes_are_named(records):
         LibraryScore(score="kosine")
     with pytest.raises(ConfigError, match="precursor 'cut'"):
         LibraryScore(precursor="cut")
+
+
+def test_rivals_are_told_by_what_was_trained_on(records):
+    task = made(records)
+    train = records.filter(pl.col("inchikey14") == "B" * 14)
+    test = records.filter(pl.col("identifier").is_in(["a1", "c1", "sodium"]))
+    found = task.rivals({"one": {"train": train, "test": test}, "two": {"train": train.head(0), "test": test}})
+    told = {
+        (split, name): rivals for split, name, rivals in found.select("split", "identifier", "library_rivals").rows()
+    }
+    assert told["one", "a1"] == "all trained on"
+    assert told["two", "a1"] == "none trained on"
+    assert told["one", "c1"] == told["one", "sodium"] == "none"
+
+
+def test_a_window_says_the_columns_that_it_reads(records):
+    for leave_out in ("spectrum", "source"):
+        window = LibrarySearch(leave_out=leave_out).window
+        kept = records.select(*window.columns, "mzs", "intensities")
+        library = Library.build(kept)
+        assert window.pairs(library, kept).row.size

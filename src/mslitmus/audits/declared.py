@@ -12,7 +12,9 @@ import polars as pl
 
 from .evidence import Evidence, Pretraining
 
-_RECORD, _USED, _RANDOM = "pretraining.json", "molecules.parquet", "random"
+_RECORDS = ("pretraining.json", "fine_tuning.json")
+_USED, _RANDOM = "molecules.parquet", "random"
+_NAMING = ("weights", "pretrained")  # options that name a file or folder: of encoders, of embedders
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ def _declared(each: Pretraining, trained: tuple[str, ...]) -> Met:
 
 
 def _weights(options: Any) -> Iterator[str]:
-    """Values of every key `weights` in options, however deep (presets and bridges nest them)."""
+    """What `weights` and `pretrained` name in options, however deep (presets, bridges and re-rankers nest them)."""
     if isinstance(options, Mapping):
         for key, value in options.items():
-            if key == "weights" and isinstance(value, str) and value != _RANDOM:
+            if key in _NAMING and isinstance(value, str) and value != _RANDOM:
                 yield value
             else:
                 yield from _weights(value)
@@ -81,7 +83,8 @@ def _recorded(weights: str) -> tuple[pl.DataFrame, dict[str, Any]] | None:
     path = Path(weights)
     folder = path if path.is_dir() else path.parent
     try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        path = next((folder / name for name in _RECORDS if (folder / name).exists()), folder / _RECORDS[0])
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return pl.read_parquet(folder / _USED).select("inchikey14"), record
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return None

@@ -176,5 +176,6 @@ STRATUM_MAKERS: tuple[tuple[str, tuple[str, ...], _Maker], ...] = (
     ("rotatable bonds", ("rotatable_bonds",), lambda f: _binned(f, "rotatable_bonds", ROTATABLE_EDGES, "")),
     ("measured peaks", ("peaks",), lambda f: _binned(f, "peaks", PEAK_EDGES, "")),
     ("answer in the library", ("library_answer",), lambda f: _named(f, "library_answer", 3)),
+    ("rivals", ("library_rivals",), lambda f: _named(f, "library_rivals", 4)),
     ("precursor survival", ("survival",), lambda f: _binned(f, "survival", SURVIVAL_EDGES, "")),
 )

@@ -48,6 +48,12 @@ class Window:
         if self.max_similarity is not None and not 0 < self.max_similarity <= 1:
             raise ConfigError(f"max_similarity {self.max_similarity}", remedy="above 0 and at most 1, e.g. 0.99")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What queries and library rows need beside their peaks."""
+        own = ("source",) if self.leave_out == "source" else ()
+        return tuple(dict.fromkeys(("identifier", "precursor_mz", *self.same, *own)))
+
     def pairs(self, library: Library, queries: pl.DataFrame) -> Pairs:
         """Every query with every one of its candidates, ascending by query and library row.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -15,11 +16,12 @@ from .folder import RunFolder, read_table
 _SHAPE = ("heavy_atoms", "rotatable_bonds")
 
 
-def query_traits(run: RunFolder, folds: Mapping[str, Mapping[str, pl.DataFrame]]) -> pl.DataFrame:
+def query_traits(run: RunFolder, folds: Mapping[str, Mapping[str, pl.DataFrame]], task: Any = None) -> pl.DataFrame:
     """One row a split and test query, in schema TEST_QUERIES.
 
     Args:
         folds: split name → fold name → the study's records (schema SPECTRA).
+        task: the prepared task; library-search tells of the rivals of each query.
 
     Size and flexibility are computed once a molecule, about 0.3 ms each; they are null for a structure that does not
     parse. `similarity_to_train` is null where the study computed no difficulty.
@@ -33,6 +35,8 @@ def query_traits(run: RunFolder, folds: Mapping[str, Mapping[str, pl.DataFrame]]
     nearest = [_nearest(run, name) for name in folds]
     near = pl.concat([table for table in nearest if table is not None] or [_no_similarity()])
     rows = rows.join(near, on=["split", "inchikey14"], how="left", maintain_order="left")
+    if rivals := getattr(task, "rivals", None):
+        rows = rows.join(rivals(folds), on=["split", "identifier"], how="left", maintain_order="left")
     return conform(rows, TEST_QUERIES)
 
 

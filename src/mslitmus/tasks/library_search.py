@@ -40,6 +40,8 @@ from .protocol import Bounds, Folds, Plain, conformed, refuse
 
 #: Can the library answer a query, and is there anything to choose between?
 ANSWERS = ("absent", "the only candidate", "among others")
+#: How many of the wrong candidate molecules of a query are in the training fold?
+RIVALS = ("none", "none trained on", "some trained on", "all trained on")
 
 
 class LibrarySearchOptions(BaseModel):
@@ -231,6 +233,26 @@ class LibrarySearch(Plain):
         truth = self.truth(rows)
         ranks = self.score(predictions, truth, ["rank"], missing="fail")
         return best_candidates(self.molecules(predictions, truth), truth, ranks)
+
+    def rivals(self, folds: Mapping[str, Folds]) -> pl.DataFrame:
+        """split, identifier, library_rivals (`RIVALS`) of the test queries.
+
+        In a split by molecule what a model was trained on is never the answer. A model that knows these molecules'
+        spectra from others gains by that, but not among rivals of which it was trained on none.
+        """
+        found = []
+        for split, parts in folds.items():
+            trained = parts["train"]["inchikey14"].drop_nulls().unique()
+            asked = self._with(parts["test"].select("identifier", "inchikey14"), "molecules")
+            long = asked.explode("molecules").filter(pl.col("molecules") != pl.col("inchikey14"))
+            known = pl.col("molecules").is_in(trained.implode())
+            shares = long.group_by("identifier").agg(share=known.mean())
+            share = pl.col("share")
+            level = pl.when(share.is_null()).then(pl.lit(RIVALS[0])).when(share == 0).then(pl.lit(RIVALS[1]))
+            level = level.when(share == 1).then(pl.lit(RIVALS[3])).otherwise(pl.lit(RIVALS[2]))  # type: ignore[assignment]
+            rows = asked.select("identifier").unique().join(shares, on="identifier", how="left")
+            found.append(rows.select(pl.lit(split).alias("split"), "identifier", library_rivals=level))
+        return pl.concat(found)
 
     def bounds(self, folds: Folds, metrics: Sequence[str]) -> Bounds:
         """The share of test queries that the library can answer: the ceiling of every metric of the truth's place."""

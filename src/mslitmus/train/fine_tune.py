@@ -16,7 +16,7 @@ from ..errors import ConfigError, DataError
 from ..lock import exclusive
 from ..models.embed.library_embedding import LibraryEmbedding
 from ..models.protocol import FitContext
-from ..provenance import environment, now, table_hash, write_json
+from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..tasks.library_search import LibrarySearch
 from . import fit
 
@@ -51,9 +51,13 @@ def fine_tune(
         if train.is_empty() or val.is_empty():
             raise DataError("no spectra with structures to learn from and to judge by", remedy="give more spectra")
         ready = asked.over(rows, val["identifier"], context.progress)
-        score = _hit(ready)
-        report = fit(model, ready.training_view(train), ready.training_view(ready.asked(val)), _with(context, score))
+        queries = ready.asked(val)
+        if queries.is_empty():
+            what = "no validation spectrum finds another one of its molecule"
+            raise DataError(what, remedy="give more spectra, a larger --validation, or --any-source")
+        report = fit(model, ready.training_view(train), ready.training_view(queries), _with(context, _hit(ready)))
         model.save(folder)
+        write_parquet(folder / "molecules.parquet", molecules.to_frame())  # all of them were met: audits read it
         record = {
             "options": model.described(),
             "task": ready.record(),

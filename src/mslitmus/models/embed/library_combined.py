@@ -117,7 +117,7 @@ class LibraryCombined:
             context.progress(f"{self.name}: {choice}: {value:.4f} on validation")
             if value > best:
                 best, self._learner, self._chosen = value, learner, choice
-        self._calibrate(val, val_asked, x)
+        self._calibrate(pl.concat([each.select("identifier", "inchikey14") for each in (named, val)]), val_asked, x)
         notes |= {"chosen": self._chosen, "tried": tried, "calibration": list(self._platt), **pools}
         seconds = time.perf_counter() - started
         stopped = f"chosen: {', '.join(f'{k} {v}' for k, v in self._chosen.items())}"
@@ -178,12 +178,15 @@ class LibraryCombined:
             for rounds in sorted(o.rounds):
                 yield {"learner": "trees", "leaves": leaves, "rounds": rounds}, grown.first(rounds)
 
-    def _calibrate(self, val: pl.DataFrame, asked: pl.DataFrame, x: NDArray[np.float32]) -> None:
-        """P(the best candidate is of the query's molecule) as a logistic function of its margin, on validation."""
+    def _calibrate(self, told: pl.DataFrame, asked: pl.DataFrame, x: NDArray[np.float32]) -> None:
+        """P(the best candidate is of the query's molecule) as a logistic function of its margin, on validation.
+
+        told: whose molecules are known. Where the split is not by molecule, the answer may be a training spectrum.
+        """
         assert self._learner is not None
         margin = self._learner.margin(x)
         pairs = pairs_of(self._shelf().library, asked)
-        known = val.select(candidate="identifier", molecule="inchikey14")
+        known = told.select(candidate="identifier", molecule="inchikey14").drop_nulls().unique("candidate")
         there = self._shelf().library.rows.select(candidate="identifier")
         molecule = there.join(known, on="candidate", how="left", maintain_order="left")["molecule"]
         right = (molecule.gather(pairs.row) == asked["inchikey14"].gather(pairs.query)).fill_null(False).to_numpy()

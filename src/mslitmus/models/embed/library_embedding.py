@@ -41,7 +41,7 @@ from .embedder import (
 
 _DESIGN = tuple(DesignOptions.model_fields)
 _TRAINING = {"epochs": 20, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.01, "val_limit": 3000}
-_PAIRS = 500_000  # scored at a time
+_PAIRS = 50_000  # scored at a time: 100 MB of vectors
 
 
 class LibraryEmbeddingOptions(DesignOptions):

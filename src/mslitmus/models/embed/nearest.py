@@ -14,7 +14,7 @@ from ...errors import ConfigError, MissingExtraError
 from .embedder import Vectors
 
 Engine = Literal["exact", "faiss"]
-_CELLS = 20_000_000  # of a block of cosines
+_CELLS = 20_000_000  # of a block of cosines, and of the vectors gathered at a time
 _SPARE = 16  # looked at beyond the last place: ties there must not depend on the engine
 
 
@@ -33,7 +33,11 @@ def nearest(
     wider = min(k + _SPARE, len(library))
     rows = _through_faiss(queries, library, wider) if engine == "faiss" else _by_blocks(queries, library, wider)
     # Both engines add in 32 bits and in another order: the last word is a sum in 64 bits of the best and a few more.
-    cosine = np.einsum("ij,ikj->ik", queries, library[rows], dtype=np.float64)
+    cosine = np.empty(rows.shape)
+    step = max(1, _CELLS // (wider * library.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        cosine[part] = np.einsum("ij,ikj->ik", queries[part], library[rows[part]], dtype=np.float64)
     order = np.lexsort((rows, -cosine), axis=1)[:, :k]
     return np.take_along_axis(rows, order, 1), np.take_along_axis(cosine, order, 1).astype(np.float32)
 

@@ -139,7 +139,7 @@ def tokens(
     A spectrum whose formula and adduct make no ion keeps its formula as the precursor's, and its peaks have none.
     """
     owner, mz, height, offsets = strongest(frame, options.max_peaks)
-    precursor = frame["precursor_mz"].to_numpy().astype(np.float64)
+    precursor = frame["precursor_mz"].fill_null(0.0).fill_nan(0.0).to_numpy().astype(np.float64)
     counts = np.zeros((len(mz), len(ELEMENTS)), np.uint8)
     explained, error = np.zeros(len(mz), bool), np.zeros(len(mz))
     isotope, ion = np.zeros(len(mz), bool), np.zeros((frame.height, len(ELEMENTS)), np.uint8)

@@ -84,7 +84,7 @@ class ConditionVocabulary:
             "energy_kind": _kinds(frame),
             "energy": _energies(frame),
             "ion_mode": _codes(frame["ion_mode"], ION_MODES),
-            "precursor_mz": _masses(frame["precursor_mz"].to_numpy().astype(np.float64)),
+            "precursor_mz": _masses(_precursors(frame)),
         }
 
 
@@ -101,12 +101,17 @@ def _kinds(frame: pl.DataFrame) -> NDArray[np.int64]:
 def _energies(frame: pl.DataFrame) -> NDArray[np.float32]:
     value = frame["collision_energy"].cast(pl.Float64).fill_null(0.0).to_numpy()
     value = np.clip(np.nan_to_num(value), 0.0, 1000.0)
-    mass = np.clip(frame["precursor_mz"].to_numpy().astype(np.float64), 1.0, None)
+    mass = np.clip(_precursors(frame), 1.0, None)
     columns = np.stack([value / 50.0, np.log1p(value) / 4.0, np.minimum(value * 500.0 / mass / 100.0, 10.0)], axis=1)
     unit = frame["collision_energy_kind"].replace_strict(_UNITS, default=0, return_dtype=pl.Int64)
     slots = np.zeros((frame.height, _SLOTS, columns.shape[1]), np.float32)
     slots[np.arange(frame.height), unit.fill_null(0).to_numpy()] = columns
     return slots.reshape(frame.height, -1)
+
+
+def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Da, 0 where unknown: a NaN would spread over the whole prediction."""
+    return np.nan_to_num(frame["precursor_mz"].fill_null(0.0).to_numpy().astype(np.float64))
 
 
 def _masses(mzs: NDArray[np.float64]) -> NDArray[np.float32]:
