@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+
 import made_cohort
 import numpy as np
 import polars as pl
@@ -13,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, r2_score
 
 from mslitmus.cohort import REPRESENTATIONS
+from mslitmus.cohort.files import locate, opened
 from mslitmus.cohort.groups import folds, group, shuffles
 from mslitmus.cohort.learners import STRENGTHS, classify, ridge
 from mslitmus.cohort.library_hits import LibraryHits
@@ -25,7 +28,7 @@ from mslitmus.cohort.samples import read_sheet, stem
 from mslitmus.cohort.separation import permanova
 from mslitmus.cohort.settings import CohortSettings, parse
 from mslitmus.cohort.words import Fragments, PrecursorHistogram
-from mslitmus.errors import ConfigError, DataError, MslitmusError, SchemaError, SplitError
+from mslitmus.errors import ConfigError, DataError, FormatError, MslitmusError, SchemaError, SplitError
 from mslitmus.schemas import conform
 
 rng = np.random.default_rng(0)
@@ -86,6 +89,32 @@ def test_one_sample_in_two_acquisitions(tmp_path):
 def test_a_bad_sheet_is_refused(tmp_path, text, options, error, match):
     with pytest.raises(error, match=match):
         read_sheet(sheet_of(tmp_path, text), **options)
+
+
+def test_files_are_found_whatever_the_case_but_none_twice(tmp_path):
+    for name in ("C18/QEC18_QCmix_end.mgf", "C18/a.mgf", "C18/A.mgf", "x.mgf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = locate(["QEC18_Qcmix_end.mzML", "a.mzML", "A.mzML"], tmp_path)
+    assert [path.name for path in found.values()] == ["QEC18_QCmix_end.mgf", "a.mgf", "A.mgf"]
+    with pytest.raises(DataError, match="are one file, x.mgf"):
+        locate(["x.mgf", "raw/x.mzML"], tmp_path)
+    with pytest.raises(DataError, match="1 of 2 files are not there: y.mgf"):
+        locate(["x.mgf", "y.mgf"], tmp_path)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_damaged_archive_is_refused(tmp_path, cut):
+    whole = tmp_path / "whole.tar.gz"
+    (tmp_path / "a.mgf").write_bytes(rng.bytes(200_000))
+    with tarfile.open(whole, "w:gz") as archive:
+        archive.add(tmp_path / "a.mgf", "a.mgf")
+    data = bytearray(whole.read_bytes())
+    data[100_000:100_100] = bytes(range(100))
+    (tmp_path / "bad.tar.gz").write_bytes(data[:100_000] if cut else data)
+    with pytest.raises(FormatError, match="cannot be unpacked"), opened(tmp_path / "bad.tar.gz", tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_settings_are_strict():

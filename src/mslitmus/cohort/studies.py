@@ -16,6 +16,7 @@ from ..data.cohorts.workbench import BASE, MwTab, analyses_of, archives_of, get,
 from ..data.download import fetch
 from ..data.store import home
 from ..errors import DataError
+from .files import DAMAGED
 
 Say = Callable[[str], None]
 _DONE = ".unpacked"
@@ -120,7 +121,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         else:
             remedy = "unpack it (7z x FILE) and give the folder, with the mwTab text files, as --data"
             raise DataError("neither zip nor tar", where=str(archive), remedy=remedy)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"cannot be unpacked: {error}", where=str(archive), remedy="delete it and try again") from error
     (partial / _DONE).touch()
     shutil.rmtree(target, ignore_errors=True)
