@@ -29,6 +29,18 @@ from .samples import stem
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a zip or tar. Raises one of `DAMAGED`, also where only the checksum at the end of a tar.gz tells."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as whole:
+            whole.extractall(folder)
+        return
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+        while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+            pass
+
+
 @contextmanager
 def opened(data: Path, scratch: Path) -> Iterator[Path]:
     """The folder of the runs; an archive is unpacked beside the results for as long as it is needed.
@@ -43,12 +55,7 @@ def opened(data: Path, scratch: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as folder:
         try:
-            if zipfile.is_zipfile(data):
-                with zipfile.ZipFile(data) as archive:
-                    archive.extractall(folder)
-            else:
-                with tarfile.open(data) as tar:
-                    tar.extractall(folder, filter="data")
+            extract(data, Path(folder))
         except DAMAGED as error:
             remedy = "--data is a folder of runs, or a tar or zip archive of them"
             raise FormatError(f"cannot be unpacked: {error}", where=str(data), remedy=remedy) from error
