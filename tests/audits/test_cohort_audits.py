@@ -123,6 +123,13 @@ def test_a_group_on_both_sides_of_a_fold(column):
     assert "1 of 12 groups, e.g. g0" in found[0].evidence
 
 
+def test_replicates_that_are_numbers_of_injections():
+    counted = replicates(tables(samples(replicate=[str(k % 3) for k in range(N)])))
+    assert counted[0].severity == "warning"
+    assert "3 of 3 groups" in counted[0].evidence
+    assert not replicates(tables(samples(replicate=[f"g{k // 2}" for k in range(N)])))
+
+
 def test_the_same_file_twice():
     twin = samples(n_spectra=[1000] * N, n_peaks=[1] * 2 + list(range(2, N)), total_intensity=[5.0] * N)
     assert "the same data" in replicates(tables(twin))[0].claim

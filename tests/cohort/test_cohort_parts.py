@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+
 import made_cohort
 import numpy as np
 import polars as pl
@@ -13,6 +15,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, r2_score
 
 from mslitmus.cohort import REPRESENTATIONS
+from mslitmus.cohort.asking import unasked
+from mslitmus.cohort.design import unit_of
+from mslitmus.cohort.files import locate, opened
 from mslitmus.cohort.groups import folds, group, shuffles
 from mslitmus.cohort.learners import STRENGTHS, classify, ridge
 from mslitmus.cohort.library_hits import LibraryHits
@@ -25,7 +30,7 @@ from mslitmus.cohort.samples import read_sheet, stem
 from mslitmus.cohort.separation import permanova
 from mslitmus.cohort.settings import CohortSettings, parse
 from mslitmus.cohort.words import Fragments, PrecursorHistogram
-from mslitmus.errors import ConfigError, DataError, MslitmusError, SchemaError, SplitError
+from mslitmus.errors import ConfigError, DataError, FormatError, MslitmusError, SchemaError, SplitError
 from mslitmus.schemas import conform
 
 rng = np.random.default_rng(0)
@@ -81,11 +86,54 @@ def test_one_sample_in_two_acquisitions(tmp_path):
         ("file group\na x\nb y\n", {"columns": {"roll": "group"}}, ConfigError, "unknown column 'roll'"),
         ("file group role\na x blank\n", {}, DataError, "nothing"),
         ("file sample group\na s x\nb s y\n", {}, SchemaError, "sample named twice"),
+        ("file value\na 1\nb inf\n", {}, SchemaError, "is infinite"),
+        ("file group group\xa0\na x x\nb y y\n", {}, DataError, "cannot be read"),
     ],
 )
 def test_a_bad_sheet_is_refused(tmp_path, text, options, error, match):
     with pytest.raises(error, match=match):
         read_sheet(sheet_of(tmp_path, text), **options)
+
+
+def test_files_are_found_whatever_the_case_but_none_twice(tmp_path):
+    for name in ("C18/QEC18_QCmix_end.mgf", "C18/a.mgf", "C18/A.mgf", "x.mgf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = locate(["QEC18_Qcmix_end.mzML", "a.mzML", "A.mzML"], tmp_path)
+    assert [path.name for path in found.values()] == ["QEC18_QCmix_end.mgf", "a.mgf", "A.mgf"]
+    with pytest.raises(DataError, match=r"are one file, x\.mgf"):
+        locate(["x.mgf", "raw/x.mzML"], tmp_path)
+    with pytest.raises(DataError, match=r"1 of 2 files are not there: y\.mgf"):
+        locate(["x.mgf", "y.mgf"], tmp_path)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_damaged_archive_is_refused(tmp_path, cut):
+    whole = tmp_path / "whole.tar.gz"
+    (tmp_path / "a.mgf").write_bytes(bytes(rng.integers(48, 58, 200_000).tolist()))
+    with tarfile.open(whole, "w:gz") as archive:
+        archive.add(tmp_path / "a.mgf", "a.mgf")
+    data = bytearray(whole.read_bytes())
+    data[40_000:40_100] = bytes(100)
+    (tmp_path / "bad.tar.gz").write_bytes(data[:40_000] if cut else data)
+    with pytest.raises(FormatError, match="cannot be unpacked"), opened(tmp_path / "bad.tar.gz", tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_what_cannot_be_asked_is_said(tmp_path):
+    text = "file group subject replicate\n" + "".join(f"s{k} {'xy'[k % 2]} p{k // 2} {k % 2}\n" for k in range(6))
+    sheet = read_sheet(sheet_of(tmp_path, text))
+    assert "group is not predicted: all samples belong together (replicate, subject)" in unasked(sheet, HOW)[0]
+    few = read_sheet(sheet_of(tmp_path, "file group\na x\nb y\nc x\n"))
+    assert "fewer than 4 samples" in unasked(few, HOW)[0]
+    fine = read_sheet(sheet_of(tmp_path, "file group\na x\nb y\nc x\nd y\n"))
+    assert unasked(fine, HOW) == []
+
+
+def test_a_subject_is_no_replicate_of_the_same_name():
+    rows = rows_of(subject=["1", None], replicate=["a", "1"])
+    assert unit_of(rows).n_unique() == 2
 
 
 def test_settings_are_strict():

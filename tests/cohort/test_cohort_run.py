@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the extra cohort is not installed")
 
+from mslitmus.cli.cohort import _verdicts
 from mslitmus.cohort import layout
 from mslitmus.cohort.embedding import Embedding
-from mslitmus.cohort.run import run
+from mslitmus.cohort.run import Finished, run
 from mslitmus.cohort.settings import CohortSettings
-from mslitmus.cohort.tables import SHUFFLED, TABLES, TOGETHER
+from mslitmus.cohort.tables import SHUFFLED, TABLES, TOGETHER, table
 from mslitmus.errors import DataError, FormatError
 
 HOW = CohortSettings(
@@ -188,6 +189,16 @@ def test_what_cannot_be_is_said_before_work(files, tmp_path):
         run(files, tmp_path, tmp_path / "run", HOW, say=quiet)
     with pytest.raises(FormatError, match="no such folder"):
         run(files, tmp_path / "absent", tmp_path / "run", HOW, say=quiet)
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.5, "is not clearly better than"), (0.005, "beats"), (None, "beats")])
+def test_nothing_beats_the_baseline_by_chance(p, word, tmp_path):
+    """A difference between two that tell nothing is no merit."""
+    what = {"question": "regression", "target": "dose", "acquisition": "all", "representation": "x", "metric": "r2"}
+    answer = {**what, "aggregation": "chosen", "value": -0.5, "seed": "all", "p_permutation": p}
+    gain = {**what, "against": "precursor-histogram", "difference": 0.1, "low": 0.05, "high": 0.2}
+    done = Finished(tmp_path, table([answer], TABLES["results"]), table([gain], TABLES["comparisons"]), (), 0.0)
+    assert f"dose: x {word} precursor-histogram" in _verdicts(done)[0]
 
 
 def test_umap_is_the_same_twice():

@@ -171,18 +171,23 @@ def _verdicts(done: Finished) -> list[str]:
     """Whether each representation beats the baseline, and which acquisition separates best."""
     import polars as pl
 
+    from ..cohort.comparing import chance
     from ..cohort.prediction import ALL_TARGETS
     from ..cohort.tables import ALL, SHUFFLED
 
     out = []
+    same = ["question", "target", "acquisition", "representation", "metric"]
+    answers = done.results.filter((pl.col("seed") == "all") & (pl.col("aggregation") == "chosen"))
     first = done.comparisons.filter(pl.col("metric") == pl.col("question").replace(_TOLD))
+    first = first.join(answers.select(*same, "p_permutation"), on=same, how="left", maintain_order="left")
     for row in first.iter_rows(named=True):
-        clear = row["low"] is not None and row["low"] > 0
+        clear = row["low"] is not None and row["low"] > 0 and not chance(row["p_permutation"])
         worse = row["high"] is not None and row["high"] < 0
         verdict = "beats" if clear else "is worse than" if worse else "is not clearly better than"
         at = "" if row["acquisition"] == ALL else f" ({row['acquisition']})"
         between = "" if row["low"] is None else f", 95 % {row['low']:+.3f} to {row['high']:+.3f}"
         what = f"{row['metric']} {row['difference']:+.3f}{between}"
+        what += f"; p = {row['p_permutation']:.2g} against chance" if chance(row["p_permutation"]) else ""
         out.append(f"{row['target']}{at}: {row['representation']} {verdict} {row['against']} ({what})")
     chosen = done.results.filter(
         (pl.col("seed") == "all")

@@ -24,6 +24,7 @@ from .separation import SEPARATION, separation
 from .settings import CohortSettings
 from .tables import ALL, TABLES, TOGETHER, table
 
+_LEAST = 4  # samples of a question
 _KEPT = ("results", "predictions", "confusion", "coordinates", "neighbours", "separation")
 
 
@@ -118,7 +119,7 @@ def _asked(view: View, vectors: Vectors, sheet: Sheet, how: CohortSettings) -> d
     rows["coordinates"] = _laid_out(view, vectors, blanks, how, about)
     samples = view.only(view.rows["role"] == "sample")
     for targets, some, numbers in _blocks(samples, sheet):
-        if some.rows.height < 4 or all(some.rows[t].n_unique() < 2 for t in targets):
+        if _too_few(some, targets):
             continue
         grouping = group(some.rows, how.together, max(2, how.folds))
         asked = Asked(some.rows, grouping, features(some, vectors, blanks, how), vectors.aggregations, about, how)
@@ -165,6 +166,26 @@ def _blocks(view: View, sheet: Sheet) -> list[tuple[tuple[str, ...], View, bool]
         varying = tuple(n for n in names if view.rows[n].drop_nulls().n_unique() > 1)
         if varying:
             out.append((varying, view.only(view.rows[varying[0]].is_not_null()), True))
+    return out
+
+
+def _too_few(view: View, targets: Sequence[str]) -> bool:
+    return view.rows.height < _LEAST or all(view.rows[t].n_unique() < 2 for t in targets)
+
+
+def unasked(sheet: Sheet, how: CohortSettings) -> list[str]:
+    """Targets that cannot be asked about, in words; nothing else in the results tells of them."""
+    out = []
+    for view in views(sheet):
+        samples = view.only(view.rows["role"] == "sample")
+        at = "" if view.acquisition == ALL else f" ({view.acquisition})"
+        for targets, some, _ in _blocks(samples, sheet):
+            grouping = None if _too_few(some, targets) else group(some.rows, how.together, max(2, how.folds))
+            if grouping is None:
+                out.append(f"{', '.join(targets)}{at}: fewer than {_LEAST} samples, or one class only: not asked")
+            elif grouping.of.max() == 0:
+                why = f"all samples belong together ({', '.join(grouping.columns)}), so none can be held out"
+                out.append(f"{', '.join(targets)}{at} is not predicted: {why}; replicates of one sample share an entry")
     return out
 
 

@@ -12,6 +12,8 @@ from .measures import ERRORS, OF_CLASSES, OF_NUMBERS, confusions, interval, of_c
 from .prediction import CLASSIFICATION
 from .settings import BASELINE, CohortSettings
 
+ALPHA = 0.05
+
 
 def compare(predictions: pl.DataFrame, groups: dict[str, dict[str, int]], how: CohortSettings) -> list[dict[str, Any]]:
     """Rows of the table `comparisons`.
@@ -46,6 +48,11 @@ def compare(predictions: pl.DataFrame, groups: dict[str, dict[str, int]], how: C
                     "against": BASELINE, "metric": metric, "difference": float(gain[0]), "low": low, "high": high,
                 })  # fmt: skip
     return out
+
+
+def chance(p: float | None) -> bool:
+    """Whether a representation's own result may be chance: then being less wrong than another is no merit."""
+    return p is not None and p > ALPHA
 
 
 def _counts(part: pl.DataFrame, classes: bool, of: dict[str, int]) -> list[Floats]:

@@ -72,7 +72,8 @@ class Design:
 def unit_of(rows: pl.DataFrame) -> pl.Series:
     """What is independent: the subject, else the replicate group, else the sample."""
     known = [name for name in ("subject", "replicate", "unit", "sample") if name in rows.columns]
-    return rows.select(pl.coalesce(pl.col(name).cast(pl.String) for name in known).alias("_unit")).to_series()
+    told = (pl.format(f"{name}={{}}", pl.col(name).cast(pl.String)) for name in known)  # subject 1 is not replicate 1
+    return rows.select(pl.coalesce(told).alias("_unit")).to_series()
 
 
 def make(abundances: pl.DataFrame, rows: pl.DataFrame, families: pl.Series, how: Weighing) -> Design:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +24,21 @@ from ..search.queries import Intake, read
 from ..search.runs import Preparation
 from .blanks import IN_BLANK, BlankSpectra
 from .samples import stem
+
+#: What unpacking a damaged archive raises, cut off or with wrong bytes inside.
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a zip or tar. Raises one of `DAMAGED`, also where only the checksum at the end of a tar.gz tells."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as whole:
+            whole.extractall(folder)
+        return
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+        while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+            pass
 
 
 @contextmanager
@@ -37,33 +55,31 @@ def opened(data: Path, scratch: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpacked-") as folder:
         try:
-            if zipfile.is_zipfile(data):
-                with zipfile.ZipFile(data) as archive:
-                    archive.extractall(folder)
-            else:
-                with tarfile.open(data) as tar:
-                    tar.extractall(folder, filter="data")
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+            extract(data, Path(folder))
+        except DAMAGED as error:
             remedy = "--data is a folder of runs, or a tar or zip archive of them"
             raise FormatError(f"cannot be unpacked: {error}", where=str(data), remedy=remedy) from error
         yield Path(folder)
 
 
 def locate(files: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The path of each file of a sheet: by its path, else by its name, else by its name without endings.
+    """The path of each file of a sheet: by its path, else by its name, by its name without endings, by that whatever
+    the case.
 
-    Raises DataError for those that are absent, and for a name that several files have.
+    Raises DataError for those that are absent, for a name that several files have, and for a file of several rows.
     """
     there = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    by_name, by_stem = defaultdict(list), defaultdict(list)
+    rules: tuple[Callable[[str], str], ...] = (str, stem, lambda name: stem(name).casefold())
+    known: list[dict[str, list[Path]]] = [defaultdict(list) for _ in rules]
     for path in there:
-        by_name[path.name].append(path)
-        by_stem[stem(path.name)].append(path)
+        for rule, paths in zip(rules, known, strict=True):
+            paths[rule(path.name)].append(path)
     out, absent = {}, []
     for file in files:
         exact = folder / file
         name = PurePosixPath(file.replace("\\", "/")).name
-        found = [exact] if exact.is_file() else by_name.get(name) or by_stem.get(stem(name)) or []
+        by_name = (paths[rule(name)] for rule, paths in zip(rules, known, strict=True) if rule(name) in paths)
+        found = [exact] if exact.is_file() else next(by_name, [])
         if len(found) > 1:
             shown = ", ".join(str(p.relative_to(folder)) for p in found[:3])
             raise DataError(f"{file!r} may be any of {shown}", where=str(folder), remedy="name its folder in the sheet")
@@ -73,9 +89,21 @@ def locate(files: Sequence[str], folder: Path) -> dict[str, Path]:
             absent.append(file)
     if absent:
         shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
-        remedy = f"{len(there):,} files lie there; names may differ in folder and ending only"
+        remedy = f"{len(there):,} files lie there; names may differ in folder, ending and case only"
         raise DataError(f"{len(absent)} of {len(files)} files are not there: {shown}", where=str(folder), remedy=remedy)
+    _refuse_twins(out, folder)
     return out
+
+
+def _refuse_twins(paths: Mapping[str, Path], folder: Path) -> None:
+    """A run that two rows name would be in training and test at once."""
+    rows = defaultdict(list)
+    for file, path in paths.items():
+        rows[path.resolve()].append(file)
+    for path, names in rows.items():
+        if len(names) > 1:
+            what = f"{', '.join(map(repr, names[:3]))} are one file, {path.name}"
+            raise DataError(what, where=str(folder), remedy="one row a run; name the folder where names repeat")
 
 
 @dataclass(frozen=True)

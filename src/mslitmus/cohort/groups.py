@@ -57,7 +57,7 @@ def group(rows: pl.DataFrame, together: Sequence[str] | None, least: int) -> Gro
     with_batches = _components(rows, [*wanted, "batch"])
     if with_batches.max() + 1 >= least:
         return Grouping(with_batches, (*told, "batch"))
-    n = rows["batch"].n_unique()
+    n = rows["batch"].drop_nulls().n_unique()
     return Grouping(of, told, f"batches are not kept together: {n} of them leave {with_batches.max() + 1} groups")
 
 

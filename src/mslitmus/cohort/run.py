@@ -13,7 +13,7 @@ from ..errors import ConfigError, RunError
 from ..lock import exclusive
 from ..provenance import environment, file_hash, now, write_json, write_parquet
 from . import REPRESENTATIONS
-from .asking import Vectors, answer, grouped, views
+from .asking import Vectors, answer, grouped, unasked, views
 from .comparing import compare
 from .embedding import Embedding
 from .intake import COUNTS, Say, read_runs, summaries
@@ -170,7 +170,7 @@ def _names(sheet: Sheet, acquisition: str) -> list[str]:
 
 
 def _notes(sheet: Sheet, counts: pl.DataFrame, groups: dict[str, Any], how: CohortSettings) -> list[str]:
-    notes = [*sheet.notes, *dict.fromkeys(each.note for each in groups.values() if each.note)]
+    notes = [*sheet.notes, *unasked(sheet, how), *dict.fromkeys(each.note for each in groups.values() if each.note)]
     told = counts.filter(pl.col("notes").list.len() > 0)
     notes += [f"{sample}: {'; '.join(some)}" for sample, some in told.select("sample", "notes").iter_rows()]
     if in_blank := int(counts["in_blank"].fill_null(0).sum()):

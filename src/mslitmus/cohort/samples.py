@@ -85,10 +85,10 @@ def read_sheet(
 def _read(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, separator="\t", infer_schema=False, null_values=_UNKNOWN, quote_char=None)
+        table = table.rename({name: name.strip().removeprefix("\ufeff") for name in table.columns})
     except (OSError, pl.exceptions.PolarsError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"the sheet cannot be read: {what}", where=str(path), remedy="a tab-separated table") from error
-    table = table.rename({name: name.strip().removeprefix("\ufeff") for name in table.columns})
     table = table.with_columns(pl.all().str.strip_chars().replace(dict.fromkeys(_UNKNOWN)))
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if table.is_empty():
@@ -180,6 +180,8 @@ def _target(series: pl.Series, mine: pl.Series, named: bool, where: str) -> tupl
     """(the values, `class` or `number`)."""
     number = series.cast(pl.Float64, strict=False)
     is_number = not named and not (number.is_null() & series.is_not_null() & mine).any()
+    if is_number and number.is_infinite().any():
+        raise SchemaError(f"target {series.name!r} is infinite", where=where, remedy="finite numbers, or nothing")
     values = number if is_number else series
     some = values.filter(mine).drop_nulls()
     if some.n_unique() < 2 or (is_number and np.ptp(some.to_numpy()) == 0):

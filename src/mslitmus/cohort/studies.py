@@ -16,6 +16,7 @@ from ..data.cohorts.workbench import BASE, MwTab, analyses_of, archives_of, get,
 from ..data.download import fetch
 from ..data.store import home
 from ..errors import DataError
+from .files import DAMAGED, extract
 
 Say = Callable[[str], None]
 _DONE = ".unpacked"
@@ -111,16 +112,11 @@ def unpack(archive: Path, folder: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as whole:
-                whole.extractall(partial)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                tar.extractall(partial, filter="data")
-        else:
+        if not (zipfile.is_zipfile(archive) or tarfile.is_tarfile(archive)):
             remedy = "unpack it (7z x FILE) and give the folder, with the mwTab text files, as --data"
             raise DataError("neither zip nor tar", where=str(archive), remedy=remedy)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        extract(archive, partial)
+    except DAMAGED as error:
         raise DataError(f"cannot be unpacked: {error}", where=str(archive), remedy="delete it and try again") from error
     (partial / _DONE).touch()
     shutil.rmtree(target, ignore_errors=True)

@@ -150,13 +150,16 @@ def _cards(
         pl.col("family").is_in(shown["family"].implode())).iter_rows(named=True)}  # fmt: skip
     mine = rows.filter((pl.col("role") == "sample") & pl.col(target).is_not_null())
     how = Weighing(**files.markers_about.get("settings", {}).get("weighing", {}))
-    design = make(files["abundances"], mine, shown["family"], how)
-    values, truth, units = design.of(mine, target)
+    same = pl.col("acquisition").eq_missing(pl.lit(shown["acquisition"][0], pl.String))
+    every = files["families"].filter(same)["family"]  # the least amount that counts is that of all, as in the tests
+    values, truth, units = make(files["abundances"], mine, every, how).of(mine, target)
+    column = {name: k for k, name in enumerate(every.to_list())}
     names = [", ".join(each) if len(each) < 4 else f"{each[0]} and {len(each) - 1} more" for each in units["sample"]]
     cards = []
-    for k, row in enumerate(shown.iter_rows(named=True)):
-        tips = [f"{name}: {score(v, 1)}" for name, v in zip(names, values[:, k], strict=True)]
-        spread = _spread(values[:, k], truth, tips, target)
+    for row in shown.iter_rows(named=True):
+        amounts = values[:, column[row["family"]]]
+        tips = [f"{name}: {score(v, 1)}" for name, v in zip(names, amounts, strict=True)]
+        spread = _spread(amounts, truth, tips, target)
         cards.append(_card(files, row, families[row["family"]], spread, anchors[row["family"]]))
     return tuple(cards)
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from ..cohort.comparing import chance
 from .cohort_files import ALL, CohortFiles
 from .numbers import count, interval, p_value, score, usable
 from .plot import Axis, Mark, axis_header, dot
@@ -170,10 +171,11 @@ def _against(files: CohortFiles, best: Mapping[str, Any], mine: pl.DataFrame) ->
     found = _compared(files, best)
     if found is None or not usable(found["low"]):
         return ""
-    verdict = "better than" if found["low"] > 0 else "not told apart from"
+    lucky = chance(best["p_permutation"])
+    verdict = "better than" if found["low"] > 0 and not lucky else "not told apart from"
     base = mine.filter((pl.col("representation") == files.baseline) & (pl.col("acquisition") == best["acquisition"]))
     value = f" ({score(base['value'][0])})" if base.height else ""
-    return f", {verdict} the {files.baseline.replace('-', ' ')}{value}"
+    return f", {verdict} {'chance or ' if lucky else ''}the {files.baseline.replace('-', ' ')}{value}"
 
 
 def lines(files: CohortFiles, question: str) -> list[Line]:

@@ -12,7 +12,7 @@ NAME = "replicates"
 
 def replicates(tables: CohortTables) -> list[Finding]:
     """Groups that straddle folds, and runs that are one file."""
-    out = [*_twins(tables)]
+    out = [*_twins(tables), *_mixed(tables)]
     if tables.predictions is None:
         return out
     leaks = [finding for name in GROUPS for finding in _straddling(tables, name)]
@@ -55,6 +55,25 @@ def _straddling(tables: CohortTables, name: str) -> list[Finding]:
     claim = f"rows of one {name} are on both sides of a fold: the model is asked what it has seen"
     remedy = f"keep them together (--together {name}) and discard these numbers"
     return [Finding(NAME, "fatal", claim, groups.len(), told, remedy)]
+
+
+def _mixed(tables: CohortTables) -> list[Finding]:
+    """Replicates of one sample cannot differ in what is told of it."""
+    out = []
+    for target in tables.targets:
+        rows = tables.labelled(target)
+        if "replicate" not in rows.columns:
+            continue
+        known = rows.filter(pl.col("replicate").is_not_null())
+        sizes = known.group_by("replicate").agg(several=pl.col(target).n_unique() > 1).sort("replicate")
+        found = sizes.filter(pl.col("several"))["replicate"]
+        if found.is_empty():
+            continue
+        told = f"{found.len()} of {sizes.height} groups, e.g. {', '.join(found.head(4).to_list())}"
+        claim = f"replicates differ in {target}: what counts as one sample is none"
+        remedy = "an entry names the sample that is repeated, not the number of the injection; people are `subject`"
+        out.append(Finding(NAME, "warning", claim, found.len(), told, remedy))
+    return out
 
 
 def _twins(tables: CohortTables) -> list[Finding]:
