@@ -137,3 +137,11 @@ def test_refusals():
         MODELS["neural"](conditions={"how": "flim"})
     with pytest.raises(ConfigError, match="'how'"):  # a fingerprint predictor has no molecule to modulate
         MODELS["binned-mlp"](conditions={"how": "film"})
+
+
+def test_an_unknown_precursor_is_a_number(world):
+    vocabulary = ConditionVocabulary.of(world["train"])
+    for unknown in (None, float("nan")):
+        frame = world["test"].with_columns(precursor_mz=pl.lit(unknown, dtype=pl.Float64))
+        for values in vocabulary.encode(frame).values():
+            assert torch.isfinite(torch.from_numpy(values)).all()

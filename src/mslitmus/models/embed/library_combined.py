@@ -8,7 +8,8 @@ calibrated (Platt): the score is the probability that the candidate is of the qu
 With an `embedder` its cosine is a feature. An embedder is right on molecules that it was trained on, and a learner that
 saw these cosines would trust them too much. So the embedder is trained on a part of the training molecules, and the
 learner on pools whose queries are of the others: there, as in a test by molecule, the embedder has never met the
-query's molecule, while it may have met its rivals.
+query's molecule, while it may have met its rivals. What it met is then never the answer, and a learner may come to see
+that in a cosine; with `rivals: unmet` its pools hold nothing that could teach it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class LibraryCombinedOptions(Options):
     penalty: tuple[float, ...] = Field((1.0, 10.0, 100.0), description="of the logistic coefficients")
     embedder: dict[str, Any] | None = Field(None, description="options of library-embedding")
     held_back: float = Field(0.4, gt=0, lt=1, description="share of training molecules that the embedder never meets")
+    rivals: Literal["all", "unmet"] = Field(
+        "all", description="in the pools to learn from; unmet: the embedder met none of them either"
+    )
     max_queries: int = Field(20_000, ge=10, description="training spectra that are asked")
     precursor_tolerance: str = Field("10ppm", description="as the task's")
     same: tuple[str, ...] = Field(("adduct",), description="as the task's")
@@ -103,7 +107,8 @@ class LibraryCombined:
             asked, notes["embedder"] = self._fit_embedder(train, named, val, context)
         self._spectra, self._made = train.select(_NEEDED), None
         context.progress(f"{self.name}: pools of the training fold")
-        examples, pools = self._examples(train, named, asked, context.seed)
+        library = asked if self.options.rivals == "unmet" else named
+        examples, pools = self._examples(train, library, asked, context.seed)
         val_asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
         if val_asked.is_empty():
             raise ModelError("no validation query to choose by", where=self.name, remedy="take a larger fold val")

@@ -111,7 +111,8 @@ def _energies(frame: pl.DataFrame) -> NDArray[np.float32]:
 
 def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
     """Da, 0 where unknown: a NaN would spread over the whole prediction."""
-    return np.nan_to_num(frame["precursor_mz"].fill_null(0.0).to_numpy().astype(np.float64))
+    known: NDArray[np.float64] = np.nan_to_num(frame["precursor_mz"].fill_null(0.0).to_numpy().astype(np.float64))
+    return known
 
 
 def _masses(mzs: NDArray[np.float64]) -> NDArray[np.float32]:
