@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 _EVERY = 5.0  # seconds between two lines of progress where standard error is no terminal
 _TOLD = 10  # best hits in the terminal
 INTERRUPTED = 130
+_Libraries = Annotated[
+    list[str], typer.Option("--library", "-l", help="A dataset, a file, or a stored index; may be repeated.")
+]
+_Out = Annotated[Path | None, typer.Option(help="Hits: .tsv, .parquet or .mztab. Default: QUERIES.hits.tsv here.")]
+_Shift = Annotated[
+    tuple[float, float] | None, typer.Option("--analogue", help="Query − library precursor, Da: from, to.")
+]
 _Only = Annotated[list[str] | None, typer.Option(help="Of library spectra: no others are hits; may repeat.")]
 
 
 def search_libraries(
     queries: Annotated[list[Path], typer.Argument(help="Spectra: files, archives or folders of any format.")],
-    library: Annotated[
-        list[str], typer.Option("--library", "-l", help="A dataset, a file, or a stored index; may be repeated.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="Hits: .tsv, .parquet or .mztab. Default: QUERIES.hits.tsv here.")
-    ] = None,
+    library: _Libraries,
+    out: _Out = None,
     page: Annotated[Path | None, typer.Option(help="Page to look at. Default: beside the hits.")] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write the hits alone.")] = False,
     format: Annotated[str | None, typer.Option(help="tsv, parquet or mztab, where the suffix does not say.")] = None,
@@ -42,9 +45,7 @@ def search_libraries(
     tolerance: Annotated[str, typer.Option(help="Of fragment m/z: 0.01Da, 20ppm.")] = "0.01Da",
     precursor: Annotated[str, typer.Option(help="Of the precursor m/z: 10ppm, 0.5Da.")] = "10ppm",
     open_search: Annotated[bool, typer.Option("--open", help="Search whatever the precursor.")] = False,
-    shift: Annotated[
-        tuple[float, float] | None, typer.Option("--analogue", help="Query − library precursor, Da: from, to.")
-    ] = None,
+    shift: _Shift = None,
     intensity_power: Annotated[float, typer.Option(help="Of the cosines; 0.5 is the sqrt cosine.")] = 1.0,
     mz_power: Annotated[float, typer.Option(help="Of the cosines.")] = 0.0,
     top: Annotated[int, typer.Option("--top", "-k", help="Hits a query.")] = 10,
@@ -82,11 +83,7 @@ def search_libraries(
     )  # fmt: skip
     files, how = _files(queries, out, page, no_page, format, plots), _preparation(merge, noise, measure)
     intake = Intake(Problems("raise" if strict else "skip"))
-    engines = _Engines(engine, address, shards)
-    if learned is not None and (engine != "local" or shards is not None):
-        raise ConfigError(
-            "vectors are searched on this machine, in one piece", remedy="leave out --engine and --shards"
-        )
+    engines = _Engines(engine, address, shards, vectors=learned is not None)
     ended = _search(
         queries, library, asked, how, check_ion_mode(ion_mode), _calibration(confidence, asked), files, intake, engines,
         learned,
@@ -150,12 +147,16 @@ class _Engines:
     name: str
     address: str | None
     shards: int | None
+    vectors: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in ("local", "ray"):
             raise unknown_name("engine", self.name, ("local", "ray"))
         if self.address and self.name != "ray":
             raise ConfigError("--address is of the engine ray", remedy="add --engine ray")
+        if self.vectors and (self.name != "local" or self.shards is not None):
+            what = "vectors are searched on this machine, in one piece"
+            raise ConfigError(what, remedy="leave out --engine and --shards")
         if self.shards is not None and self.shards < 1:
             raise ConfigError(f"--shards {self.shards}", remedy="1 or more")
 
