@@ -24,7 +24,8 @@ _WORDS = {
     "total_intensity": "the total ion current",
 }
 _REMEDY = {
-    "batch": "measure again with every group in every batch; until then hold whole batches out (--together batch --together replicate) and "
+    "batch": "measure again with every group in every batch; until then hold whole batches out (--together batch "
+    "--together replicate) and "
     "centre batches in the marker tests, which leaves of the difference what is within batches",
     "order": "measure again in random order; until then a drift of the instrument explains the result as well",
     "n_spectra": "read the result beside this control: where it does not do better, the amount measured is what it "
