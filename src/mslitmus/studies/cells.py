@@ -222,6 +222,8 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height, "fitted": fitted["finished"]}
     device = str(getattr(model, "device", "cpu"))  # a loaded model answers on the CPU unless it says otherwise
     record["inference"] = {"queries": queries.height, "threads": study.budget.threads, "device": device}
+    if noted := getattr(model, "inference_notes", None):
+        record["inference"]["notes"] = dict(noted)
     write_parquet(path, predictions)
     write_json(record_path, record)
     return record
