@@ -92,8 +92,8 @@ class Model(Protocol):
 
     Optional: `check_task(task)` raises ConfigError before any work where the model cannot do the task as it is set, and
     `report_to(progress)` says where `predict` may tell what it does. `inference_notes`, a mapping, says after `predict`
-    what else its reader must know. A model whose answers do depend on which others are asked says so in the notes of its
-    fit (`transductive: true`): it is ranked apart, and the audit of batching holds it to that.
+    what else its reader must know. A model whose answers do depend on which others are asked says so in the notes of
+    its fit (`transductive: true`): it is ranked apart, and the audit of batching flags it.
     """
 
     task: str

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from ...chem.molecule import formulas, identify, morgan
 from ...errors import ChemistryError, ConfigError, ModelError
-from ...provenance import table_hash
+from ...provenance import table_hash, write_json
 from ...schemas import PREDICTED_STRUCTURES, conform
 from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
@@ -41,6 +41,7 @@ from .smiles_tokens import END, PAD, SmilesTokens, spellings, target
 from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
 
 _TOKENS = SmilesTokens()
+_FORMULAS = "formulas.json"
 _TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
 
 
@@ -113,6 +114,7 @@ class SpectrumToSmiles(TrainedModel):
             )
         self.kind: Kind = "blind" if self.options.blind else "trained"
         self._table: InputTable | None = None
+        self.formulas: tuple[str, ...] = ()  # of the training molecules: what an unknown formula is guessed by
         self.refused = 0  # strings that RDKit or the formula refused, of the last prediction
 
     def check_task(self, task: Any) -> None:
@@ -172,6 +174,7 @@ class SpectrumToSmiles(TrainedModel):
         if train.is_empty():
             remedy = "check the split and the dataset's SMILES"
             raise ModelError("no training molecule can be written", remedy=remedy)
+        self.formulas = tuple(sorted(train["formula"].unique().to_list()))
         distinct, self._molecule = number_molecules(train["smiles"].to_list())
         self._targets = [str(texts[text]) for text in distinct]
         self._packed = np.packbits(morgan(distinct, bits=self.shape.bits), axis=1)
@@ -188,6 +191,7 @@ class SpectrumToSmiles(TrainedModel):
         """Vocabulary and weights of a saved generator: this one answers as that one until it is trained on."""
         parent = _opened(folder)
         self._build(parent.vocabulary)
+        self.formulas = parent.formulas
         self._start = Start.of(parent.network, parent.vocabulary, folder, head)
         self._start.fill(self.network)
 
@@ -314,7 +318,9 @@ class SpectrumToSmiles(TrainedModel):
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """options.json, vocabulary.json and weights.pt."""
+        """options.json, vocabulary.json, formulas.json and weights.pt."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _FORMULAS, list(self.formulas))
         chosen = {"rerank": self.reranker.told()} if self.reranker.chosen else {}
         self._write(folder, {"adducts": list(self.vocabulary.adducts), **chosen})
 
@@ -329,6 +335,7 @@ class SpectrumToSmiles(TrainedModel):
         model, vocabulary = cls(**options), read_json(folder / "vocabulary.json")
         model._build(ConditionVocabulary(tuple(vocabulary["adducts"])))
         model._read_weights(folder)
+        model.formulas = tuple(read_json(folder / _FORMULAS)) if (folder / _FORMULAS).is_file() else ()
         model.reranker.recall(vocabulary.get("rerank", {}))
         return model
 
