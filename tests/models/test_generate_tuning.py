@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from mslitmus import train
 from mslitmus.errors import ConfigError
 from mslitmus.models import MODELS
 from mslitmus.models.generate.near import Exact, clusters, limit_of, pool_of, scaled
@@ -67,7 +68,7 @@ def tuned(plain, world, tmp_path, **tuning):
     model.check_start(MODELS["spectrum-to-smiles"].load(plain), "keep")
     model.start_from(plain)
     context = FitContext(tmp_path / "tuned", device="cpu", threads=1)
-    return model, model.fit(world["train"], world["val"], context)
+    return model, train.fit(model, world["train"], world["val"], context)
 
 
 def shown(frame: pl.DataFrame) -> list[tuple]:
@@ -151,7 +152,7 @@ def test_reranking_by_predicted_spectra(plain, world, tmp_path):
     options = {"fingerprint": 1.0, "spectrum": "validation", "predictor": str(tmp_path / "predictor")}
     model = MODELS["spectrum-to-smiles"](**TINY, rerank=options)
     model.start_from(plain)
-    report = model.fit(world["train"], world["val"], FitContext(tmp_path / "again", device="cpu", threads=1))
+    report = train.fit(model, world["train"], world["val"], FitContext(tmp_path / "again", device="cpu", threads=1))
     assert report.notes["rerank"]["queries"] == 2
     queries = Generation().queries(world["test"])[:3]
     found = model.predict(queries)

@@ -138,7 +138,8 @@ class Trainable(Protocol):
 
     training: Any  # models.options.TrainingOptions
     network: Any  # torch.nn.Module
-    # Optional: `notes`, a mapping of what else a reader of the fit must know.
+    # Optional: `notes`, a mapping of what else a reader of the fit must know; `own_fit`, true where the model's `fit`
+    # does more than the loop (which it calls), so that studies must call it.
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None: ...
 

@@ -98,6 +98,7 @@ class SpectrumToSmiles(TrainedModel):
     task = "generation"
     name = "spectrum-to-smiles"
     network: Generator
+    own_fit = True  # re-ranking is weighed after the loop
     Options: ClassVar[type[SpectrumToSmilesOptions]] = SpectrumToSmilesOptions
 
     def __init__(self, **options: Any) -> None:
