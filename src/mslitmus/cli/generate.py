@@ -73,6 +73,11 @@ def generate_structures(
     file = HitFile(target, writers[target.suffix.lower()])
     ended = _answer(frames, asking, file, shown)
     seconds = max(time.perf_counter() - started, 1e-9)
+    _finish(asking, file, seconds, intake, shown, page or target.with_suffix(".html"), ended)
+
+
+def _finish(asking: Any, file: Any, seconds: float, intake: Any, shown: Any, page: Path, ended: str) -> None:
+    """Say what came out, write the page, and end with the code that fits."""
     for line in intake.lines():
         errors.print(line, highlight=False, markup=False, soft_wrap=True)
     if ended:
@@ -80,7 +85,7 @@ def generate_structures(
     _tell(asking, file, seconds)
     if shown is not None:
         faults = [str(error) for error in intake.problems.errors[:3]]
-        where = shown.write(page or target.with_suffix(".html"), intake.lines(), faults, ended)
+        where = shown.write(page, intake.lines(), faults, ended)
         console.print(f"page: {where.resolve()}", highlight=False, soft_wrap=True)
     if ended:
         raise SystemExit(INTERRUPTED)
