@@ -55,6 +55,14 @@ OPTIONS = {
         "top": 20,
         "training": {**_TRAINING, "val_limit": 2},
     },
+    "tuned-spectrum-to-smiles": {
+        "network": {"size": "tiny"},
+        "beams": 2,
+        "top": 20,
+        "tuning": {"batch": 4, "limit": -1.0},
+        "rerank": {"fingerprint": "validation"},
+        "training": {**_TRAINING, "val_limit": 2},
+    },
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }

@@ -57,6 +57,8 @@ def batching(evidence: Evidence) -> list[Finding]:
         if again.moved > UNMOVED:
             return [_unsteady(model, again), *kept]
         broken = [by_name[name] for name in INVARIANT if name in by_name and _broken(by_name[name])]
+        if broken and _declared(evidence, model):
+            return [_transductive(model, broken), *kept]
         if broken:
             return [_in_company(model, broken), *kept]
         softer = [f for name in (SPELLING, PEAKS, ZEROS) if name in by_name for f in _outside(model, by_name[name])]
@@ -153,6 +155,20 @@ def _in_company(model: Asked, broken: list[Change]) -> Finding:
     claim = f"the answers of {model.key} depend on how they are asked: other ones {names}"
     remedy = "mask padding, switch off batch statistics, undo sorting; then predict and score again"
     return Finding(NAME, "fatal", claim, max(c.n for c in broken), told(model, broken, broken[0]), remedy)
+
+
+def _declared(evidence: Evidence, model: Asked) -> bool:
+    """Whether the model's fit says that it learns from the queries it answers."""
+    notes = (evidence.cells.get(model.key, {}).get("fit") or {}).get("notes") or {}
+    return bool(notes.get("transductive"))
+
+
+def _transductive(model: Asked, broken: list[Change]) -> Finding:
+    claim = f"{model.key} is transductive, as it says: its answers depend on which other queries are asked"
+    remedy = (
+        "rank it apart from models that answer a query by itself; tuning per sample is the form to compare with them"
+    )
+    return Finding(NAME, "warning", claim, max(c.n for c in broken), told(model, broken, broken[0]), remedy)
 
 
 def _outside(model: Asked, change: Change) -> list[Finding]:

@@ -19,6 +19,7 @@ from .data import data_app
 from .dilution import judge_dilution
 from .embed import embed_spectra, fine_tune_embedder
 from .explore import annotate_dataset, split_dataset
+from .generate import generate_structures
 from .learned_split import learn_split
 from .library import library_app
 from .predict import predict_spectra
@@ -49,6 +50,7 @@ app.command("score")(score_predictions)
 app.command("audit")(audit_run)
 app.command("card")(write_card)
 app.command("predict")(predict_spectra)
+app.command("generate")(generate_structures)
 app.command("simulate")(simulate_molecules)
 app.command("template")(write_template)
 app.command("search")(search_libraries)

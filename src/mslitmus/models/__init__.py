@@ -28,6 +28,7 @@ MODELS = Registry(
         "fingerprint-blend": "mslitmus.models.fingerprint.blend:FingerprintBlend",
         "fingerprint-transformer": "mslitmus.models.fingerprint.formula_transformer:FingerprintTransformer",
         "spectrum-to-smiles": "mslitmus.models.generate.spectrum_to_smiles:SpectrumToSmiles",
+        "tuned-spectrum-to-smiles": "mslitmus.models.generate.tuning:TunedSpectrumToSmiles",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",
         "constant-ranking": f"{_CONTROLS}.constant_ranking:ConstantRanking",
         "first-candidate": f"{_CONTROLS}.first_candidate:FirstCandidate",

@@ -91,7 +91,9 @@ class Model(Protocol):
     `truth_inchikey14` too.
 
     Optional: `check_task(task)` raises ConfigError before any work where the model cannot do the task as it is set, and
-    `report_to(progress)` says where `predict` may tell what it does.
+    `report_to(progress)` says where `predict` may tell what it does. `inference_notes`, a mapping, says after `predict`
+    what else its reader must know. A model whose answers do depend on which others are asked says so in the notes of
+    its fit (`transductive: true`): it is ranked apart, and the audit of batching flags it.
     """
 
     task: str
@@ -136,7 +138,8 @@ class Trainable(Protocol):
 
     training: Any  # models.options.TrainingOptions
     network: Any  # torch.nn.Module
-    # Optional: `notes`, a mapping of what else a reader of the fit must know.
+    # Optional: `notes`, a mapping of what else a reader of the fit must know; `own_fit`, true where the model's `fit`
+    # does more than the loop (which it calls), so that studies must call it.
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None: ...
 

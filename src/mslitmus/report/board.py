@@ -36,6 +36,7 @@ class Entry:
     parameters: float | None
     seconds_fit: float | None
     seconds_predict: float | None
+    transductive: bool = False  # learned from the very queries it answers, and says so
 
     @property
     def control(self) -> bool:
@@ -49,7 +50,8 @@ class Entry:
 
     @property
     def trained(self) -> bool:
-        return not (self.control or self.oracle)
+        """Ranked among the trained: transductive ones are ranked apart."""
+        return not (self.control or self.oracle or self.transductive)
 
     @property
     def partial(self) -> bool:
@@ -110,7 +112,15 @@ def _entry(files: RunFiles, split: str, model: str, rows: pl.DataFrame) -> Entry
         parameters=average_of([cell.get("parameters") for cell in cells]),
         seconds_fit=average_of([seconds_of(cell, "fit") for cell in cells]),
         seconds_predict=average_of([seconds_of(cell, "predict") for cell in cells]),
+        transductive=any(_noted(cell).get("transductive") for cell in cells),
     )
+
+
+def _noted(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The notes of the fit."""
+    fit = cell.get("fit")
+    notes = fit.get("notes") if isinstance(fit, Mapping) else None
+    return notes if isinstance(notes, Mapping) else {}
 
 
 def _answered(files: RunFiles, pool: pl.DataFrame) -> float | None:

@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one kind: `trained`, `neighbour`, `blind` or `oracle`, best first."""
+    """Rows of one kind: `trained`, `transductive`, `neighbour`, `blind` or `oracle`, best first."""
 
     kind: str
     rows: tuple[Row, ...]
@@ -92,7 +92,7 @@ class Panel:
 
 
 #: Kinds in the order of the page, the bounds last.
-GROUPS = ("trained", "neighbour", "blind", "oracle")
+GROUPS = ("trained", "transductive", "neighbour", "blind", "oracle")
 
 
 def leaderboard(files: RunFiles, split: str) -> list[Panel]:
@@ -140,7 +140,7 @@ def _groups(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _kind(entry: Entry) -> str:
-    return "trained" if entry.trained else entry.kind
+    return "trained" if entry.trained else "transductive" if entry.transductive else entry.kind
 
 
 def _bound(files: RunFiles, split: str, metric: str, axis: Axis, value: float) -> Bound:
@@ -187,7 +187,9 @@ def axis_for(values: Sequence[float | None]) -> Axis:
 
 def shape(entry: Entry | None) -> str:
     """How a model's mark is drawn: `trained`, `control` or `oracle`."""
-    return "trained" if entry is None or entry.trained else "oracle" if entry.oracle else "control"
+    return (
+        "trained" if entry is None or entry.trained or entry.transductive else "oracle" if entry.oracle else "control"
+    )
 
 
 def _row(entry: Entry, axis: Axis, marks: Sequence[Mark], letters: str) -> Row:

@@ -58,12 +58,12 @@ def leaderboard_table(run: Path) -> Table:
 
 
 def _cells(entry: Entry, *, covered: bool, skilled: bool) -> list[Text | _Name]:
-    style = "" if entry.trained else "dim"
+    style = "" if entry.trained or entry.transductive else "dim"
     values = (entry.skill_blind, entry.skill_neighbour) if skilled else ()
     skill = [Text(score(value, sign=True), style=style) for value in values]
     coverage = [] if covered else [Text(percent(entry.coverage), style="bold" if entry.partial else style)]
     return [
-        _Name(f"{entry.model} (oracle)" if entry.oracle else entry.model, style),
+        _Name(entry.model + (" (oracle)" if entry.oracle else " (transductive)" * entry.transductive), style),
         Text(score(entry.mean), style=style or "bold"),
         Text(interval(entry.low, entry.high), style=style),
         *skill,

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from .. import train
+from ..chem.molecule import inchikey14
 from ..data import store
-from ..errors import ModelError, PredictionError
+from ..errors import ChemistryError, ModelError, PredictionError
 from ..models.protocol import FitContext, FitReport
 from ..provenance import code_hash, environment, file_hash, now, write_json, write_parquet
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
@@ -222,9 +223,32 @@ def _predict(cell: Cell, study: StudyConfig, fitted: Mapping[str, Any], progress
     record = {"seconds": time.perf_counter() - started, "rows": predictions.height, "fitted": fitted["finished"]}
     device = str(getattr(model, "device", "cpu"))  # a loaded model answers on the CPU unless it says otherwise
     record["inference"] = {"queries": queries.height, "threads": study.budget.threads, "device": device}
+    if cell.task.name == "generation":
+        record["inference"]["copied"] = _copied(predictions, cell.folds["train"], test)
+    if noted := getattr(model, "inference_notes", None):
+        record["inference"]["notes"] = dict(noted)
     write_parquet(path, predictions)
     write_json(record_path, record)
     return record
+
+
+def _copied(predictions: pl.DataFrame, train: pl.DataFrame, test: pl.DataFrame) -> float | None:
+    """Share of first answers to test queries that are molecules of the training fold: the rest are novel."""
+    first = predictions.filter(
+        pl.col("smiles").is_not_null() & pl.col("identifier").is_in(test["identifier"].implode())
+    )
+    first = first.sort("score", descending=True, maintain_order=True).unique("identifier", keep="first")
+    known = set(train["inchikey14"].to_list())
+    found = [_key(text) in known for text in first["smiles"].to_list()]
+    return sum(found) / len(found) if found else None
+
+
+def _key(smiles: str) -> str | None:
+    """InChIKey-14; None for what does not parse, which is nobody's molecule."""
+    try:
+        return inchikey14(smiles)
+    except ChemistryError:
+        return None
 
 
 def _answered(predictions: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:

@@ -50,7 +50,9 @@ class Chosen:
         return MODELS[self.registered].load(self.folder)
 
 
-def choose(path: Path, model: str | None = None, split: str | None = None, seed: int | None = None) -> Chosen:
+def choose(
+    path: Path, model: str | None = None, split: str | None = None, seed: int | None = None, task: str = TASK
+) -> Chosen:
     """From a run folder, a cell's folder or a model's folder.
 
     Of a run, that cell of a trained model which scores best on validation, among those of `model`, `split` and `seed`
@@ -60,14 +62,15 @@ def choose(path: Path, model: str | None = None, split: str | None = None, seed:
     Raises RunError for a folder that holds no model, or none so named: the message lists what there is.
     """
     if (path / "cell.json").is_file():
-        return _cell(path)
+        return _cell(path, task)
     if (path / "options.json").is_file():
-        return _cell(path.parent) if (path.parent / "cell.json").is_file() else Chosen(path, "neural")
-    cells = [_cell(found.parent) for found in sorted(path.glob("cells/*/*/seed*/cell.json"))]
+        alone = Chosen(path, _registered(path, task))
+        return _cell(path.parent, task) if (path.parent / "cell.json").is_file() else alone
+    cells = [_cell(found.parent, task) for found in sorted(path.glob("cells/*/*/seed*/cell.json"))]
     usable = [cell for cell in cells if (cell.folder / "options.json").is_file() and cell.kind != "oracle"]
     if not usable:
         what = "no finished model here" if path.is_dir() else "no such folder"
-        remedy = "give a run folder of spectrum prediction (`mslitmus run`), or the model folder of one of its cells"
+        remedy = f"give a run folder of the task {task!r} (`mslitmus run`), or the model folder of one of its cells"
         raise RunError(what, where=str(path), remedy=remedy)
     split = split or _first_split(path, usable)
     usable = _named("split", split, [cell.split for cell in usable], usable, path)
@@ -107,13 +110,20 @@ def _first_split(path: Path, cells: Sequence[Chosen]) -> str:
     return next((name for name in [*named, *sorted(found)] if name in found), "")
 
 
-def _cell(folder: Path) -> Chosen:
+def _registered(folder: Path, task: str) -> str:
+    """What a model folder without a cell holds."""
+    if task == TASK:
+        return "neural"
+    return "tuned-spectrum-to-smiles" if (folder / "pool.parquet").is_file() else "spectrum-to-smiles"
+
+
+def _cell(folder: Path, wanted: str = TASK) -> Chosen:
     """A finished cell. Raises RunError for one of another task or a damaged file."""
     record, identity = read_json(folder / "cell.json"), read_json(folder / "identity.json")
     task = identity.get("task")
     task = task.get("name") if isinstance(task, dict) else task
-    if task != TASK:
-        raise RunError(f"a model of the task {task!r}", where=str(folder), remedy=f"give one of the task {TASK!r}")
+    if task != wanted:
+        raise RunError(f"a model of the task {task!r}", where=str(folder), remedy=f"give one of the task {wanted!r}")
     metric = identity["selection_metric"]
     return Chosen(
         folder / "model",

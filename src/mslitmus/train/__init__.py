@@ -18,7 +18,7 @@ def fit(model: Model, train: pl.DataFrame, val: pl.DataFrame, context: FitContex
     """Fit any model: the one entry point of studies. Torch is imported only for a model that offers batches."""
     if context.fitted is not None:
         require_bridge(model)
-    if hasattr(model, "train_batches"):
+    if hasattr(model, "train_batches") and not getattr(model, "own_fit", False):
         from .loop import fit_trainable
 
         return fit_trainable(cast("Trainable", model), train, val, context)

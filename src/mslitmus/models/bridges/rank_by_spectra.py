@@ -54,7 +54,7 @@ class RankBySpectra(Bridge):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.metric = _similarity(self.options.similarity, self.options.precursor)
+        self.metric = similarity_metric(self.options.similarity, self.options.precursor)
         self._progress: Callable[[str], None] | None = None
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
@@ -132,7 +132,7 @@ def take(spectra: Flat, rows: NDArray[np.int64]) -> Flat:
     return Flat(spectra.mzs[peak], spectra.intensities[peak], offsets)
 
 
-def _similarity(name: str, precursor: str) -> SpectrumMetric:
+def similarity_metric(name: str, precursor: str) -> SpectrumMetric:
     """The metric to rank by. Raises ConfigError for a name that is no similarity of spectra."""
     if precursor == "remove" and not name.endswith(NO_PRECURSOR):
         name += NO_PRECURSOR

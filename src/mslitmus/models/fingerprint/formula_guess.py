@@ -85,13 +85,19 @@ class FormulaPrior:
 
 def guess(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions) -> pl.Series:
     """The best formula of each spectrum; null without a readable adduct, or where none fits."""
+    return scored_guess(frame, prior, options)["formula"]
+
+
+def scored_guess(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions) -> pl.DataFrame:
+    """`formula` as `guess`, `formula_score`, and `formula_lead` over the next best; null where there is none."""
     _, mz, height, offsets = strongest(frame, _PEAKS)
     rows = zip(frame["precursor_mz"].to_list(), frame["adduct"].to_list(), strict=True)
     found = [
         _one(precursor, adduct, mz[offsets[i] : offsets[i + 1]], height[offsets[i] : offsets[i + 1]], prior, options)
         for i, (precursor, adduct) in enumerate(rows)
     ]
-    return pl.Series("formula", found, dtype=pl.String)
+    schema = {"formula": pl.String, "formula_score": pl.Float64, "formula_lead": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row")
 
 
 def _one(
@@ -101,19 +107,19 @@ def _one(
     height: NDArray[np.float64],
     prior: FormulaPrior,
     options: GuessOptions,
-) -> str | None:
+) -> tuple[str | None, float | None, float | None]:
     try:
         ion = parse_adduct(adduct) if adduct and precursor else None
     except ChemistryError:
         ion = None
     if ion is None or precursor is None or (added := _signed(ion.delta)) is None:
-        return None
+        return None, None, None
     mass = ion.neutral_mass(precursor)
     tolerance = max(precursor * options.ppm * 1e-6, 0.001) * abs(ion.charge) / ion.molecules
     counts = formulae_of(mass, tolerance, prior.signatures, prior.most)
     counts = counts[(counts * ion.molecules + added >= 0).all(axis=1)]
     if not len(counts):
-        return None
+        return None, None, None
     error = (counts @ _weights() - mass) / (tolerance / 3)
     score = prior.log_prior(counts, options.known) - error**2 / 2
     best = np.argsort(-score, kind="stable")[: options.candidates]
@@ -124,7 +130,9 @@ def _one(
         wide = np.maximum(mz[low] * options.ppm * 1e-6, 0.001)
         hit = explained_by(counts * ion.molecules + added, mz[low], wide, ion.charge)
         score = score + options.peaks * (hit @ share) / share.sum()
-    return _text(counts[int(np.argmax(score))])
+    first = int(np.argmax(score))
+    lead = float(score[first] - np.delete(score, first).max()) if len(score) > 1 else None
+    return _text(counts[first]), float(score[first]), lead
 
 
 def _weights() -> NDArray[np.float64]:

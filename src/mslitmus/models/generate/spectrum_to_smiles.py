@@ -4,7 +4,7 @@ Trained on next tokens (cross-entropy, the true string given up to each place) a
 cross-entropy, weight λ). Answers are the distinct molecules of a beam search under the constraint of the formula, best
 first; each is read back by RDKit, and what does not parse or has another formula is left out and counted (`refused`).
 With `blind` the spectrum is masked in training and in prediction, and nothing but the formula (and the adduct) is left:
-the liar that a generator must beat.
+the liar that a generator must beat. `rerank` orders the answers anew (`rerank.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -24,22 +24,24 @@ from torch.nn import functional
 
 from ...chem.molecule import formulas, identify, morgan
 from ...errors import ChemistryError, ConfigError, ModelError
-from ...provenance import table_hash
+from ...provenance import table_hash, write_json
 from ...schemas import PREDICTED_STRUCTURES, conform
 from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows, number_molecules, tensor
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..predict.starting import Start
-from ..protocol import FitContext, Kind
+from ..protocol import FitContext, FitReport, Kind
 from ..trained import TrainedModel, read_json, reading
 from .constraint import FormulaConstraint, writable
 from .decode import Search, Written, decode
 from .inputs import InputTable
+from .rerank import Asked, Reranker, RerankOptions
 from .smiles_tokens import END, PAD, SmilesTokens, spellings, target
 from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
 
 _TOKENS = SmilesTokens()
+_FORMULAS = "formulas.json"
 _TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
 
 
@@ -63,6 +65,7 @@ class SpectrumToSmilesOptions(Options):
     structures: int = Field(10, ge=1, le=1000, description="of a query at most")
     chunk: int = Field(16, ge=1, description="queries decoded together")
     longest: int = Field(200, ge=8, lt=MOST_TOKENS, description="tokens of a string at most")
+    rerank: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -95,13 +98,16 @@ class SpectrumToSmiles(TrainedModel):
     task = "generation"
     name = "spectrum-to-smiles"
     network: Generator
+    own_fit = True  # re-ranking is weighed after the loop
+    Options: ClassVar[type[SpectrumToSmilesOptions]] = SpectrumToSmilesOptions
 
     def __init__(self, **options: Any) -> None:
         where = f"model {self.name!r}"
-        self.options = parse_options(SpectrumToSmilesOptions, options, where=where)
+        self.options: Any = parse_options(self.Options, options, where=where)
         self.shape = parse_options(GeneratorOptions, self.options.network, where="network")
         self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
         self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
+        self.reranker = Reranker(parse_options(RerankOptions, self.options.rerank, where="rerank"))
         self._chosen = check_conditions(self.options.conditioning)
         if self.options.constraint and not self.options.formula:
             raise ConfigError(
@@ -109,6 +115,7 @@ class SpectrumToSmiles(TrainedModel):
             )
         self.kind: Kind = "blind" if self.options.blind else "trained"
         self._table: InputTable | None = None
+        self.formulas: tuple[str, ...] = ()  # of the training molecules: what an unknown formula is guessed by
         self.refused = 0  # strings that RDKit or the formula refused, of the last prediction
 
     def check_task(self, task: Any) -> None:
@@ -119,25 +126,36 @@ class SpectrumToSmiles(TrainedModel):
 
     def described(self) -> dict[str, Any]:
         """All options, defaults included."""
-        parts = {"network": self.shape, "conditions": self.condition_options, "training": self.training}
-        return {**self.options.model_dump(mode="json"), **{name: part.model_dump() for name, part in parts.items()}}
+        parts: dict[str, Options] = {"network": self.shape, "conditions": self.condition_options}
+        parts |= {"training": self.training}
+        parts |= {"rerank": self.reranker.options} if self.options.rerank else {}
+        own = self.options.model_dump(mode="json", exclude=set() if self.options.rerank else {"rerank"})
+        return {**own, **{name: part.model_dump() for name, part in parts.items()}}
 
     # -- training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
+        """Train with the one loop, then choose the weights of re-ranking on validation, where they are to be chosen."""
+        return self._weighed(super().fit(train, val, context), val, context)
+
+    def _weighed(self, report: FitReport, val: pl.DataFrame, context: FitContext) -> FitReport:
+        if not self.reranker.to_choose:
+            return report
+        rows = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(self.training.val_limit)
+        queries, answers = self.queries(rows), []
+        context.progress(f"weights of re-ranking: {rows.height} validation queries")
+        with self._predicting():
+            for start in range(0, rows.height, self.options.chunk):
+                answers += self._found(queries.slice(start, self.options.chunk))
+        self.reranker.choose(answers, rows["smiles"].to_list())
+        return replace(report, notes={**report.notes, "rerank": self.reranker.told()})
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
         """Fix the vocabulary of adducts, build the network, hold spectra and targets ready.
 
         Molecules that cannot be written (elements, radicals, too long) are left out. Raises ModelError if none is left.
         """
-        train = with_structure(train)
-        texts = {text: self._writable(text) for text in train["smiles"].unique().to_list()}
-        train = train.filter(pl.col("smiles").replace_strict(texts, return_dtype=pl.String).is_not_null())
-        if train.is_empty():
-            remedy = "check the split and the dataset's SMILES"
-            raise ModelError("no training molecule can be written", remedy=remedy)
-        distinct, self._molecule = number_molecules(train["smiles"].to_list())
-        self._targets = [str(texts[text]) for text in distinct]
-        self._packed = np.packbits(morgan(distinct, bits=self.shape.bits), axis=1)
+        train = self._remember(train)
         vocabulary, start = ConditionVocabulary.of(train), self._start
         self._build(vocabulary if start is None else start.vocabulary(vocabulary))
         if start is None and self.options.weights != "random":
@@ -149,6 +167,20 @@ class SpectrumToSmiles(TrainedModel):
         self._data_hash = table_hash(train, ["identifier", "smiles", "precursor_mz", "mzs", "intensities"])
         self._data_hash += "" if start is None else start.hash
 
+    def _remember(self, train: pl.DataFrame) -> pl.DataFrame:
+        """The rows that can be learned; their targets and fingerprints are held ready."""
+        train = with_structure(train)
+        texts = {text: self._writable(text) for text in train["smiles"].unique().to_list()}
+        train = train.filter(pl.col("smiles").replace_strict(texts, return_dtype=pl.String).is_not_null())
+        if train.is_empty():
+            remedy = "check the split and the dataset's SMILES"
+            raise ModelError("no training molecule can be written", remedy=remedy)
+        self.formulas = tuple(sorted(train["formula"].unique().to_list()))
+        distinct, self._molecule = number_molecules(train["smiles"].to_list())
+        self._targets = [str(texts[text]) for text in distinct]
+        self._packed = np.packbits(morgan(distinct, bits=self.shape.bits), axis=1)
+        return train
+
     def _writable(self, smiles: str) -> str | None:
         text = target(smiles, self.options.stereo)
         fits = (
@@ -157,15 +189,16 @@ class SpectrumToSmiles(TrainedModel):
         return text if fits else None
 
     def start_from(self, folder: Path, head: str = "keep") -> None:
-        """Vocabulary and weights of a saved model: this one answers as that one until it is trained on."""
-        parent = type(self).load(folder)
+        """Vocabulary and weights of a saved generator: this one answers as that one until it is trained on."""
+        parent = _opened(folder)
         self._build(parent.vocabulary)
+        self.formulas = parent.formulas
         self._start = Start.of(parent.network, parent.vocabulary, folder, head)
         self._start.fill(self.network)
 
     def _pretrained(self, folder: Path) -> Start:
         """Raises ConfigError where the folder's network is another than this one's."""
-        parent = SpectrumToSmiles.load(folder)
+        parent = _opened(folder)
         self.check_start(parent)
         return Start.of(parent.network, parent.vocabulary, folder, "keep")
 
@@ -222,38 +255,51 @@ class SpectrumToSmiles(TrainedModel):
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_STRUCTURES, best first within a query, in the order asked. The score is the log-likelihood of the
         string among all strings of its formula. A query without any structure gets one row without SMILES."""
-        if self.options.formula and "formula" not in queries.columns:
-            raise ModelError("the queries do not name their formula", remedy="formula: false, or a task that shows it")
         self.refused = 0
+        self._check_asked(queries)
         rows: list[tuple[str, str | None, float | None]] = []
         with self._predicting():
             for start in range(0, queries.height, self.options.chunk):
                 rows += self._answers(queries.slice(start, self.options.chunk))
         return conform(pl.DataFrame(rows, schema=PREDICTED_STRUCTURES, orient="row"), PREDICTED_STRUCTURES)
 
+    def _check_asked(self, queries: pl.DataFrame) -> None:
+        if self.options.formula and "formula" not in queries.columns:
+            raise ModelError("the queries do not name their formula", remedy="formula: false, or a task that shows it")
+
     def _answers(self, queries: pl.DataFrame) -> list[tuple[str, str | None, float | None]]:
-        named = queries["formula"].to_list() if self.options.formula else [None] * queries.height
-        asked = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
-        found: dict[int, list[tuple[str, float]]] = {}
-        if asked:
-            part = queries[asked]
-            inputs = self._inputs(self._tabulate(part), np.arange(len(asked)))
-            for k, written in zip(asked, self._strings(inputs, part), strict=True):
-                found[k] = self._read(written, named[k])
         rows: list[tuple[str, str | None, float | None]] = []
-        for k, identifier in enumerate(queries["identifier"].to_list()):
-            answers = found.get(k, [])
-            rows += [(identifier, *answer) for answer in answers] or [(identifier, None, None)]
+        for identifier, asked in zip(queries["identifier"].to_list(), self._found(queries), strict=True):
+            ranked = self.reranker.ranked(asked)[: self.options.structures]
+            rows += [(identifier, *answer) for answer in ranked] or [(identifier, None, None)]
         return rows
 
-    def _strings(self, inputs: Inputs, part: pl.DataFrame) -> list[Written]:
+    def _found(self, queries: pl.DataFrame) -> list[Asked]:
+        """What is written for each query, with what re-ranking looks at."""
+        named = queries["formula"].to_list() if self.options.formula else [None] * queries.height
+        asked = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
+        found = [Asked.nothing() for _ in named]
+        if not asked:
+            return found
+        part = queries[asked]
+        inputs = self._inputs(self._tabulate(part), np.arange(len(asked)))
+        written, bits = self._strings(inputs, part)
+        answers = [self._read(each, named[k]) for k, each in zip(asked, written, strict=True)]
+        for k, each in zip(asked, self.reranker.looked_at(answers, bits, part), strict=True):
+            found[k] = each
+        return found
+
+    def _strings(self, inputs: Inputs, part: pl.DataFrame) -> tuple[list[Written], NDArray[np.float32]]:
+        """The strings of each query, and (n, bits) the probabilities of its fingerprint."""
         states, there = self.network.encode(inputs)
+        bits = torch.sigmoid(self.network.bits(states, there)).float().cpu().numpy()
         search = Search(self.options.beams, self.options.longest, self.options.temperature)
         if not self.options.constraint:
-            return decode(self.network, states, there, search)
+            return decode(self.network, states, there, search), bits
         constraint = FormulaConstraint(stereo=self.options.stereo)
         charges = [1 if adduct == "[M]+" else -1 if adduct == "[M]-" else None for adduct in part["adduct"]]
-        return decode(self.network, states, there, search, constraint, part["formula"].to_list(), charges)
+        formulae = part["formula"].to_list()
+        return decode(self.network, states, there, search, constraint, formulae, charges), bits
 
     def _read(self, written: Written, formula: str | None) -> list[tuple[str, float]]:
         """Distinct molecules of the strings of one query, canonical, best first. With a formula, only those of it."""
@@ -268,19 +314,36 @@ class SpectrumToSmiles(TrainedModel):
                 self.refused += 1
                 continue
             kept.setdefault(who.inchikey14, (who.smiles, float(score)))
-        return list(kept.values())[: self.options.structures]
+        return list(kept.values())
 
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """options.json, vocabulary.json and weights.pt."""
-        self._write(folder, {"adducts": list(self.vocabulary.adducts)})
+        """options.json, vocabulary.json, formulas.json and weights.pt."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _FORMULAS, list(self.formulas))
+        chosen = {"rerank": self.reranker.told()} if self.reranker.chosen else {}
+        self._write(folder, {"adducts": list(self.vocabulary.adducts), **chosen})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """A saved model. Raises ModelError if a file is missing or does not fit."""
         with reading(folder):
-            model = cls(**read_json(folder / "options.json"))
-            model._build(ConditionVocabulary(tuple(read_json(folder / "vocabulary.json")["adducts"])))
-            model._read_weights(folder)
+            return cls._read_from(folder, read_json(folder / "options.json"))
+
+    @classmethod
+    def _read_from(cls, folder: Path, options: dict[str, Any]) -> Self:
+        model, vocabulary = cls(**options), read_json(folder / "vocabulary.json")
+        model._build(ConditionVocabulary(tuple(vocabulary["adducts"])))
+        model._read_weights(folder)
+        model.formulas = tuple(read_json(folder / _FORMULAS)) if (folder / _FORMULAS).is_file() else ()
+        model.reranker.recall(vocabulary.get("rerank", {}))
         return model
+
+
+def _opened(folder: Path) -> SpectrumToSmiles:
+    """The plain generator of a saved one, tuned or not."""
+    with reading(folder):
+        saved = read_json(folder / "options.json")
+        known = {name: value for name, value in saved.items() if name in SpectrumToSmilesOptions.model_fields}
+        return SpectrumToSmiles._read_from(folder, {**known, "rerank": {}})

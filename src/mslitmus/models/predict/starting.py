@@ -27,6 +27,8 @@ _FREE = {"weights", "freeze", "reinitialise", "mask", "hide", "loss", "threshold
 _FREE |= {"cut", "sharpness", "at_most"}
 _FREE |= {"blind", "top", "formula", "random_spelling", "fingerprint_weight"}  # of generation: what is learned and read
 _FREE |= {"constraint", "beams", "temperature", "structures", "chunk", "longest"}  # and how it is decoded
+_FREE |= {"learn"}
+_FREE_SECTIONS = {"training", "rerank", "tuning"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def check_same(child: Any, parent: Any, head: str) -> None:
     theirs, mine = dict(_flat(described())), dict(_flat(child.described()))
     for key in [*mine, *(key for key in theirs if key not in mine)]:
         section, leaf = key.split(".")[0], key.rpartition(".")[2]
-        free = section == "training" or (section == "head" and head == "anew") or leaf in _FREE or "dropout" in leaf
+        free = section in _FREE_SECTIONS or (section == "head" and head == "anew") or leaf in _FREE or "dropout" in leaf
         if not free and mine.get(key) != theirs.get(key):
             also = ", or head: anew" if section == "head" else ""
             raise ConfigError(

@@ -1,0 +1,143 @@
+"""`mslitmus generate`: from files to structures and a page, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mslitmus.cli import main
+from mslitmus.models import MODELS
+from mslitmus.models.protocol import FitContext
+from mslitmus.provenance import write_json
+from mslitmus.spectra import formats
+from mslitmus.studies import generating
+from mslitmus.studies.generating import GENERATED, Trust, listed_formulae
+
+TINY = {"network": {"size": "tiny"}, "beams": 2, "top": 10}
+TINY |= {"training": {"epochs": 1, "batch_size": 16, "val_limit": 2}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, spectra_module):
+    """A fitted generator of its own."""
+    place = tmp_path_factory.mktemp("generator")
+    model = MODELS["spectrum-to-smiles"](**TINY)
+    model.fit(spectra_module[:40], spectra_module[40:44], FitContext(place, device="cpu", threads=1))
+    model.save(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def spectra_module():
+    from mslitmus.data.simulate import simulated_dataset
+
+    frame = simulated_dataset().frame()
+    return frame.filter(pl.col("formula").str.len_chars() < 9).head(60)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path, spectra_module):
+    monkeypatch.chdir(tmp_path)
+    unknown = [pl.lit(None, pl.String).alias(name) for name in ("smiles", "inchikey14", "name")]
+    formats.write(spectra_module[44:48].with_columns(*unknown), tmp_path / "q.mgf")
+
+    def started(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mslitmus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        out, err = capsys.readouterr()
+        return int(done.value.code or 0), out, " ".join(err.split())
+
+    return started
+
+
+def cell_of(folder, tmp_path):
+    """The same model as a cell whose validation answers score −9 to 0, the better ones nearer to the truth."""
+    cell = tmp_path / "run" / "cells" / "scaffold" / "generator" / "seed0"
+    cell.mkdir(parents=True)
+    (cell / "model").symlink_to(folder)
+    task = {"name": "generation", "formula": "given"}
+    write_json(cell / "identity.json", {"task": task, "model": "spectrum-to-smiles", "selection_metric": "mol-hit@1"})
+    write_json(cell / "cell.json", {"split": "scaffold", "model": "generator", "seed": 0, "kind": "trained"})
+    names = [f"v{k}" for k in range(20)]
+    scores = {"fold": "val", "identifier": names, "inchikey14": names, "mol-tanimoto@1": np.linspace(0, 1, 20)}
+    pl.DataFrame(scores).write_parquet(cell / "scores.parquet")
+    answers = {"identifier": names, "smiles": "C", "score": np.linspace(-200, 0, 20)}
+    pl.DataFrame(answers).write_parquet(cell / "predictions.parquet")
+    return tmp_path / "run"
+
+
+def read(path) -> pl.DataFrame:
+    return pl.read_csv(path, separator="\t", schema_overrides=GENERATED)
+
+
+def test_structures_and_a_page(call, folder, tmp_path, spectra_module):
+    code, out, err = call("generate", "q.mgf", "--model", cell_of(folder, tmp_path), "--top", 2)
+    assert code == 0, err
+    found = read(tmp_path / "q.structures.tsv")
+    assert found.columns == list(GENERATED)
+    asked = spectra_module[44:48]
+    assert found["identifier"].n_unique() == 4
+    assert found["rank"].max() <= 2
+    told = dict(zip(asked["identifier"], asked["formula"], strict=True))
+    assert all(told[i] == f for i, f in found.select("identifier", "formula").iter_rows())
+    assert set(found["formula_from"]) == {"told"}
+    assert found.filter(pl.col("rank") == 1)["expected_similarity"].is_between(0, 1).all()
+    assert "calibrated on 20 validation queries" in err
+    assert "4 queries" in out
+    text = (tmp_path / "q.structures.html").read_text("utf-8")
+    assert "Structures from spectra" in text
+    assert "<svg" in text
+
+
+def test_formulae_inferred_or_listed(call, folder, tmp_path, spectra_module):
+    code, _, err = call("generate", "q.mgf", "--model", folder, "--formula", "inferred", "--out", "s.parquet")
+    assert code == 0, err
+    found = pl.read_parquet(tmp_path / "s.parquet")
+    assert set(found["formula_from"].drop_nulls()) == {"inferred"}
+    assert found["confident"].drop_nulls().not_().all()
+    assert "nothing to judge by" in err
+    names = spectra_module[44:48]["identifier"].to_list()
+    pl.DataFrame({"identifier": names, "formula": "C2H6O"}).write_csv(tmp_path / "f.csv")
+    code, _, err = call("generate", "q.mgf", "--model", folder, "--formula", "f.csv", "--min-score", 1, "--no-page")
+    assert code == 0, err
+    found = read(tmp_path / "q.structures.tsv")
+    assert set(found["smiles"].drop_nulls()) <= {"CCO", "COC"}
+    assert not found["confident"].any()
+    assert listed_formulae(tmp_path / "f.csv")[names[0]] == "C2H6O"
+
+
+def test_what_is_wrong_is_said(call, folder, tmp_path):
+    assert "no format is known" in call("generate", "q.mgf", "--model", folder, "--out", "x.docx")[2]
+    assert "no such file" in call("generate", "absent.mgf", "--model", folder)[2]
+    assert "no finished model" in call("generate", "q.mgf", "--model", tmp_path)[2]
+    (tmp_path / "bad.tsv").write_text("a\tb\n1\t2\n")
+    assert "no table of formulae" in call("generate", "q.mgf", "--model", folder, "--formula", "bad.tsv")[2]
+
+
+def test_interrupted_it_keeps_what_was_done(call, folder, tmp_path, monkeypatch):
+    from mslitmus.cli import generate
+
+    monkeypatch.setattr(generate, "_BATCH", 2)
+    answer = generating.Generating.answer
+
+    def twice(self, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        return answer(self, frame)
+
+    monkeypatch.setattr(generating.Generating, "answer", twice)
+    code, _, err = call("generate", "q.mgf", "--model", folder)
+    assert code == 130
+    assert "Interrupted after 2 queries" in err
+    assert read(tmp_path / "q.structures.tsv")["identifier"].n_unique() == 2
+    assert "NOT COMPLETE" in (tmp_path / "q.structures.html").read_text("utf-8")
+
+
+def test_trust():
+    assert Trust().of(1.0) == (None, None)
+    assert Trust(least_score=0.0).of(-1.0) == (None, False)
+    assert Trust().of(None) == (None, False)
