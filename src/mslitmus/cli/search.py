@@ -137,7 +137,9 @@ class _Learned:
         from ..models.embed.opening import open_embedder
         from ..models.embed.searching import embedded
 
-        return embedded(libraries, open_embedder(self.folder), self.nearest)
+        if self.nearest not in ("exact", "faiss"):
+            raise unknown_name("way to the nearest vectors", self.nearest, ("exact", "faiss"))
+        return embedded(libraries, open_embedder(self.folder), "faiss" if self.nearest == "faiss" else "exact")
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Formulae:
                 f"{int(open_.sum())} queries without a formula", where=str(frame["identifier"][0]), remedy=remedy
             )
         found = (
-            scored_guess(frame, self.prior, GuessOptions())
+            scored_guess(frame, self.prior, GuessOptions.model_validate({}))
             if self.prior is not None and open_.any()
             else pl.DataFrame({"formula": stated, "formula_lead": pl.Series([None] * frame.height, dtype=pl.Float64)})
         )

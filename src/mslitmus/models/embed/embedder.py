@@ -39,7 +39,8 @@ _TOKENS, _SPECTRA = 4096, 256  # of a batch that is embedded
 class Embedder(Protocol):
     """Anything that embeds: `width` numbers a spectrum, one row a row of the frame (schema SPECTRA), unit length."""
 
-    width: int
+    @property
+    def width(self) -> int: ...
 
     def embed(self, frame: pl.DataFrame) -> Vectors: ...
 

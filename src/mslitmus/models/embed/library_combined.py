@@ -102,7 +102,8 @@ class LibraryCombined:
         """Embedder, pools, learner, calibration. Raises ModelError where no training spectrum has anything to find."""
         started = time.perf_counter()
         named = train.filter(pl.col("inchikey14").is_not_null())
-        asked, notes = named, {}
+        asked = named
+        notes: dict[str, Any] = {}
         if self._embedder is not None:
             asked, notes["embedder"] = self._fit_embedder(train, named, val, context)
         self._spectra, self._made = train.select(_NEEDED), None
@@ -267,7 +268,8 @@ class LibraryCombined:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.options.model_dump(mode="json"))
         write_json(folder / "chosen.json", {"chosen": self._chosen, "platt": list(self._platt)})
-        np.savez_compressed(folder / "learner.npz", **self._learner.arrays())
+        arrays: dict[str, Any] = self._learner.arrays()
+        np.savez_compressed(folder / "learner.npz", **arrays)
         write_parquet(folder / "library.parquet", self._spectra)
         if self._embedder is not None:
             self._embedder.save(folder / "embedder")

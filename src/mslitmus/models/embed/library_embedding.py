@@ -87,8 +87,8 @@ class LibraryEmbedding(TrainedModel):
         self.options = parse_options(LibraryEmbeddingOptions, options, where=f"model {self.name!r}")
         self._asked = {key: options[key] for key in _DESIGN if key in options}
         folder = self.options.pretrained  # it may be there only when this is trained: a pretraining reads the study too
-        known = folder is not None and Path(folder).exists()
-        self.design = same_design(self._asked, Path(folder)) if known else Design.of(self.options)
+        known = None if folder is None or not Path(folder).exists() else Path(folder)
+        self.design = Design.of(self.options) if known is None else same_design(self._asked, known)
         self.contrast = parse_options(ContrastOptions, self.options.contrast, where="contrast")
         self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
         self.network: Any
@@ -210,6 +210,7 @@ class LibraryEmbedding(TrainedModel):
         self._write(folder, {"adducts": list(self.vocabulary.adducts)})
         self.embedder().save(folder)
         write_parquet(folder / "library.parquet", library)
+        assert self._vectors is not None  # made by _finish
         np.save(folder / "vectors.npy", self._vectors)
 
     @classmethod

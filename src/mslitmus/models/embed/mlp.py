@@ -34,7 +34,7 @@ class EmbeddingMLPOptions(Options):
     hide: float = Field(0.2, ge=0, lt=1, description="probability of hiding an occupied bin in training")
 
     def bins(self) -> BinningOptions:
-        return BinningOptions(width=self.bin_width, max_mz=self.max_mz, losses=self.losses, precursor=True)
+        return BinningOptions.model_validate({"width": self.bin_width, "max_mz": self.max_mz, "losses": self.losses})
 
 
 @dataclass(frozen=True)

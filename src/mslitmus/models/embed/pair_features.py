@@ -96,8 +96,9 @@ class Shelf:
             columns += [cosine, *in_pool(cosine, pairs.query)]
         assert matched is not None
         mine, theirs = _described(queries), _described(self.frame)
-        columns += [matched.matched, matched.matched / np.maximum(1, np.minimum(mine.peaks[pairs.query],
-                    theirs.peaks[pairs.row])), matched.explained, matched.explained_library]  # fmt: skip
+        fewer = np.maximum(1, np.minimum(mine.peaks[pairs.query], theirs.peaks[pairs.row]))
+        count = matched.matched.astype(np.float64)
+        columns += [count, count / fewer, matched.explained, matched.explained_library]
         columns += _conditions(queries, self.frame, pairs)
         columns += [np.log1p(mine.peaks[pairs.query]), np.log1p(theirs.peaks[pairs.row])]
         columns += [mine.entropy[pairs.query], theirs.entropy[pairs.row]]
@@ -137,7 +138,7 @@ def _described(frame: pl.DataFrame) -> _Numbers:
     row = np.repeat(np.arange(frame.height), np.diff(flat.offsets))
     total = np.bincount(row, flat.intensities, frame.height)
     share = flat.intensities / total[row]
-    entropy = -np.bincount(row, share * np.log(share), frame.height)
+    entropy = -np.bincount(row, share * np.log(share), frame.height).astype(np.float64)
     return _Numbers(np.diff(flat.offsets).astype(np.float64), entropy)
 
 

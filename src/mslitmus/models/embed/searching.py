@@ -106,7 +106,10 @@ class EmbeddedLibrary:
     def _of(self, only: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
         """Which rows have one of the values asked for in every column."""
         columns = [self.inner.rows[name].is_in(list(values)).fill_null(False) for name, values in only.items()]
-        return np.logical_and.reduce([np.ones(self.inner.rows.height, bool), *(each.to_numpy() for each in columns)])
+        kept = np.ones(self.inner.rows.height, bool)
+        for column in columns:
+            kept &= column.to_numpy()
+        return kept
 
     def _windowed(self, queries: pl.DataFrame, tolerance: str | None, same: tuple[str, ...]) -> Pairs:
         window = Window(tolerance or "100000Da", same, leave_out="nothing")

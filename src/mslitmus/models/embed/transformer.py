@@ -87,8 +87,8 @@ def tokens(table: PeakTable, device: torch.device | str, hidden: np.ndarray | No
         flags = np.zeros(total, bool)
         flags[peak] = hidden
         masked = tensor(flags, device)
-    arrays = (tensor(values, device) for values in (mzs, losses, intensities, first))
-    return Tokens(*arrays, masked, lengths, tensors(table.conditions, device))
+    at, lost, heights, begins = (tensor(values, device) for values in (mzs, losses, intensities, first))
+    return Tokens(at, lost, heights, begins, masked, lengths, tensors(table.conditions, device))
 
 
 class PeakTransformer(nn.Module):

@@ -145,8 +145,9 @@ class MaskedPeaks(TrainedModel):
         row = np.repeat(np.arange(n), table.lengths)
         at = np.flatnonzero(hidden)
         answer = np.floor(table.mzs[at] / options.bin_width).astype(np.int64)
-        arrays = (at + row[at] + 1, answer, row[at])  # each spectrum's precursor token comes first
-        return MaskedBatch(tokens(table, self._device, hidden), *(tensor(a, self._device) for a in arrays), n)
+        places = at + row[at] + 1  # each spectrum's precursor token comes first
+        token, wanted, owner = (tensor(values, self._device) for values in (places, answer, row[at]))
+        return MaskedBatch(tokens(table, self._device, hidden), token, wanted, owner, n)
 
     def commonest(self, frame: pl.DataFrame) -> float:
         """What a guess without a network gets: the commonest bin's share of the peaks, weighted by intensity."""
