@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+pytest.importorskip("torch")
+
 from mslitmus.cli.app import app
 from mslitmus.data.simulate import MOLECULES, simulate
 from mslitmus.errors import ConfigError, ModelError, RunError

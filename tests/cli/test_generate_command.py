@@ -16,6 +16,8 @@ from mslitmus.spectra import formats
 from mslitmus.studies import generating
 from mslitmus.studies.generating import GENERATED, Trust, listed_formulae
 
+pytest.importorskip("torch")
+
 TINY = {"network": {"size": "tiny"}, "beams": 2, "top": 10}
 TINY |= {"training": {"epochs": 1, "batch_size": 16, "val_limit": 2}}
 

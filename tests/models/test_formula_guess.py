@@ -11,6 +11,9 @@ import pytest
 from mslitmus.chem.compositions import VALENCE
 from mslitmus.chem.formula import ELECTRON, MASSES, parse_formula
 from mslitmus.chem.formula_candidates import ELEMENTS, explained_by, formulae_of
+
+pytest.importorskip("torch")
+
 from mslitmus.models.fingerprint.formula_guess import FormulaPrior, GuessOptions, guess
 
 NONE = [0] * (len(ELEMENTS) - 4)
