@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
-from ..errors import ConfigError
 from ..metrics.fingerprint import score
 from ..schemas import PREDICTED_FINGERPRINTS
-from .measured import FormulaKnown, visible, with_structure
-from .protocol import Plain, conformed, refuse
+from .from_spectrum import FromSpectrum
+from .measured import FormulaKnown
+from .protocol import conformed, refuse
 
 BITS = 2048
 
 
-class Fingerprint(Plain):
+class Fingerprint(FromSpectrum):
     """Predict the probability of each fingerprint bit. `formula`: whether queries name the molecular formula."""
 
     name = "fingerprint"
@@ -27,25 +26,10 @@ class Fingerprint(Plain):
     default_metrics: tuple[str, ...] = ("fp-tanimoto@0.5", "fp-tanimoto-soft", "fp-cosine")
 
     def __init__(self, formula: FormulaKnown = "hidden") -> None:
-        if formula not in ("hidden", "given"):
-            raise ConfigError(f"formula {formula!r}", where=f"task {self.name!r}", remedy="'hidden' or 'given'")
-        self.formula = formula
-        self.visible = visible(formula)
-
-    def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return with_structure(frame)
-
-    def record(self) -> dict[str, Any]:
-        return {"name": self.name, "formula": self.formula}
-
-    def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.select(self.visible)
+        super().__init__(formula)
 
     def truth(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select("identifier", "inchikey14", "smiles")
-
-    def training_view(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame
 
     def check(self, predictions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         """Unique known identifiers, 2,048 finite values from 0 to 1 each. Raises PredictionError naming rows."""

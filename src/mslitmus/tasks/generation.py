@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
-from ..errors import ConfigError
 from ..metrics.structure import score
 from ..schemas import PREDICTED_STRUCTURES
-from .measured import FormulaKnown, visible, with_structure
-from .protocol import Plain, conformed, refuse
+from .from_spectrum import FromSpectrum
+from .measured import FormulaKnown
+from .protocol import conformed, refuse
 
 #: Structures of a query that are looked at; more may be handed in.
 SHOWN = 5
 
 
-class Generation(Plain):
+class Generation(FromSpectrum):
     """Write the structure. `formula`: whether queries name the molecular formula."""
 
     name = "generation"
@@ -35,25 +34,10 @@ class Generation(Plain):
     )
 
     def __init__(self, formula: FormulaKnown = "given") -> None:
-        if formula not in ("hidden", "given"):
-            raise ConfigError(f"formula {formula!r}", where=f"task {self.name!r}", remedy="'hidden' or 'given'")
-        self.formula = formula
-        self.visible = visible(formula)
-
-    def eligible(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return with_structure(frame)
-
-    def record(self) -> dict[str, Any]:
-        return {"name": self.name, "formula": self.formula}
-
-    def queries(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.select(self.visible)
+        super().__init__(formula)
 
     def truth(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select("identifier", "inchikey14", "smiles", "formula")
-
-    def training_view(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame
 
     def check(self, predictions: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
         """Known identifiers, scores that are numbers, a structure once a query. Raises PredictionError naming rows.
