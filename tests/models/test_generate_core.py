@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,7 @@ def test_step_by_step_is_all_at_once(network):
     batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, 7))
     with torch.no_grad():
         together, bits = network(batch, written)
-        states, there = network.encode(batch)
+        states, there, _ = network.encode(batch)
         cache = network.cache(states, there, 1)
         steps = torch.stack([network.step(written[:, i], i, cache) for i in range(7)], dim=1)
     assert bits.shape == (2, 128)
@@ -122,7 +124,7 @@ def test_step_by_step_is_all_at_once(network):
 def test_decoding_keeps_to_the_formula(network):
     asked = ["C6H6O", "C4H9NO2", "C8H10N4O2"]
     with torch.no_grad():
-        states, there = network.encode(inputs(asked))
+        states, there, _ = network.encode(inputs(asked))
         searches = [Search(beams=6, longest=60), Search(beams=6, longest=60, temperature=1.0, seed=1)]
         found = [decode(network, states, there, search, CONSTRAINT, asked) for search in searches]
         again = decode(network, states, there, searches[0], CONSTRAINT, asked)
@@ -139,7 +141,20 @@ def test_decoding_keeps_to_the_formula(network):
 
 def test_without_the_constraint_anything_may_come(network):
     with torch.no_grad():
-        states, there = network.encode(inputs(["C6H6O"]))
+        states, there, _ = network.encode(inputs(["C6H6O"]))
         (answer,) = decode(network, states, there, Search(beams=3, longest=20))
     assert answer.tokens.shape[0] == 3
     assert not (answer.tokens[:, :-1] == END).all()
+
+
+def test_a_second_look_knows_what_the_first_guessed(network):
+    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, 7))
+    again = Generator(network.options.model_copy(update={"second_look": True}), network.conditioning).eval()
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        (once, bits), (twice, guessed) = network(batch, written), again(batch, written)
+        told = replace(batch, known=torch.sigmoid(bits), told=torch.ones(2, dtype=torch.bool))
+        expected, _ = network(told, written)
+    torch.testing.assert_close(guessed, bits)
+    torch.testing.assert_close(twice, expected)
+    assert not torch.allclose(twice, once)

@@ -13,7 +13,7 @@ from mslitmus.chem.graph import ATOM_FIELDS, BOND_FIELDS, molecule_graph
 from mslitmus.errors import ConfigError, ModelError
 from mslitmus.models import ENCODERS, HEADS, MODELS
 from mslitmus.models.predict import losses
-from mslitmus.models.predict.batching import SpectrumTable, epoch_rows, flat_peaks, number_molecules
+from mslitmus.models.predict.batching import SpectrumTable, epoch_rows, flat_peaks, like_length, number_molecules
 from mslitmus.models.predict.conditioning import ConditionVocabulary
 from mslitmus.models.predict.features import FeatureStore, Ragged
 from mslitmus.models.predict.parts import Encoded, check_pair
@@ -195,6 +195,15 @@ def test_an_epoch_holds_every_row_once_and_keeps_groups_together():
     assert any(not np.array_equal(a, b) for a, b in zip(batches, epoch_rows(molecule, 20, 100, 4), strict=True))
     plain = epoch_rows(molecule, 20, 1, 3)
     assert np.mean([len(np.unique(molecule[b])) for b in plain]) > 12
+
+
+def test_batches_of_like_length_hold_every_row_once():
+    lengths = np.random.default_rng(0).integers(1, 100, 500)
+    rows = epoch_rows(np.arange(500), 20, 1, 3)
+    batches = like_length(rows, lengths, 3, bucket=25)
+    assert sorted(np.concatenate(batches)) == list(range(500))
+    assert max(np.ptp(lengths[batch]) for batch in batches) < 15 < np.median([np.ptp(lengths[batch]) for batch in rows])
+    assert not all(np.array_equal(a, b) for a, b in zip(batches, like_length(rows, lengths, 4, bucket=25), strict=True))
 
 
 def dense(output, batch):

@@ -273,3 +273,13 @@ def test_a_plateau_lowers_the_rate(folds, tmp_path):
     flat = model(epochs=8, schedule="plateau", warmup=0.0, patience=6)
     report = train.fit(flat, *folds[:2], context(tmp_path, score=lambda p, t: 0.0))
     assert report.history[-1].learning_rate < report.history[0].learning_rate
+
+
+def test_half_precision_learns_and_keeps_weights_in_full(folds, tmp_path):
+    fold_train, val, _ = folds
+    full, half = model(), model(precision="bf16")
+    reports = [train.fit(each, fold_train, val, context(tmp_path / name)) for each, name in ((full, "a"), (half, "b"))]
+    losses = [[epoch.loss for epoch in report.history] for report in reports]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+    assert {p.dtype for p in half.network.parameters()} == {torch.float32}

@@ -30,6 +30,7 @@ class TrainingOptions(Options):
     patience: int = Field(8, ge=1, description="evaluations without a better validation score before stopping")
     evaluate_every: int = Field(1, ge=1, description="epochs; the last one is always evaluated")
     val_limit: int = Field(2000, ge=1, description="validation spectra scored each time (fixed by the seed)")
+    precision: Literal["32", "bf16"] = Field("32", description="bf16: matrix products in bfloat16, weights in 32 bits")
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741

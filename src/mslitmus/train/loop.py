@@ -142,7 +142,9 @@ class _Module(lightning.LightningModule):
             group["lr"] = rate
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss: Tensor = self.model.loss(batch)
+        half = self.model.training.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            loss: Tensor = self.model.loss(batch)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch + 1}",

@@ -27,7 +27,7 @@ from ...errors import ConfigError
 from ...provenance import table_hash
 from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
-from ..predict.batching import epoch_rows
+from ..predict.batching import epoch_rows, like_length
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..protocol import FitContext
 from ..trained import read_json, reading
@@ -140,13 +140,7 @@ class FingerprintTransformer(FingerprintModel):
         """Batches of spectra of like length: those of some dozen batches, sorted by length, are dealt anew."""
         options = self.training
         rows = epoch_rows(table.molecule, options.batch_size, options.per_molecule, order_seed, self.options.at_most)
-        batches: list[NDArray[np.int64]] = []
-        for start in range(0, len(rows), _BUCKET):
-            together = np.concatenate(rows[start : start + _BUCKET])
-            ordered = together[np.argsort(table.lengths[together], kind="stable")]
-            batches.extend(np.array_split(ordered, len(rows[start : start + _BUCKET])))
-        order = np.random.default_rng([order_seed, _BUCKET]).permutation(len(batches))
-        return [batches[number] for number in order]
+        return like_length(rows, table.lengths, order_seed, _BUCKET)
 
     def loss(self, batch: Any) -> Tensor:
         """Of the whole fingerprint, and `folded` times the mean of the lower resolutions'."""

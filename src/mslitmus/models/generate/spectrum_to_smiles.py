@@ -28,7 +28,7 @@ from ...provenance import table_hash, write_json
 from ...schemas import PREDICTED_STRUCTURES, conform
 from ...tasks.measured import MEASURED, with_structure
 from ..options import Options, TrainingOptions, parse_options
-from ..predict.batching import epoch_rows, number_molecules, tensor
+from ..predict.batching import epoch_rows, like_length, number_molecules, tensor
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..predict.starting import Start
 from ..protocol import FitContext, FitReport, Kind
@@ -223,7 +223,8 @@ class SpectrumToSmiles(TrainedModel):
         if self._table is None:
             raise ModelError("nothing prepared to train on", remedy="call fit")
         rows = epoch_rows(self._molecule, self.training.batch_size, 1, order_seed)
-        return Lessons(self, rows, order_seed)
+        lengths = np.array([len(text) for text in self._targets])[self._molecule]
+        return Lessons(self, like_length(rows, lengths, order_seed), order_seed)
 
     def lesson(self, rows: NDArray[np.int64], seed: int) -> Lesson:
         """The batch of these training rows."""
@@ -291,8 +292,8 @@ class SpectrumToSmiles(TrainedModel):
 
     def _strings(self, inputs: Inputs, part: pl.DataFrame) -> tuple[list[Written], NDArray[np.float32]]:
         """The strings of each query, and (n, bits) the probabilities of its fingerprint."""
-        states, there = self.network.encode(inputs)
-        bits = torch.sigmoid(self.network.bits(states, there)).float().cpu().numpy()
+        states, there, logits = self.network.encode(inputs)
+        bits = torch.sigmoid(logits).float().cpu().numpy()
         search = Search(self.options.beams, self.options.longest, self.options.temperature)
         if not self.options.constraint:
             return decode(self.network, states, there, search), bits

@@ -13,7 +13,7 @@ row came from, so the state of the formula constraint could not follow its beam;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -47,6 +47,7 @@ class GeneratorOptions(Options):
     bits: int = Field(128, ge=16, le=4096, multiple_of=8, description="of the fingerprint head (Morgan radius 2)")
     waves: int = Field(64, ge=4, le=512, description="wavelengths of the Fourier features")
     dropout: float = Field(0.1, ge=0, lt=1)
+    second_look: bool = Field(False, description="encode twice: the fingerprint of the first time is told the second")
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,14 @@ class Inputs:
 
 
 class Attention(nn.Module):
-    """Multi-head attention: (n, a, width) over (n, b, width)."""
+    """Multi-head attention: (n, a, width) over (n, b, width).
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    Its weights are not dropped, and it is computed in 32 bits: only so has a CPU a fast kernel for it, backwards too.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.query, self.pair = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
@@ -88,10 +92,10 @@ class Attention(nn.Module):
         self, x: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """mask: (n, 1, 1 or a, b), true where it may look."""
-        drop = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(
-            self._split(self.query(x)), *keys, attn_mask=mask, is_causal=causal, dropout_p=drop
-        )
+        query = self._split(self.query(x))
+        with torch.autocast(x.device.type, enabled=False):
+            key, value = (part.float() for part in keys)
+            found = functional.scaled_dot_product_attention(query.float(), key, value, attn_mask=mask, is_causal=causal)
         out: Tensor = self.out(found.transpose(1, 2).flatten(2))
         return out
 
@@ -119,7 +123,7 @@ class EncoderBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention, self.forward_ = Attention(width, heads, dropout), Gated(width, dropout)
+        self.attention, self.forward_ = Attention(width, heads), Gated(width, dropout)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -135,7 +139,7 @@ class DecoderBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.attention, self.across = Attention(width, heads, dropout), Attention(width, heads, dropout)
+        self.attention, self.across = Attention(width, heads), Attention(width, heads)
         self.forward_, self.drop = Gated(width, dropout), nn.Dropout(dropout)
 
     def forward(
@@ -193,8 +197,20 @@ class Generator(nn.Module):
         for table in (self.formula, self.tokens, self.places):
             nn.init.normal_(table.weight, std=0.02)
 
-    def encode(self, batch: Inputs) -> tuple[Tensor, Tensor]:
-        """(n, tokens, width) states and (n, tokens) bool of what is no padding."""
+    def encode(self, batch: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, tokens, width) states, (n, tokens) bool of what is no padding, (n, bits) logits of the fingerprint.
+
+        With `second_look` the logits are those of the first time, and where no fingerprint was told the states are
+        those of a reader who knows what it guessed.
+        """
+        states, there = self._states(batch)
+        bits = self._bits(states, there)
+        if self.options.second_look:
+            guess = torch.where(batch.told.unsqueeze(1), batch.known, torch.sigmoid(bits.detach().float()))
+            states, there = self._states(replace(batch, known=guess, told=torch.ones_like(batch.told)))
+        return states, there, bits
+
+    def _states(self, batch: Inputs) -> tuple[Tensor, Tensor]:
         n = len(batch.told)
         first = self.start.expand(n, -1)
         if self.condition is not None:
@@ -220,7 +236,7 @@ class Generator(nn.Module):
         places = self.text_places(torch.arange(text.shape[1], device=text.device))
         return text + places, batch.present.repeat_interleave(2, dim=1)
 
-    def bits(self, states: Tensor, there: Tensor) -> Tensor:
+    def _bits(self, states: Tensor, there: Tensor) -> Tensor:
         """(n, bits) logits of the fingerprint, from the mean of the encoder's states."""
         share = there.unsqueeze(-1).float()
         out: Tensor = self.fingerprint((states * share).sum(1) / share.sum(1))
@@ -228,12 +244,12 @@ class Generator(nn.Module):
 
     def forward(self, batch: Inputs, written: Tensor) -> tuple[Tensor, Tensor]:
         """written: (n, t) tokens from `begin` on → (n, t, vocabulary) logits of the next token, (n, bits) logits."""
-        states, there = self.encode(batch)
+        states, there, bits = self.encode(batch)
         x = self.tokens(written) + self.places(torch.arange(written.shape[1], device=written.device))
         mask = there[:, None, None, :]
         for block in self.decoder:
             x, _ = block(x, block.across.keys(states), mask)
-        return self.decoded(x) @ self.tokens.weight.T, self.bits(states, there)
+        return self.decoded(x) @ self.tokens.weight.T, bits
 
     def cache(self, states: Tensor, there: Tensor, beams: int) -> Cache:
         """Ready to decode `beams` strings for each query; rows of one query lie together."""

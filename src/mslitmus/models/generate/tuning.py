@@ -292,7 +292,7 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
         parts = []
         for start in range(0, len(table), _CHUNK):
             inputs = self._inputs(table, np.arange(start, min(start + _CHUNK, len(table))))
-            parts.append(torch.sigmoid(self.network.bits(*self.network.encode(inputs))).float().cpu().numpy())
+            parts.append(torch.sigmoid(self.network.encode(inputs)[2]).float().cpu().numpy())
         return scaled(np.concatenate(parts))
 
     # -- files -------------------------------------------------------------------------------------------------------

@@ -146,6 +146,20 @@ def epoch_rows(
     return [np.sort(part) for part in np.array_split(rows, batches)]
 
 
+def like_length(
+    rows: Sequence[NDArray[np.int64]], lengths: NDArray[np.integer[Any]], seed: int, bucket: int = 24
+) -> list[NDArray[np.int64]]:
+    """Batches of rows of like length, so that little is padded: `bucket` batches at a time are sorted by `lengths` (of
+    every row) and dealt anew, and the batches shuffled by `seed`."""
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(rows), bucket):
+        together = np.concatenate(rows[start : start + bucket])
+        ordered = together[np.argsort(lengths[together], kind="stable")]
+        batches.extend(np.array_split(ordered, len(rows[start : start + bucket])))
+    order = np.random.default_rng([seed, bucket]).permutation(len(batches))
+    return [batches[number] for number in order]
+
+
 class EpochBatches:
     """A sized iterable of the batches of one epoch."""
 
