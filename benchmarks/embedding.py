@@ -19,8 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from mslitmus.data import store
-from mslitmus.data.simulate import simulated_dataset
+from mslitmus.data.simulate import opened
 from mslitmus.models.embed.embedder import SpectrumEmbedder, batch_of
 from mslitmus.models.embed.files import VectorFile
 from mslitmus.models.embed.library_embedding import LibraryEmbedding
@@ -31,7 +30,7 @@ BATCH = 128
 
 
 def rows_of(dataset: str, count: int) -> pl.DataFrame:
-    frame = (simulated_dataset() if dataset == "simulated" else store.load(dataset)).frame()
+    frame = opened(dataset).frame()
     return frame.filter(pl.col("inchikey14").is_not_null()).sample(count, seed=0, with_replacement=count > frame.height)
 
 

@@ -152,3 +152,11 @@ def test_the_fixture_is_small_and_simulated(tiny: pl.DataFrame) -> None:
 def test_an_energy_that_cannot_be_is_refused(energy: float) -> None:
     with pytest.raises(ConfigError, match="energies"):
         simulate(molecules=SOME, energies=[energy])
+
+
+def test_recombined_molecules_are_simulated_too():
+    frame = simulate_recombined(count=20)
+    assert conform(frame).schema == frame.schema
+    assert frame["inchikey14"].n_unique() > len(MOLECULES)
+    assert set(frame["collision_energy"]) == {20.0}
+    assert frame["identifier"].is_unique().all()

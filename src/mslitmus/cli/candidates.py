@@ -54,12 +54,11 @@ def build_set(
     processes: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     """Build and store a candidate set. Stopped, it continues where it was."""
-    from ..data import store
     from ..data.candidates import dataset_list, molecule_list
     from ..data.candidates.build import PoolSettings, build
-    from ..data.simulate import simulated_dataset
+    from ..data.simulate import opened
 
-    own = (simulated_dataset() if dataset == "simulated" else store.load(dataset)).frame()
+    own = opened(dataset).frame()
     own = own.select("inchikey14", "smiles").drop_nulls()
     settings = PoolSettings(kind=kind, size=size, fill=fill)  # type: ignore[arg-type]
     lists = [dataset_list(own), *(molecule_list(each) for each in molecules or ())]

@@ -6,7 +6,7 @@ flagged `simulated`. The law is in `intensity.py`; docs/simulated-data.md has it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..chem.formula import parse_adduct, parse_formula
 from ..chem.molecule import Identity, identify
+from ..chem.recombine import recombined
 from ..errors import ConfigError
 from ..schemas import SPECTRA, conform
 from . import store
@@ -85,8 +86,13 @@ def simulate(
     return conform(pl.DataFrame(rows, schema={k: SPECTRA[k] for k in _COLUMNS}))
 
 
+def opened(name: str) -> store.Dataset:
+    """The stored dataset of this name; a simulated one (SIMULATED) is made where it is first asked for."""
+    return simulated_dataset(name) if name in SIMULATED else store.load(name)
+
+
 def simulated_dataset(name: str = "simulated") -> store.Dataset:
-    """The default simulated set, saved in the store once for every version of the law.
+    """A simulated set, saved in the store once for every version of the law.
 
     A set of that name made by another LAW_VERSION is superseded (it stays loadable as `name@n`).
     """
@@ -94,10 +100,11 @@ def simulated_dataset(name: str = "simulated") -> store.Dataset:
         dataset = store.load(name)
         if dataset.info.get("law_version") == LAW_VERSION:
             return dataset
-    frame = simulate()
+    title, make = SIMULATED[name]
+    frame = make()
     simulated = LedgerEntry("mark_simulated", frame.height, marked=frame.height, note=_NOTE)
     info = {
-        "title": "Simulated spectra of well-known molecules",
+        "title": title,
         "description": _NOTE,
         "license": "CC0",
         "simulated": True,
@@ -105,6 +112,26 @@ def simulated_dataset(name: str = "simulated") -> store.Dataset:
         "seed": 0,
     }
     return store.save(name, frame, Ledger((simulated,)), info)
+
+
+def simulate_recombined(seed: int = 0, count: int = 8000) -> pl.DataFrame:
+    """The well-known molecules and `count` joined from their parts, at 20 eV in one laboratory each, without sodium."""
+    new = recombined([smiles for _, smiles in MOLECULES], count, seed)
+    molecules = [*MOLECULES, *((f"recombined {number}", smiles) for number, smiles in enumerate(new))]
+    frame = simulate(seed, molecules, (20.0,), replicate_share=0.0, sodium_share=0.0)
+    return frame.unique(
+        "identifier", keep="first", maintain_order=True
+    )  # a new molecule that is a known one's tautomer
+
+
+#: Name → title, and what makes it.
+SIMULATED: dict[str, tuple[str, Callable[[], pl.DataFrame]]] = {
+    "simulated": ("Simulated spectra of well-known molecules", simulate),
+    "simulated-recombined": (
+        "Simulated spectra of well-known molecules and of ones joined from their parts",
+        simulate_recombined,
+    ),
+}
 
 
 def adducts_of(identity: Identity, structure: Structure, seed: int, sodium_share: float) -> list[str]:

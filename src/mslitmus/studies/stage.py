@@ -8,10 +8,9 @@ from functools import partial
 
 import polars as pl
 
-from ..data import store
 from ..data.ledger import Ledger
 from ..data.protocols import PROTOCOLS, Protocol
-from ..data.simulate import simulated_dataset
+from ..data.simulate import opened
 from ..data.splits import Split, make_split
 from ..data.store import Dataset
 from ..errors import DataError
@@ -47,7 +46,7 @@ def stage(study: StudyConfig, progress: Callable[[str], None]) -> Stage:
 
 def dataset_of(study: StudyConfig) -> Dataset:
     """The stored dataset, or the simulated one, which is made where it is asked for."""
-    return simulated_dataset() if study.data.name == "simulated" else store.load(study.data.name)
+    return opened(study.data.name)
 
 
 def made(config: SplitConfig, frame: pl.DataFrame, data_hash: str) -> tuple[Split, Protocol | None]:

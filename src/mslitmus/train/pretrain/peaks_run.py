@@ -21,9 +21,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from ...data import store
 from ...data.candidates.lists import dataset_list
-from ...data.simulate import simulated_dataset
+from ...data.simulate import opened
 from ...errors import ConfigError, DataError
 from ...lock import exclusive
 from ...models.embed.embedder import Design, DesignOptions
@@ -59,7 +58,7 @@ def open_spectra(sources: Sequence[str], every_column: bool = False) -> pl.DataF
         if Path(source).exists():
             frames += list(read([Path(source)]))
         else:
-            frames.append((simulated_dataset() if source == "simulated" else store.load(source)).frame())
+            frames.append(opened(source).frame())
     wanted = ("identifier", "mzs", "intensities", "precursor_mz", "adduct", "charge", "ion_mode", "instrument_type",
               "collision_energy", "collision_energy_kind", "smiles", "inchikey14")  # fmt: skip
     columns = list(SPECTRA) if every_column else wanted
