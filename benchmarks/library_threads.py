@@ -44,7 +44,9 @@ def main() -> None:
                     seconds[threads].append(time.perf_counter() - start)
         middle = {threads: statistics.median(values) for threads, values in seconds.items()}
         first = arguments.threads[0]
-        rates = "  ".join(f"{k} threads {queries.height / s:9,.0f}/s (× {middle[first] / s:.2f})" for k, s in middle.items())
+        rates = "  ".join(
+            f"{k} threads {queries.height / took:9,.0f}/s (× {middle[first] / took:.2f})" for k, took in middle.items()
+        )
         same = all(hits[threads].equals(hits[first]) for threads in arguments.threads)
         where = ", ".join(map(str, options.values())) or "open"
         print(f"{name:16s} {where:8s} {rates}  hits {'equal' if same else 'DIFFER'}")

@@ -1,7 +1,7 @@
 """New molecules from the parts of known ones: cut at BRICS bonds, joined anew.
 
-BRICS (Degen et al., ChemMedChem 2008, doi 10.1002/cmdc.200800178) cuts the bonds that chemists make, and says which ends
-fit together. RDKit's own `BRICSBuild` enumerates; here parts and places are drawn, so that thousands take seconds.
+BRICS (Degen et al., ChemMedChem 2008, doi 10.1002/cmdc.200800178) cuts the bonds that chemists make, and says which
+ends fit together. RDKit's own `BRICSBuild` enumerates; here parts and places are drawn, so that thousands take seconds.
 """
 
 from __future__ import annotations

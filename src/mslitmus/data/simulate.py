@@ -119,9 +119,7 @@ def simulate_recombined(seed: int = 0, count: int = 8000) -> pl.DataFrame:
     new = recombined([smiles for _, smiles in MOLECULES], count, seed)
     molecules = [*MOLECULES, *((f"recombined {number}", smiles) for number, smiles in enumerate(new))]
     frame = simulate(seed, molecules, (20.0,), replicate_share=0.0, sodium_share=0.0)
-    return frame.unique(
-        "identifier", keep="first", maintain_order=True
-    )  # a new molecule that is a known one's tautomer
+    return frame.unique("identifier", keep="first", maintain_order=True)  # new ones may be tautomers of others
 
 
 #: Name → title, and what makes it.
