@@ -58,6 +58,7 @@ class SpectrumToSmilesOptions(Options):
     top: int = Field(64, ge=1, le=256, description="most intense peaks that are read")
     hide: float = Field(0.1, ge=0, lt=1, description="probability of hiding a peak in training")
     random_spelling: float = Field(0.0, ge=0, le=1, description="share of targets spelled at random, anew each epoch")
+    at_most: int | None = Field(None, ge=1, description="spectra of a molecule in an epoch, drawn anew each time")
     stereo: bool = Field(False, description="whether targets carry stereo marks")
     fingerprint_weight: float = Field(1.0, ge=0, description="λ of the fingerprint's cross-entropy")
     beams: int = Field(10, ge=1, le=1000)
@@ -222,7 +223,7 @@ class SpectrumToSmiles(TrainedModel):
         """One epoch, shuffled (and respelled) by this seed."""
         if self._table is None:
             raise ModelError("nothing prepared to train on", remedy="call fit")
-        rows = epoch_rows(self._molecule, self.training.batch_size, 1, order_seed)
+        rows = epoch_rows(self._molecule, self.training.batch_size, 1, order_seed, self.options.at_most)
         lengths = np.array([len(text) for text in self._targets])[self._molecule]
         return Lessons(self, like_length(rows, lengths, order_seed), order_seed)
 
