@@ -163,7 +163,8 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
             return {"limit": self.limit, "limit_from": "no validation spectra"}
         with self._predicting():
             pool = self._ready()
-            numbers, cosines = self._base(pool).nearest(self._fingerprints(self._tabulate(self.queries(rows))), 1)
+            asked = self.formulae.asked(self.queries(rows))
+            numbers, cosines = self._base(pool).nearest(self._fingerprints(self._tabulate(asked)), 1)
         nearest = [self._smiles[k] for k in self._molecule[numbers[:, 0]]]
         pairs = zip(morgan(rows["smiles"].to_list()), morgan(nearest), strict=True)
         similar = np.array([tanimoto(a[None], b[None])[0, 0] for a, b in pairs])
@@ -176,11 +177,11 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_STRUCTURES in the order asked, whatever that order is; the fitted weights stay as they were."""
-        self._check_asked(queries)
         self.refused, self.tally = 0, Tally(asked=queries.height)
         started = time.perf_counter()
         rows: list[tuple[str, str | None, float | None]] = []
-        ordered = queries.sort("identifier")  # steps are taken in an order that does not follow the asker's
+        # steps are taken in an order that does not follow the asker's
+        ordered = self.formulae.asked(queries.sort("identifier"))
         with self._predicting(), self._restored() as restore:
             if self.tuning.per_sample:
                 for row in range(ordered.height):
