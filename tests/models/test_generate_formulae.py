@@ -137,7 +137,9 @@ def test_older_models_say_true_or_false(predicted, world, tmp_path):
     saved = json.loads((folder / "options.json").read_text())
     older = {key: value for key, value in saved.items() if key not in ("guess", "guesses")}
     for told, means in ((True, "given"), (False, "absent")):
-        (tmp_path / "options.json").write_text(json.dumps({**older, "formula": told, "constraint": told, "longest": 12}))
+        (tmp_path / "options.json").write_text(
+            json.dumps({**older, "formula": told, "constraint": told, "longest": 12})
+        )
         loaded = MODELS["spectrum-to-smiles"].load(tmp_path)
         assert loaded.options.formula == means
         assert loaded.described()["formula"] == means
