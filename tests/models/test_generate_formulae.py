@@ -28,7 +28,9 @@ def test_where_formulae_come_from(world):
     given = Generation().queries(world["test"])
     with pytest.raises(ModelError, match="do not name their formula"):
         Formulae("given", GuessOptions()).asked(hidden)
-    assert Formulae("given", GuessOptions()).asked(given) is given
+    assert Formulae("given", GuessOptions()).asked(given).equals(given)
+    odd = given.with_columns(formula=pl.lit("unknown"))
+    assert Formulae("given", GuessOptions()).asked(odd)["formula"].null_count() == given.height
     assert "formula" not in Formulae("absent", GuessOptions()).asked(given).columns
     source = Formulae("predicted", GuessOptions(**WIDE), guesses=3)
     source.known = KNOWN
@@ -95,6 +97,7 @@ def test_strings_have_the_guessed_formulae(predicted, world):
     told = hidden.with_columns(formula=pl.lit("C2H6O"))
     assert model.predict(told).equals(found)  # what a study's queries name is not looked at
     assert MODELS["spectrum-to-smiles"].load(folder).predict(hidden).equals(found)
+    assert model.predict(hidden.clear()).is_empty()
 
 
 def test_tuned_on_neighbours_under_the_guessed_formula(predicted, world, tmp_path):

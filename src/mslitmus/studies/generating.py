@@ -220,10 +220,7 @@ class Generating:
         frame, _ = self.predictor.answer(asked)
         if frame.is_empty():
             return nothing
-        names = asked["identifier"].to_list()
-        named = frame.select(
-            pl.col("identifier").replace_strict({str(k): name for k, name in enumerate(names)}), "mzs", "intensities"
-        )
+        named = frame.select("identifier", "mzs", "intensities")
         truth = named.select("identifier").join(
             queries.select("identifier", "mzs", "intensities"), on="identifier", how="left", maintain_order="left"
         )

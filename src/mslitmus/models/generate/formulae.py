@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ...errors import ModelError
+from ...chem.formula import parse_formula
+from ...errors import ChemistryError, ModelError
 from ..formula_guess import FormulaPrior, GuessOptions, best_guesses
 
 Source = Literal["given", "predicted", "absent"]
@@ -51,7 +52,8 @@ class Formulae:
     def asked(self, queries: pl.DataFrame) -> pl.DataFrame:
         """`queries` with `formula`; guessed ones with the lists `formulae` and `log_weights` too, best first.
 
-        Null, and empty, where nothing fits. Raises ModelError where formulae are to be given and are not.
+        Null, and empty, where nothing fits; null where what is given is no formula. Raises ModelError where formulae
+        are to be given and are not.
         """
         if self.source == "absent":
             return queries.drop("formula", strict=False)
@@ -59,12 +61,12 @@ class Formulae:
             if "formula" not in queries.columns:
                 remedy = "formula: predicted, or absent, or a task that shows it"
                 raise ModelError("the queries do not name their formula", remedy=remedy)
-            return queries
+            return queries.with_columns(formula=_readable(queries["formula"]))
         found = best_guesses(queries, self.prior, self.options, self.guesses)
         weights = pl.Series(_log_softmax(found["scores"]), dtype=_SCHEMA["log_weights"])
         found = found.select("formulae", log_weights=weights)
         if self.believes and "formula" in queries.columns:
-            told = queries["formula"]
+            told = _readable(queries["formula"])
             own = [[text] if text else guesses for text, guesses in zip(told, found["formulae"], strict=True)]
             sure = [[0.0] if text else each for text, each in zip(told, found["log_weights"], strict=True)]
             found = pl.DataFrame({"formulae": own, "log_weights": sure}, schema=_SCHEMA)
@@ -100,6 +102,20 @@ class Formulae:
                 notes["formula_among_guesses_on_validation"] = round(float(among), 4)
             notes["formula_guessed_for"] = queries.height
         return notes
+
+
+def _readable(formulae: pl.Series) -> pl.Series:
+    """Null for what is no formula."""
+    known = {text: text if _reads(text) else None for text in formulae.drop_nulls().unique().to_list()}
+    return formulae.cast(pl.String).replace_strict(known, default=None, return_dtype=pl.String)
+
+
+def _reads(text: str) -> bool:
+    try:
+        parse_formula(text)
+    except ChemistryError:
+        return False
+    return True
 
 
 def _log_softmax(scores: pl.Series) -> list[list[float]]:

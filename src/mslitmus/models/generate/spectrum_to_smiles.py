@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -34,7 +35,7 @@ from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionV
 from ..predict.starting import Start
 from ..protocol import FitContext, FitReport, Kind
 from ..trained import TrainedModel, read_json, reading
-from .constraint import FormulaConstraint, writable
+from .constraint import FormulaConstraint, own_charge, writable
 from .decode import Search, Written, decode
 from .formulae import Formulae, Source
 from .inputs import InputTable
@@ -314,11 +315,12 @@ class SpectrumToSmiles(TrainedModel):
         states, there = self.network.encode(inputs)
         bits = torch.sigmoid(self.network.bits(states, there)).float().cpu().numpy()
         beams = self.options.beams // (self.options.guesses if self.options.formula == "predicted" else 1)
-        search = Search(beams, self.options.longest, self.options.temperature)
+        seeds = tuple(crc32(name.encode()) for name in part["identifier"])
+        search = Search(beams, self.options.longest, self.options.temperature, seeds=seeds)
         if not self.options.constraint:
             return decode(self.network, states, there, search), bits
         constraint = FormulaConstraint(stereo=self.options.stereo)
-        charges = [1 if adduct == "[M]+" else -1 if adduct == "[M]-" else None for adduct in part["adduct"]]
+        charges = [own_charge(adduct) for adduct in part["adduct"]]
         formulae = part["formula"].to_list()
         return decode(self.network, states, there, search, constraint, formulae, charges), bits
 
@@ -332,7 +334,7 @@ class SpectrumToSmiles(TrainedModel):
         for tokens, score, ended in zip(written.tokens, written.scores, written.ended, strict=True):
             text = _TOKENS.decode(tokens)
             try:
-                who = identify(text) if ended and END in tokens else None
+                who = identify(text) if ended and END in tokens and np.isfinite(score) else None
             except ChemistryError:
                 who = None
             if who is None or (formula is not None and who.formula != formula):

@@ -94,6 +94,7 @@ class _Pool:
     table: InputTable
     near: Exact | Approximate | None = None
     base: Exact | Approximate | None = field(default=None)  # under the fitted weights
+    weights: tuple[float, ...] = ()  # sums of the weights that `base` is of
 
 
 class TunedSpectrumToSmiles(SpectrumToSmiles):
@@ -162,7 +163,7 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
             self.limit = -1.0
             return {"limit": self.limit, "limit_from": "no validation spectra"}
         with self._predicting():
-            pool = self._ready()
+            pool = self._fresh()
             asked = self.formulae.asked(self.queries(rows))
             numbers, cosines = self._base(pool).nearest(self._fingerprints(self._tabulate(asked)), 1)
         nearest = [self._smiles[k] for k in self._molecule[numbers[:, 0]]]
@@ -183,6 +184,7 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
         # steps are taken in an order that does not follow the asker's
         ordered = self.formulae.asked(queries.sort("identifier"))
         with self._predicting(), self._restored() as restore:
+            self._fresh()
             if self.tuning.per_sample:
                 for row in range(ordered.height):
                     rows += self._alone(ordered.slice(row, 1))
@@ -280,6 +282,13 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
             self._table = self._tabulate(train)
             self._pool = _Pool(self._table)
         return self._pool
+
+    def _fresh(self) -> _Pool:
+        """The training spectra; what was predicted for them by other weights (an earlier epoch's) is forgotten."""
+        pool, now = self._ready(), tuple(float(p.sum()) for p in self.network.parameters())
+        if pool.weights != now:
+            pool.base, pool.weights = None, now
+        return pool
 
     def _base(self, pool: _Pool) -> Exact | Approximate:
         """Training fingerprints under the fitted weights: ask before the first step."""
