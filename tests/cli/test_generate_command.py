@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
+from mslitmus.chem.molecule import formulas
 from mslitmus.cli import main
 from mslitmus.models import MODELS
 from mslitmus.models.protocol import FitContext
@@ -110,6 +112,40 @@ def test_formulae_inferred_or_listed(call, folder, tmp_path, spectra_module):
     assert set(found["smiles"].drop_nulls()) <= {"CCO", "COC"}
     assert not found["confident"].any()
     assert listed_formulae(tmp_path / "f.csv")[names[0]] == "C2H6O"
+
+
+def test_predicted_spectra_beside_the_structures(call, folder, tmp_path, spectra_module):
+    predictor = MODELS["neural"](trunk={"width": 16, "layers": 1}, training={"epochs": 1, "batch_size": 32})
+    predictor.fit(spectra_module[:40], spectra_module[40:44], FitContext(tmp_path / "p", device="cpu", threads=1))
+    predictor.save(tmp_path / "predictor")
+    code, _, err = call("generate", "q.mgf", "--model", folder, "--predictor", "predictor", "--top", 2)
+    assert code == 0, err
+    found = read(tmp_path / "q.structures.tsv")
+    first = found.filter(pl.col("rank") == 1)
+    assert first["repredicted"].is_between(0, 1).all()
+    assert first["repredicted"].null_count() == 0
+    assert found.filter(pl.col("rank") == 2)["repredicted"].null_count() == found.height - first.height
+    assert "Spectra predicted by" in (tmp_path / "q.structures.html").read_text("utf-8")
+
+
+def test_a_model_that_guesses_formulae_takes_told_ones_for_true(call, folder, tmp_path, spectra_module):
+    """The same weights, `formula: predicted`: told in the record, else guessed by the model."""
+    guessing = tmp_path / "guessing"
+    guessing.mkdir()
+    for name in ("vocabulary.json", "weights.pt", "formulas.json"):
+        (guessing / name).symlink_to(folder / name)
+    options = json.loads((folder / "options.json").read_text())
+    write_json(guessing / "options.json", {**options, "formula": "predicted", "guesses": 2})
+    answers = {}
+    for asked in ("record", "inferred"):
+        code, _, err = call("generate", "q.mgf", "--model", guessing, "--formula", asked, "--no-page")
+        assert code == 0, err
+        answers[asked] = read(tmp_path / "q.structures.tsv").drop_nulls("smiles")
+    told = dict(spectra_module[44:48].select("identifier", "formula").iter_rows())
+    assert set(answers["record"]["formula_from"]) == {"told"}
+    assert answers["record"]["formula"].to_list() == [told[name] for name in answers["record"]["identifier"]]
+    assert set(answers["inferred"]["formula_from"]) == {"inferred"}
+    assert answers["inferred"]["formula"].to_list() == formulas(answers["inferred"]["smiles"].to_list())
 
 
 def test_what_is_wrong_is_said(call, folder, tmp_path):

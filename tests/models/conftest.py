@@ -51,7 +51,7 @@ VISIBLE = ["identifier", "smiles", "inchikey14", "formula", "adduct", "charge", 
            "instrument_type", "fragmentation", "collision_energy", "collision_energy_kind"]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> dict[str, pl.DataFrame]:
     """train, val, test (new molecules each) and `queries` (test, visible columns only)."""
     train, val, test = (

@@ -11,10 +11,7 @@ import pytest
 from mslitmus.chem.compositions import VALENCE
 from mslitmus.chem.formula import ELECTRON, MASSES, parse_formula
 from mslitmus.chem.formula_candidates import ELEMENTS, explained_by, formulae_of
-
-pytest.importorskip("torch")
-
-from mslitmus.models.fingerprint.formula_guess import FormulaPrior, GuessOptions, guess
+from mslitmus.models.formula_guess import FormulaPrior, GuessOptions, best_guesses, guess, scored_guess
 
 NONE = [0] * (len(ELEMENTS) - 4)
 CHLORINE = [0, 0, 0, 1, *NONE[4:]]
@@ -71,3 +68,18 @@ def test_the_formula_that_fits_is_chosen(world):
 def test_a_prior_of_nothing_that_counts_still_answers(world):
     empty = FormulaPrior.of(["Hg", "no formula"])
     assert guess(world["test"], empty, GuessOptions()).len() == world["test"].height
+
+
+def test_the_next_best_formulae(world):
+    prior = FormulaPrior.of(world["train"]["formula"].to_list())
+    found = best_guesses(world["train"], prior, GuessOptions(ppm=100.0), 3)
+    assert found["formulae"].list.len().max() == 2
+    assert (
+        found["formulae"].list.first().equals(guess(world["train"], prior, GuessOptions(ppm=100.0)), check_names=False)
+    )
+    assert all(list(scores) == sorted(scores, reverse=True) for scores in found["scores"])
+    scored = scored_guess(world["train"], prior, GuessOptions(ppm=100.0))
+    lead = [s[0] - s[1] if len(s) > 1 else None for s in found["scores"].to_list()]
+    assert scored["formula_lead"].to_list() == lead
+    lost = best_guesses(world["train"].with_columns(adduct=pl.lit(None, pl.String)), prior, GuessOptions(), 3)
+    assert lost["formulae"].list.len().sum() == 0

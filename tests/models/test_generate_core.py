@@ -14,7 +14,7 @@ from mslitmus.chem.molecule import formulas
 from mslitmus.chem.spelling import respelled
 from mslitmus.data.molecules import MOLECULES
 from mslitmus.errors import ModelError
-from mslitmus.models.generate.constraint import FormulaConstraint, net_charges, sample, writable
+from mslitmus.models.generate.constraint import FormulaConstraint, net_charges, own_charge, sample, writable
 from mslitmus.models.generate.decode import Search, decode, surely
 from mslitmus.models.generate.inputs import formula_numbers
 from mslitmus.models.generate.smiles_tokens import (
@@ -93,6 +93,22 @@ def test_a_search_for_the_end_meets_no_dead_end():
     assert formulas(texts) == [f for f, ended in zip(asked, done, strict=True) if ended]
 
 
+def test_one_atom_and_charges_that_an_adduct_tells():
+    written, done = sample(CONSTRAINT, ["CH4", "H2O", "HCl"], seed=1)
+    assert done.all()
+    assert [TOKENS.decode(row) for row in written] == ["C", "O", "Cl"]
+    told = {"[M]+": 1, "[M]2+": 2, "[M]-": -1, "[M+H]+": None, "[M+2H]2+": None, "[2M+H]+": None, "odd": None}
+    assert {adduct: own_charge(adduct) for adduct in told} == told
+    paraquat, allowed = TOKENS.encode("C[n+]1ccc(-c2cc[n+](C)cc2)cc1"), []
+    for charge in (2, None):
+        beams = CONSTRAINT.start(["C12H14N2"], [charge])
+        for token in paraquat[1:]:
+            beams.alive &= CONSTRAINT.mask(beams)[:, token]
+            CONSTRAINT.advance(beams, np.array([token]))
+        allowed.append(bool(CONSTRAINT.done(beams)[0]))
+    assert allowed == [True, False]
+
+
 def inputs(asked: list[str]) -> Inputs:
     n, rng = len(asked), np.random.default_rng(0)
     mzs = torch.from_numpy(np.sort(rng.uniform(50, 300, (n, 6)), axis=1))
@@ -135,6 +151,13 @@ def test_decoding_keeps_to_the_formula(network):
             assert texts
             assert formulas(texts) == [formula] * len(texts)
             assert (np.diff(answer.scores) <= 0).all()
+    own = Search(beams=6, longest=60, temperature=1.0, seeds=(7, 8, 9))
+    with torch.no_grad():
+        company = decode(network, states, there, own, CONSTRAINT, asked)[1]
+        at = slice(1, 2)
+        single = Search(beams=6, longest=60, temperature=1.0, seeds=(8,))
+        (alone,) = decode(network, states[at], there[at], single, CONSTRAINT, asked[at])
+    assert {TOKENS.decode(row) for row in alone.tokens} == {TOKENS.decode(row) for row in company.tokens}
     for one, other in zip(found[0], again, strict=True):
         assert np.array_equal(one.tokens, other.tokens)
 

@@ -54,13 +54,14 @@ def test_the_limit_tells_relevant_neighbours_from_others():
     assert limit_of(cosines[:0], relevant[:0]) == -1.0
 
 
-@pytest.fixture
-def plain(world, tmp_path):
+@pytest.fixture(scope="module")
+def plain(world, tmp_path_factory):
     """The folder of a fitted generator."""
+    folder = tmp_path_factory.mktemp("plain")
     model = MODELS["spectrum-to-smiles"](**TINY)
-    model.fit(world["train"], world["val"], FitContext(tmp_path / "plain", device="cpu", threads=1))
-    model.save(tmp_path / "plain")
-    return tmp_path / "plain"
+    model.fit(world["train"], world["val"], FitContext(folder, device="cpu", threads=1))
+    model.save(folder)
+    return folder
 
 
 def tuned(plain, world, tmp_path, **tuning):
@@ -79,7 +80,7 @@ def test_tuning_on_all_is_transductive_and_independent_of_order(plain, world, tm
     model, report = tuned(plain, world, tmp_path, per_sample=False, clusters=3, refresh=1, limit=-1.0)
     assert report.notes["transductive"] is True
     assert report.notes["limit_from"] == "given"
-    queries = Generation().queries(world["test"])
+    queries = Generation().queries(world["test"]).gather_every(2)
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     found = model.predict(queries)
     assert found["identifier"].unique(maintain_order=True).to_list() == queries["identifier"].to_list()
@@ -103,6 +104,21 @@ def test_tuning_per_sample_answers_each_by_itself(plain, world, tmp_path):
     together = model.predict(queries)
     alone = pl.concat([model.predict(queries[k : k + 1]) for k in range(4)])
     assert shown(alone) == shown(together)
+
+
+def test_fingerprints_of_other_weights_are_forgotten(plain, world, tmp_path):
+    """As a loop leaves them that asks the model between epochs: neighbours are those of the weights of now."""
+    model, _ = tuned(plain, world, tmp_path, limit=-1.0)
+    queries = Generation().queries(world["test"])[:2]
+    model.predict(queries)
+    before = model._pool.base
+    model.predict(queries)
+    assert model._pool.base is before
+    with torch.no_grad():
+        next(model.network.parameters()).add_(0.1)
+    model.predict(queries)
+    assert model._pool.base is not before
+    assert model.predict(queries.clear()).is_empty()
 
 
 def test_where_nothing_is_near_nothing_is_tuned(plain, world, tmp_path):

@@ -16,9 +16,11 @@ from .hardness import hardness
 from .leaderboard import leaderboard
 from .numbers import directed, metric_label, rising
 from .page import environment, static, write
+from .structures import structures
 
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
+    ("structures", "Structures"),
     ("ranks", "Ranks"),
     ("candidates", "Candidates"),
     ("comparisons", "Paired comparisons"),
@@ -66,6 +68,7 @@ def render(files: RunFiles) -> str:
     matrices = [(split, comparing.matrices(files, split)) for split in splits]
     ranked, stable, costs = ranks.ranks(files), stability.stability(files), operating.operating(files)
     shown = {"disagreements": sheets, "training": trained, "ranks": ranked, "stability": stable, "operating": costs}
+    shown["structures"] = structures(files)
     rows = [row for _, panels in boards for panel in panels for group in panel.groups for row in group.rows]
     return templates.get_template("report.html.j2").render(
         files=files,
@@ -95,6 +98,7 @@ def render(files: RunFiles) -> str:
         sensitivity=protocols.sensitivities(files),
         stale=protocols.stale(files),
         operating=costs,
+        structures=shown["structures"],
         pools=candidates.pools(files),
         curves=candidates.curves(files),
         matrices=matrices,

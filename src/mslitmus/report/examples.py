@@ -45,6 +45,7 @@ class Card:
     place: str = ""
     guesses: tuple[Guess, ...] = ()
     truth_below: bool = False
+    guessed: str = "candidates"  # what the guesses are
 
 
 def examples(table: pl.DataFrame | None, files: RunFiles, split: str) -> list[tuple[str, list[Card]]]:
@@ -92,6 +93,7 @@ def _card(row: Mapping[str, Any], task: str) -> Card:
         place=_place(row),
         guesses=guesses,
         truth_below=bool(guesses) and not any(guess.truth for guess in guesses),
+        guessed="structures" if task == "generation" else "candidates",
     )
 
 

@@ -61,6 +61,25 @@ def flatten(frame: pl.DataFrame, error: type[MslitmusError] = SchemaError, where
     return spectra if (intensities > 0).all() else select(spectra, intensities > 0)
 
 
+def strongest(frame: pl.DataFrame, most: int) -> tuple[NDArray[np.int64], Flat]:
+    """(peaks,) the row of each of the `most` strongest peaks of every spectrum, and those peaks, base peak 1.
+
+    Of equal ones the lower m/z. Raises as `flatten`.
+    """
+    spectra = flatten(frame)
+    lengths = np.diff(spectra.offsets)
+    owner = np.repeat(np.arange(frame.height), lengths)
+    base = np.zeros(frame.height)
+    np.maximum.at(base, owner, spectra.intensities)
+    height = spectra.intensities / np.maximum(base, 1e-30)[owner]
+    order = np.lexsort((spectra.mzs, -height, owner))
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = order[rank < most]
+    kept = kept[np.lexsort((height[kept], spectra.mzs[kept], owner[kept]))]
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, most))]).astype(np.int64)
+    return owner[kept], Flat(spectra.mzs[kept], height[kept], offsets)
+
+
 def precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
     """Da, (n,). NaN where unknown, which what is no m/z (0, negative, above `MOST_MZ`) stands for, too."""
     column = pl.Series([None] * frame.height, dtype=pl.Float64)

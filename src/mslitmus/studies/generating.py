@@ -8,25 +8,23 @@ violators). Below the least expected similarity (or score) a query counts as wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from ..chem.molecule import inchikey14
+from ..chem.molecule import formulas, inchikey14
 from ..errors import ConfigError, DataError, RunError
 from ..metrics.rates import Isotonic
 from ..metrics.spectrum import score as score_spectra
+from ..models.formula_guess import FormulaPrior, GuessOptions, scored_guess
 from ..schemas import Schema, conform
 from .chosen_model import Chosen, choose
 from .folder import read_table
 from .predicting import Predictor
-
-if TYPE_CHECKING:
-    from ..models.fingerprint.formula_guess import FormulaPrior
 
 TASK, FIRST, AGREES = "generation", "mol-tanimoto@1", "cosine@0.1Da"
 GENERATED: Schema = {
@@ -100,16 +98,16 @@ class Formulae:
         prior: from the generator's training molecules; None where it keeps none.
         listed: identifier → formula.
         always: guess even where the record tells one.
+        options: of the guess.
     """
 
     prior: FormulaPrior | None
     listed: Mapping[str, str] | None = None
     always: bool = False
+    options: GuessOptions = field(default_factory=lambda: GuessOptions.model_validate({}))
 
     def add(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`frame` with `formula`, `formula_from`, `formula_lead`. Raises ConfigError where a guess cannot be made."""
-        from ..models.fingerprint.formula_guess import GuessOptions, scored_guess
-
         stated = frame["formula"] if not self.always else pl.Series("formula", [None] * frame.height, dtype=pl.String)
         if self.listed is not None:
             stated = pl.Series("formula", [self.listed.get(name) for name in frame["identifier"]], dtype=pl.String)
@@ -120,7 +118,7 @@ class Formulae:
                 f"{int(open_.sum())} queries without a formula", where=str(frame["identifier"][0]), remedy=remedy
             )
         found = (
-            scored_guess(frame, self.prior, GuessOptions.model_validate({}))
+            scored_guess(frame, self.prior, self.options)
             if self.prior is not None and open_.any()
             else pl.DataFrame({"formula": stated, "formula_lead": pl.Series([None] * frame.height, dtype=pl.Float64)})
         )
@@ -159,6 +157,11 @@ class Generating:
     confident: int = 0
     asked: int = 0
 
+    @property
+    def guesses(self) -> bool:
+        """Whether the model chooses the formulae that are not told."""
+        return getattr(getattr(self.model, "options", None), "formula", None) == "predicted"
+
     def answer(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """(queries as they were asked, GENERATED rows best first). A query that cannot be asked has one empty row."""
         queries = _with_adducts(frame)
@@ -168,6 +171,8 @@ class Generating:
             nothing = {"formula_from": pl.lit(None, pl.String), "formula_lead": pl.lit(None, pl.Float64)}
             queries = queries.with_columns(formula=pl.lit(None, pl.String), **nothing)
         able = queries.filter(pl.col("precursor_mz").is_not_null() & (pl.col("mzs").list.len() > 0))
+        if self.guesses:  # the model's own, more than one of a query perhaps
+            able = able.with_columns(pl.when(pl.col("formula_from") == "told").then("formula"))
         found = self.model.predict(able if self.formulae is not None else able.drop("formula"))
         found = found.filter(pl.col("smiles").is_not_null()).with_columns(
             rank=pl.int_range(1, pl.len() + 1).over("identifier").cast(pl.Int32)
@@ -176,6 +181,8 @@ class Generating:
         rows = queries.select("identifier", *about).join(
             found.filter(pl.col("rank") <= self.top), on="identifier", how="left", maintain_order="left_right"
         )
+        if self.guesses:
+            rows = rows.with_columns(formula=_own_formulae(rows))
         rows = self._judged(rows)
         rows = rows.with_columns(pl.col("smiles").map_elements(inchikey14, pl.String).alias("inchikey14"))
         first = rows.filter(pl.col("rank") == 1)
@@ -213,10 +220,7 @@ class Generating:
         frame, _ = self.predictor.answer(asked)
         if frame.is_empty():
             return nothing
-        names = asked["identifier"].to_list()
-        named = frame.select(
-            pl.col("identifier").replace_strict({str(k): name for k, name in enumerate(names)}), "mzs", "intensities"
-        )
+        named = frame.select("identifier", "mzs", "intensities")
         truth = named.select("identifier").join(
             queries.select("identifier", "mzs", "intensities"), on="identifier", how="left", maintain_order="left"
         )
@@ -224,6 +228,14 @@ class Generating:
         return named.select("identifier", predicted_mzs="mzs", predicted_intensities="intensities").with_columns(
             repredicted=scored[AGREES]
         )
+
+
+def _own_formulae(rows: pl.DataFrame) -> pl.Series:
+    """Of each structure; where there is none, that which stands there."""
+    distinct = rows["smiles"].drop_nulls().unique().to_list()
+    known = dict(zip(distinct, formulas(distinct), strict=True))
+    own = [known.get(smiles, named) for smiles, named in rows.select("smiles", "formula").iter_rows()]
+    return pl.Series("formula", own, dtype=pl.String)
 
 
 def _with_adducts(frame: pl.DataFrame) -> pl.DataFrame:
@@ -241,8 +253,6 @@ def open_generating(
     top: int,
 ) -> Generating:
     """Everything that is needed, loaded. `formula`: `record`, `inferred`, or a table's path. Raises as its parts do."""
-    from ..models.fingerprint.formula_guess import FormulaPrior
-
     chosen = choose(folder, row, task=TASK)
     model = chosen.load()
     if getattr(model, "formulas", None) is None:
@@ -250,10 +260,11 @@ def open_generating(
             "this model writes no structures of its own", where=chosen.label, remedy="give a trained generator"
         )
     formulae = None
-    if model.options.formula:
+    if model.options.formula != "absent":
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))
         prior = FormulaPrior.of(model.formulas) if model.formulas else None
-        formulae = Formulae(prior, listed, always=formula == "inferred")
+        formulae = Formulae(prior, listed, formula == "inferred", model.guessing)
+        model.formulae.believes = True
     predicts = None
     if predictor is not None:
         by = choose(predictor)

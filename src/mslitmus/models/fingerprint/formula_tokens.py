@@ -23,8 +23,9 @@ from ...chem.compositions import Rules
 from ...chem.formula import parse_adduct, parse_formula
 from ...chem.subformula import annotate_frame
 from ...errors import ChemistryError
+from ...spectra.flat import strongest
 from ..options import Options
-from ..predict.batching import flat_peaks, tensor, tensors
+from ..predict.batching import tensor, tensors
 from ..predict.features import gather_rows
 from .base import unpacked
 
@@ -138,7 +139,7 @@ def tokens(
 
     A spectrum whose formula and adduct make no ion keeps its formula as the precursor's, and its peaks have none.
     """
-    owner, mz, height, offsets = strongest(frame, options.max_peaks)
+    owner, (mz, height, offsets) = strongest(frame, options.max_peaks)
     precursor = frame["precursor_mz"].fill_null(0.0).fill_nan(0.0).to_numpy().astype(np.float64)
     counts = np.zeros((len(mz), len(ELEMENTS)), np.uint8)
     explained, error = np.zeros(len(mz), bool), np.zeros(len(mz))
@@ -159,25 +160,6 @@ def tokens(
     columns = [np.sqrt(height), np.log10(np.maximum(height, 1e-4)) / 4 + 1, error / wide, np.abs(error / wide), isotope]
     scalars = np.stack(columns, axis=1).astype(np.float32)
     return TokenTable(offsets, counts, scalars, mz, explained, ion, known, precursor, conditions, molecule, packed)
-
-
-def strongest(
-    frame: pl.DataFrame, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """(owner, m/z, intensity by the spectrum's base peak) of the `most` strongest peaks of each spectrum, by m/z; and
-    the offsets (n + 1,)."""
-    peaks = flat_peaks(frame, np.zeros(frame.height, np.int64))
-    owner, mz, height = peaks.owner, peaks.mzs, peaks.intensities.astype(np.float64)
-    base = np.zeros(frame.height)
-    np.maximum.at(base, owner, height)
-    height = height / np.maximum(base, 1e-30)[owner]
-    order = np.lexsort((mz, -height, owner))
-    lengths = np.bincount(owner, minlength=frame.height)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = order[rank < most]
-    kept = kept[np.lexsort((height[kept], mz[kept], owner[kept]))]
-    offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, most))]).astype(np.int64)
-    return owner[kept], mz[kept], height[kept], offsets
 
 
 def _annotated(

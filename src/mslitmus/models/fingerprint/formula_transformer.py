@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...provenance import table_hash
 from ...tasks.measured import MEASURED, with_structure
+from ..formula_guess import FormulaPrior, GuessOptions, guess
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows, like_length
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..protocol import FitContext
 from ..trained import read_json, reading
 from .base import TRAINING, FingerprintModel, FingerprintOptions
-from .formula_guess import FormulaPrior, GuessOptions, guess
 from .formula_network import FormulaNetwork, NetworkOptions, fold
 from .formula_tokens import PeakOptions, TokenTable, tokens
 from .losses import LOSSES

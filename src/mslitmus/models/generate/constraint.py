@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...chem.formula import Formula, parse_formula
-from ...errors import ModelError
+from ...chem.formula import Formula, parse_adduct, parse_formula
+from ...errors import ChemistryError, ModelError
 from . import _lookahead, _writing
 from .rules import rules
 from .smiles_tokens import BEGIN, ELEMENTS, END, PAD
@@ -35,6 +35,15 @@ def net_charges(formula: Formula) -> tuple[int, int]:
     """Lowest and highest net charge of a closed-shell structure: 0 by the parity of valences, else −1 to 1."""
     odd = sum(formula[element] for element in _ODD) % 2
     return (-1, 1) if odd else (0, 0)
+
+
+def own_charge(adduct: str | None) -> int | None:
+    """Net charge of the molecule where the ion is the molecule itself (`[M]+`, `[M]2+`), else None."""
+    try:
+        ion = parse_adduct(adduct) if adduct else None
+    except ChemistryError:
+        return None
+    return ion.charge if ion is not None and ion.molecules == 1 and not dict(ion.delta.counts) else None
 
 
 @dataclass

@@ -19,6 +19,8 @@ from .smiles_tokens import BEGIN, END, PAD
 from .transformer import MOST_TOKENS, Cache, Generator
 
 _NEVER = -1e9
+#: One generator a query; None for a beam search.
+Draw = Sequence[torch.Generator] | None
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Search:
         longest: tokens of a string at most.
         temperature: 0 is beam search; above it each beam is a sample of its own.
         seed: of the samples.
+        seeds: of the samples of each query, instead: what is drawn for one then depends on no other.
     """
 
     beams: int = 10
     longest: int = 200
     temperature: float = 0.0
     seed: int = 0
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def decode(
     beams = None
     if constraint is not None:
         beams = constraint.start(formulas, charges).take(np.repeat(np.arange(n), k))
-    draw = torch.Generator().manual_seed(search.seed) if search.temperature > 0 else None
+    seeds = search.seeds or [search.seed + i for i in range(n)]
+    draw = [torch.Generator().manual_seed(seed) for seed in seeds] if search.temperature > 0 else None
     scores = torch.full((n, k), _NEVER)
     scores[:, : k if draw else 1] = 0.0  # equal beams would stay equal: a beam search starts with one
     written = torch.full((n * k, 1), BEGIN)
@@ -142,7 +147,7 @@ def _permitted(logp: Tensor, written: Tensor, constraint: FormulaConstraint | No
     return logp
 
 
-def _beam(scores: Tensor, step: Tensor, temperature: float, draw: torch.Generator | None) -> tuple[Tensor, ...]:
+def _beam(scores: Tensor, step: Tensor, temperature: float, draw: Draw) -> tuple[Tensor, ...]:
     """The best continuations of each query: scores (n, k), rows they continue (n·k,), tokens (n·k,)."""
     n, k = scores.shape
     total = (scores.reshape(-1, 1) + step).reshape(n, -1).clamp(min=_NEVER)
@@ -151,9 +156,11 @@ def _beam(scores: Tensor, step: Tensor, temperature: float, draw: torch.Generato
     return best, rows.flatten(), (place % step.shape[1]).flatten()
 
 
-def _samples(scores: Tensor, step: Tensor, temperature: float, draw: torch.Generator | None) -> tuple[Tensor, ...]:
+def _samples(scores: Tensor, step: Tensor, temperature: float, draw: Draw) -> tuple[Tensor, ...]:
     """One draw for each beam by itself (Gumbel-max)."""
-    noise = -torch.log(-torch.log(torch.rand(step.shape, generator=draw).clamp(1e-9, 1 - 1e-7)))
+    each = (scores.shape[1], step.shape[1])
+    drawn = torch.cat([torch.rand(each, generator=generator) for generator in draw or ()])
+    noise = -torch.log(-torch.log(drawn.clamp(1e-9, 1 - 1e-7)))
     tokens = torch.where(step > _NEVER / 2, step / temperature + noise, torch.tensor(_NEVER)).argmax(dim=1)
     taken = step.gather(1, tokens.unsqueeze(1)).reshape(scores.shape)
     return (scores + taken).clamp(min=_NEVER), torch.arange(len(step)), tokens

@@ -11,9 +11,9 @@ of equal ones the smallest. (The similarity of the best of ten does not depend o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -52,8 +52,26 @@ class Asked:
     similar: NDArray[np.float64]
 
     @classmethod
-    def nothing(cls) -> Asked:
+    def nothing(cls) -> Self:
         return cls((), np.zeros(0), np.zeros((0, 2)))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Asked]) -> Self:
+        """The answers of one query under several formulae, likeliest first."""
+        if not parts:
+            return cls.nothing()
+        smiles = [text for part in parts for text in part.smiles]
+        likelihoods = np.concatenate([part.likelihoods for part in parts])
+        order = np.argsort(-likelihoods, kind="stable")
+        kept: dict[str, int] = {}
+        for k in order:
+            kept.setdefault(smiles[k], int(k))
+        rows = list(kept.values())
+        return cls(tuple(kept), likelihoods[rows], np.concatenate([part.similar for part in parts])[rows])
+
+    def weighed(self, weight: float) -> Asked:
+        """With a log weight on every likelihood."""
+        return replace(self, likelihoods=self.likelihoods + weight)
 
 
 class Reranker:

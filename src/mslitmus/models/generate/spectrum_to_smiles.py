@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from zlib import crc32
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,14 +28,16 @@ from ...errors import ChemistryError, ConfigError, ModelError
 from ...provenance import table_hash, write_json
 from ...schemas import PREDICTED_STRUCTURES, conform
 from ...tasks.measured import MEASURED, with_structure
+from ..formula_guess import GuessOptions
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows, like_length, number_molecules, tensor
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..predict.starting import Start
 from ..protocol import FitContext, FitReport, Kind
 from ..trained import TrainedModel, read_json, reading
-from .constraint import FormulaConstraint, writable
+from .constraint import FormulaConstraint, own_charge, writable
 from .decode import Search, Written, decode
+from .formulae import Formulae, Source
 from .inputs import InputTable
 from .rerank import Asked, Reranker, RerankOptions
 from .smiles_tokens import END, PAD, SmilesTokens, spellings, target
@@ -42,6 +45,7 @@ from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
 
 _TOKENS = SmilesTokens()
 _FORMULAS = "formulas.json"
+_GUESSED = 1000  # validation spectra by which the guessing of formulae is judged
 _TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
 
 
@@ -52,7 +56,9 @@ class SpectrumToSmilesOptions(Options):
     weights: str = Field("random", description="random, or a folder of `mslitmus pretrain decoder`")
     conditioning: tuple[str, ...] = ("adduct", "instrument", "energy", "precursor_mz")
     conditions: dict[str, Any] = Field(default_factory=dict)
-    formula: bool = Field(True, description="whether the formula is read; the task must then show it")
+    formula: Source = Field("given", description="given by the task; predicted from the spectrum; absent")
+    guess: dict[str, Any] = Field(default_factory=dict, description="of `formula: predicted`")
+    guesses: int = Field(1, ge=1, le=100, description="predicted formulae of a query, which share the beams")
     constraint: bool = Field(True, description="write only what can end with the formula")
     blind: bool = Field(False, description="mask the spectrum: what the formula alone is worth")
     top: int = Field(64, ge=1, le=256, description="most intense peaks that are read")
@@ -68,6 +74,12 @@ class SpectrumToSmilesOptions(Options):
     longest: int = Field(200, ge=8, lt=MOST_TOKENS, description="tokens of a string at most")
     rerank: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("formula", mode="before")
+    @classmethod
+    def _older(cls, value: Any) -> Any:
+        """Models saved before formulae could be predicted say true or false."""
+        return {True: "given", False: "absent"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -110,24 +122,34 @@ class SpectrumToSmiles(TrainedModel):
         self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
         self.reranker = Reranker(parse_options(RerankOptions, self.options.rerank, where="rerank"))
         self._chosen = check_conditions(self.options.conditioning)
-        if self.options.constraint and not self.options.formula:
-            raise ConfigError(
-                "a constraint needs the formula", where=where, remedy="constraint: false, or formula: true"
-            )
+        if self.options.constraint and self.options.formula == "absent":
+            remedy = "constraint: false, or formula: given or predicted"
+            raise ConfigError("a constraint needs the formula", where=where, remedy=remedy)
+        if self.options.guesses > self.options.beams:
+            what = f"{self.options.guesses} guesses share {self.options.beams} beams"
+            raise ConfigError(what, where=where, remedy="at most as many guesses as beams")
+        self.guessing = parse_options(GuessOptions, self.options.guess, where="guess")
+        seen = self.guessing.model_copy(update={"peaks": 0.0}) if self.options.blind else self.guessing
+        self.formulae = Formulae(self.options.formula, seen, self.options.guesses)
         self.kind: Kind = "blind" if self.options.blind else "trained"
         self._table: InputTable | None = None
-        self.formulas: tuple[str, ...] = ()  # of the training molecules: what an unknown formula is guessed by
         self.refused = 0  # strings that RDKit or the formula refused, of the last prediction
 
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """Of the training molecules: what an unknown formula is guessed by."""
+        return self.formulae.known
+
     def check_task(self, task: Any) -> None:
-        """Raises ConfigError where the formula is to be read and the task hides it."""
-        if self.options.formula and "formula" not in task.visible:
-            remedy = "task_options: {formula: given}, or formula: false and constraint: false"
+        """Raises ConfigError where the formula is to be given and the task hides it."""
+        if self.options.formula == "given" and "formula" not in task.visible:
+            remedy = "task_options: {formula: given}, or formula: predicted, or formula: absent and constraint: false"
             raise ConfigError("the task hides the formula", where=f"model {self.name!r}", remedy=remedy)
 
     def described(self) -> dict[str, Any]:
         """All options, defaults included."""
         parts: dict[str, Options] = {"network": self.shape, "conditions": self.condition_options}
+        parts |= {"guess": self.guessing}
         parts |= {"training": self.training}
         parts |= {"rerank": self.reranker.options} if self.options.rerank else {}
         own = self.options.model_dump(mode="json", exclude=set() if self.options.rerank else {"rerank"})
@@ -140,10 +162,13 @@ class SpectrumToSmiles(TrainedModel):
         return self._weighed(super().fit(train, val, context), val, context)
 
     def _weighed(self, report: FitReport, val: pl.DataFrame, context: FitContext) -> FitReport:
+        """What else is found on validation: how often formulae are guessed right, and the weights of re-ranking."""
+        some = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(_GUESSED)
+        report = replace(report, notes={**report.notes, **self.formulae.accuracy(self.queries(some), some["formula"])})
         if not self.reranker.to_choose:
             return report
         rows = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(self.training.val_limit)
-        queries, answers = self.queries(rows), []
+        queries, answers = self.formulae.asked(self.queries(rows)), []
         context.progress(f"weights of re-ranking: {rows.height} validation queries")
         with self._predicting():
             for start in range(0, rows.height, self.options.chunk):
@@ -176,7 +201,7 @@ class SpectrumToSmiles(TrainedModel):
         if train.is_empty():
             remedy = "check the split and the dataset's SMILES"
             raise ModelError("no training molecule can be written", remedy=remedy)
-        self.formulas = tuple(sorted(train["formula"].unique().to_list()))
+        self.formulae.known = tuple(sorted(train["formula"].unique().to_list()))
         distinct, self._molecule = number_molecules(train["smiles"].to_list())
         self._targets = [str(texts[text]) for text in distinct]
         self._packed = np.packbits(morgan(distinct, bits=self.shape.bits), axis=1)
@@ -193,7 +218,7 @@ class SpectrumToSmiles(TrainedModel):
         """Vocabulary and weights of a saved generator: this one answers as that one until it is trained on."""
         parent = _opened(folder)
         self._build(parent.vocabulary)
-        self.formulas = parent.formulas
+        self.formulae.known = parent.formulas
         self._start = Start.of(parent.network, parent.vocabulary, folder, head)
         self._start.fill(self.network)
 
@@ -208,7 +233,7 @@ class SpectrumToSmiles(TrainedModel):
         self.network = Generator(self.shape, Conditioning(self._chosen, self.condition_options, vocabulary))
 
     def _tabulate(self, frame: pl.DataFrame) -> InputTable:
-        frame = frame if self.options.formula else frame.drop("formula", strict=False)
+        frame = frame if self.options.formula != "absent" else frame.drop("formula", strict=False)
         return InputTable.of(frame, self.vocabulary, self.options.top)
 
     def _inputs(self, table: InputTable, rows: NDArray[np.int64], hide: float = 0.0) -> Inputs:
@@ -250,7 +275,7 @@ class SpectrumToSmiles(TrainedModel):
 
     def queries(self, val: pl.DataFrame) -> pl.DataFrame:
         """Spectra (and formulae) without their structures."""
-        return with_structure(val).select(*MEASURED, *(["formula"] if self.options.formula else []))
+        return with_structure(val).select(*MEASURED, *(["formula"] if self.options.formula == "given" else []))
 
     # -- prediction --------------------------------------------------------------------------------------------------
 
@@ -258,16 +283,12 @@ class SpectrumToSmiles(TrainedModel):
         """PREDICTED_STRUCTURES, best first within a query, in the order asked. The score is the log-likelihood of the
         string among all strings of its formula. A query without any structure gets one row without SMILES."""
         self.refused = 0
-        self._check_asked(queries)
+        queries = self.formulae.asked(queries)
         rows: list[tuple[str, str | None, float | None]] = []
         with self._predicting():
             for start in range(0, queries.height, self.options.chunk):
                 rows += self._answers(queries.slice(start, self.options.chunk))
         return conform(pl.DataFrame(rows, schema=PREDICTED_STRUCTURES, orient="row"), PREDICTED_STRUCTURES)
-
-    def _check_asked(self, queries: pl.DataFrame) -> None:
-        if self.options.formula and "formula" not in queries.columns:
-            raise ModelError("the queries do not name their formula", remedy="formula: false, or a task that shows it")
 
     def _answers(self, queries: pl.DataFrame) -> list[tuple[str, str | None, float | None]]:
         rows: list[tuple[str, str | None, float | None]] = []
@@ -277,42 +298,48 @@ class SpectrumToSmiles(TrainedModel):
         return rows
 
     def _found(self, queries: pl.DataFrame) -> list[Asked]:
-        """What is written for each query, with what re-ranking looks at."""
-        named = queries["formula"].to_list() if self.options.formula else [None] * queries.height
-        asked = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
-        found = [Asked.nothing() for _ in named]
-        if not asked:
-            return found
-        part = queries[asked]
-        inputs = self._inputs(self._tabulate(part), np.arange(len(asked)))
-        written, bits = self._strings(inputs, part)
-        answers = [self._read(each, named[k]) for k, each in zip(asked, written, strict=True)]
-        for k, each in zip(asked, self.reranker.looked_at(answers, bits, part), strict=True):
-            found[k] = each
-        return found
+        """What is written for each query, with what re-ranking looks at. A formula without atoms that can be written,
+        or none where there is a constraint, gives nothing."""
+        own, spread, weights = self.formulae.spread(queries)
+        named = spread["formula"].to_list() if "formula" in spread.columns else [None] * spread.height
+        able = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
+        parts: list[list[Asked]] = [[] for _ in range(queries.height)]
+        if able:
+            part = spread[able]
+            written, bits = self._strings(self._inputs(self._tabulate(part), np.arange(len(able))), part)
+            answers = [self._read(each, named[k]) for k, each in zip(able, written, strict=True)]
+            for k, each in zip(able, self.reranker.looked_at(answers, bits, part), strict=True):
+                parts[own[k]].append(each.weighed(float(weights[k])))
+        return [Asked.merged(each) for each in parts]
 
     def _strings(self, inputs: Inputs, part: pl.DataFrame) -> tuple[list[Written], NDArray[np.float32]]:
         """The strings of each query, and (n, bits) the probabilities of its fingerprint."""
         states, there, logits = self.network.encode(inputs)
         bits = torch.sigmoid(logits).float().cpu().numpy()
-        search = Search(self.options.beams, self.options.longest, self.options.temperature)
+        beams = self.options.beams // (self.options.guesses if self.options.formula == "predicted" else 1)
+        seeds = tuple(crc32(name.encode()) for name in part["identifier"])
+        search = Search(beams, self.options.longest, self.options.temperature, seeds=seeds)
         if not self.options.constraint:
             return decode(self.network, states, there, search), bits
         constraint = FormulaConstraint(stereo=self.options.stereo)
-        charges = [1 if adduct == "[M]+" else -1 if adduct == "[M]-" else None for adduct in part["adduct"]]
+        charges = [own_charge(adduct) for adduct in part["adduct"]]
         formulae = part["formula"].to_list()
         return decode(self.network, states, there, search, constraint, formulae, charges), bits
 
     def _read(self, written: Written, formula: str | None) -> list[tuple[str, float]]:
-        """Distinct molecules of the strings of one query, canonical, best first. With a formula, only those of it."""
+        """Distinct molecules of the strings of one query, canonical, best first.
+
+        Only those of the formula, unless it is a guess that the strings were not held to.
+        """
+        formula = formula if self.options.constraint or self.options.formula == "given" else None
         kept: dict[str, tuple[str, float]] = {}
         for tokens, score, ended in zip(written.tokens, written.scores, written.ended, strict=True):
             text = _TOKENS.decode(tokens)
             try:
-                who = identify(text) if ended and END in tokens else None
+                who = identify(text) if ended and END in tokens and np.isfinite(score) else None
             except ChemistryError:
                 who = None
-            if who is None or (formula is not None and self.options.formula and who.formula != formula):
+            if who is None or (formula is not None and who.formula != formula):
                 self.refused += 1
                 continue
             kept.setdefault(who.inchikey14, (who.smiles, float(score)))
@@ -338,7 +365,7 @@ class SpectrumToSmiles(TrainedModel):
         model, vocabulary = cls(**options), read_json(folder / "vocabulary.json")
         model._build(ConditionVocabulary(tuple(vocabulary["adducts"])))
         model._read_weights(folder)
-        model.formulas = tuple(read_json(folder / _FORMULAS)) if (folder / _FORMULAS).is_file() else ()
+        model.formulae.known = tuple(read_json(folder / _FORMULAS)) if (folder / _FORMULAS).is_file() else ()
         model.reranker.recall(vocabulary.get("rerank", {}))
         return model
 

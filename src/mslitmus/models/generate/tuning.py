@@ -94,6 +94,7 @@ class _Pool:
     table: InputTable
     near: Exact | Approximate | None = None
     base: Exact | Approximate | None = field(default=None)  # under the fitted weights
+    weights: tuple[float, ...] = ()  # sums of the weights that `base` is of
 
 
 class TunedSpectrumToSmiles(SpectrumToSmiles):
@@ -162,8 +163,9 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
             self.limit = -1.0
             return {"limit": self.limit, "limit_from": "no validation spectra"}
         with self._predicting():
-            pool = self._ready()
-            numbers, cosines = self._base(pool).nearest(self._fingerprints(self._tabulate(self.queries(rows))), 1)
+            pool = self._fresh()
+            asked = self.formulae.asked(self.queries(rows))
+            numbers, cosines = self._base(pool).nearest(self._fingerprints(self._tabulate(asked)), 1)
         nearest = [self._smiles[k] for k in self._molecule[numbers[:, 0]]]
         pairs = zip(morgan(rows["smiles"].to_list()), morgan(nearest), strict=True)
         similar = np.array([tanimoto(a[None], b[None])[0, 0] for a, b in pairs])
@@ -176,12 +178,13 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_STRUCTURES in the order asked, whatever that order is; the fitted weights stay as they were."""
-        self._check_asked(queries)
         self.refused, self.tally = 0, Tally(asked=queries.height)
         started = time.perf_counter()
         rows: list[tuple[str, str | None, float | None]] = []
-        ordered = queries.sort("identifier")  # steps are taken in an order that does not follow the asker's
+        # steps are taken in an order that does not follow the asker's
+        ordered = self.formulae.asked(queries.sort("identifier"))
         with self._predicting(), self._restored() as restore:
+            self._fresh()
             if self.tuning.per_sample:
                 for row in range(ordered.height):
                     rows += self._alone(ordered.slice(row, 1))
@@ -279,6 +282,13 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
             self._table = self._tabulate(train)
             self._pool = _Pool(self._table)
         return self._pool
+
+    def _fresh(self) -> _Pool:
+        """The training spectra; what was predicted for them by other weights (an earlier epoch's) is forgotten."""
+        pool, now = self._ready(), tuple(float(p.sum()) for p in self.network.parameters())
+        if pool.weights != now:
+            pool.base, pool.weights = None, now
+        return pool
 
     def _base(self, pool: _Pool) -> Exact | Approximate:
         """Training fingerprints under the fitted weights: ask before the first step."""

@@ -58,6 +58,8 @@ class DecoderOptions(Options):
 class DecoderStage(SpectrumToSmiles):
     """`spectrum-to-smiles` on tables of `identifier` and `smiles`. Its score is the share of tokens foretold."""
 
+    own_fit = False  # there are no spectra whose formulae and answers could be judged
+
     def __init__(self, options: DecoderOptions) -> None:
         training = {"epochs": 20, "batch_size": 128, "learning_rate": 5e-4, "val_limit": 1000, **options.training}
         super().__init__(**{**options.model, "fingerprint_weight": 0.0})

@@ -21,11 +21,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...chem.formula import MASSES, Formula, parse_adduct, parse_formula
-from ...chem.formula_candidates import ELEMENTS, explained_by, formulae_of
-from ...errors import ChemistryError
-from ..options import Options
-from .formula_tokens import strongest
+from ..chem.formula import MASSES, Formula, parse_adduct, parse_formula
+from ..chem.formula_candidates import ELEMENTS, explained_by, formulae_of
+from ..errors import ChemistryError
+from ..spectra.flat import strongest
+from .options import Options
 
 _PEAKS = 10
 _PRECURSOR = 0.01  # Da around the precursor: a peak there tells nothing of the formula
@@ -85,54 +85,63 @@ class FormulaPrior:
 
 def guess(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions) -> pl.Series:
     """The best formula of each spectrum; null without a readable adduct, or where none fits."""
-    return scored_guess(frame, prior, options)["formula"]
+    return best_guesses(frame, prior, options, 1)["formulae"].list.first().alias("formula")
 
 
 def scored_guess(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions) -> pl.DataFrame:
     """`formula` as `guess`, `formula_score`, and `formula_lead` over the next best; null where there is none."""
-    _, mz, height, offsets = strongest(frame, _PEAKS)
+    found = best_guesses(frame, prior, options, 2)
+    first, second = pl.col("scores").list.get(0, null_on_oob=True), pl.col("scores").list.get(1, null_on_oob=True)
+    return found.select(formula=pl.col("formulae").list.first(), formula_score=first, formula_lead=first - second)
+
+
+def best_guesses(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions, most: int) -> pl.DataFrame:
+    """The `most` best `formulae` of each spectrum, best first, and their `scores`: lists, empty where none fits."""
+    _, (mz, height, offsets) = strongest(frame, _PEAKS)
     rows = zip(frame["precursor_mz"].to_list(), frame["adduct"].to_list(), strict=True)
     found = [
-        _one(precursor, adduct, mz[offsets[i] : offsets[i + 1]], height[offsets[i] : offsets[i + 1]], prior, options)
+        _best(precursor, adduct, mz[offsets[i] : offsets[i + 1]], height[offsets[i] : offsets[i + 1]], prior, options)
         for i, (precursor, adduct) in enumerate(rows)
     ]
-    schema = {"formula": pl.String, "formula_score": pl.Float64, "formula_lead": pl.Float64}
-    return pl.DataFrame(found, schema=schema, orient="row")
+    lists = [([_text(row) for row in counts[:most]], score[:most].tolist()) for counts, score in found]
+    schema = {"formulae": pl.List(pl.String), "scores": pl.List(pl.Float64)}
+    return pl.DataFrame(lists, schema=schema, orient="row")
 
 
-def _one(
+def _best(
     precursor: float | None,
     adduct: str | None,
     mz: NDArray[np.float64],
     height: NDArray[np.float64],
     prior: FormulaPrior,
     options: GuessOptions,
-) -> tuple[str | None, float | None, float | None]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(n, elements) counts and (n,) scores of what fits, best first."""
+    nothing = np.zeros((0, len(ELEMENTS)), np.int64), np.zeros(0)
     try:
         ion = parse_adduct(adduct) if adduct and precursor else None
     except ChemistryError:
         ion = None
     if ion is None or precursor is None or (added := _signed(ion.delta)) is None:
-        return None, None, None
+        return nothing
     mass = ion.neutral_mass(precursor)
     tolerance = max(precursor * options.ppm * 1e-6, 0.001) * abs(ion.charge) / ion.molecules
     counts = formulae_of(mass, tolerance, prior.signatures, prior.most)
     counts = counts[(counts * ion.molecules + added >= 0).all(axis=1)]
     if not len(counts):
-        return None, None, None
+        return nothing
     error = (counts @ _weights() - mass) / (tolerance / 3)
     score = prior.log_prior(counts, options.known) - error**2 / 2
     best = np.argsort(-score, kind="stable")[: options.candidates]
     counts, score = counts[best], score[best]
     low = mz < precursor - _PRECURSOR
-    if low.any():
+    if options.peaks > 0 and low.any():
         share = np.sqrt(height[low])
         wide = np.maximum(mz[low] * options.ppm * 1e-6, 0.001)
         hit = explained_by(counts * ion.molecules + added, mz[low], wide, ion.charge)
         score = score + options.peaks * (hit @ share) / share.sum()
-    first = int(np.argmax(score))
-    lead = float(score[first] - np.delete(score, first).max()) if len(score) > 1 else None
-    return _text(counts[first]), float(score[first]), lead
+    order = np.argsort(-score, kind="stable")
+    return counts[order], score[order]
 
 
 def _weights() -> NDArray[np.float64]:
