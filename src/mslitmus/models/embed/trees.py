@@ -6,7 +6,8 @@ without scikit-learn. A parity test holds both to the same margins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -142,6 +143,19 @@ def platt(margin: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
     w = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-5, 5), (-20, 20)]).x
     a = float(np.exp(w[0])) / scale
     return a, float(w[1]) - a * float(margin.mean())
+
+
+@contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """scikit-learn on at most so many threads; None leaves them as they are. Raises MissingExtraError without it."""
+    if threads is None:
+        yield
+        return
+    _sklearn("utils")  # its libraries must be there to be limited; threadpoolctl comes with it
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads):
+        yield
 
 
 def _sklearn(part: str) -> Any:
