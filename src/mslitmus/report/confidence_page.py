@@ -139,8 +139,7 @@ def _threshold(row: dict[str, Any]) -> tuple[str, ...]:
         return wanted, MISSING, str(row["why_not"]), "", "", "", ""
     given = [percent(row[name]) for name in ("answered_molecule", "error_molecule", "answered", "error")]
     behind = MISSING if row["bound"] is None else f"{percent(row['bound'])} of {row['accepted']:.0f}"
-    kept = "" if row["promised"] in (True, None) else ", not promised"
-    return wanted, score(row["probability"]), *given, behind + kept
+    return wanted, score(row["probability"]), *given, behind + (", too few" if row["few"] else "")
 
 
 def _stratum(row: dict[str, Any]) -> tuple[str, ...]:

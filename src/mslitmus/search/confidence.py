@@ -31,7 +31,7 @@ from ..errors import DataError
 from ..metrics.rates import Isotonic, molecule_weights
 from ..provenance import write_json
 from .first_places import ANSWERS, first_places, molecule_of
-from .promise import Promise, behind
+from .promise import Promise, behind, upper
 
 Array = NDArray[np.float64]
 FORMAT = 2
@@ -124,7 +124,11 @@ class Confidence:
     def promise(self, rate: float) -> Promise | None:
         """What stands behind the threshold for `rate`; None where there is none, or the file does not tell."""
         knot = self._knot(rate)
-        return None if knot is None or not self.accepted else Promise(rate, self.accepted[knot], self.wrong[knot])
+        if knot is None or not self.accepted:
+            return None
+        bounds = [upper(n, k) for n, k in zip(self.accepted, self.wrong, strict=True)]
+        sure = [x for x, bound in zip(self.errors.x, bounds, strict=True) if bound <= rate]
+        return Promise(rate, self.accepted[knot], self.wrong[knot], min(sure, default=None))
 
     def _knot(self, rate: float) -> int | None:
         fit = np.flatnonzero(np.array(self.errors.y) <= rate)  # they fall as the probability rises

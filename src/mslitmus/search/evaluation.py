@@ -232,6 +232,6 @@ def _behind(fitted: Confidence, level: float) -> dict[str, Any]:
     """What of the calibration stands behind the threshold."""
     promise = fitted.promise(level)
     if promise is None:
-        return dict.fromkeys(("accepted", "wrong", "bound", "promised", "promise"))
+        return dict.fromkeys(("accepted", "wrong", "bound", "few", "sure_from", "promise"))
     counts = {"accepted": promise.accepted, "wrong": promise.wrong, "bound": promise.bound}
-    return {**counts, "promised": promise.kept, "promise": promise.told()}
+    return {**counts, "few": promise.few, "sure_from": promise.sure_from, "promise": promise.told()}

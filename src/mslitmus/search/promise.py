@@ -20,14 +20,18 @@ SURE = 0.95
 
 @dataclass(frozen=True)
 class Promise:
-    """What stands behind a threshold for `rate`: molecules of the calibration accepted by it, and of them wrong.
+    """What stands behind a threshold for `rate`.
 
-    A molecule's answers weigh one together, so both may be fractions.
+    Attributes:
+        accepted, wrong: molecules of the calibration that are as sure, and the wrong ones among them. A molecule's
+            answers weigh one together, so both may be fractions.
+        sure_from: the smallest probability from which on the bound itself is at most `rate`; None where there is none.
     """
 
     rate: float
     accepted: float
     wrong: float
+    sure_from: float | None = None
 
     @property
     def bound(self) -> float:
@@ -35,17 +39,19 @@ class Promise:
         return upper(self.accepted, self.wrong)
 
     @property
-    def kept(self) -> bool:
-        """Whether the calibration shows the rate, and not only that its best guess is no worse."""
-        return self.bound <= self.rate
+    def few(self) -> bool:
+        """Whether so few could not show the rate even with none of them wrong: the threshold may be luck."""
+        return self.accepted < needed(self.rate)
 
     def told(self) -> str:
         """One sentence."""
         behind = f"{self.accepted:.0f} molecules of the calibration are so sure, {self.wrong:.1f} of them wrong"
         line = f"{behind}: with {SURE:.0%} confidence at most {self.bound:.1%}"
-        if self.kept:
-            return line
-        return f"{line}, so {self.rate:.0%} cannot be promised (none wrong of {needed(self.rate):,} could)"
+        if self.few:
+            line += f", too few to promise {self.rate:.0%} ({needed(self.rate):,} with none wrong could)"
+        if self.sure_from is None:
+            return f"{line}; no probability promises {self.rate:.0%}"
+        return f"{line}; {self.rate:.0%} is promised from {self.sure_from:.3f} on"
 
 
 def upper(accepted: float, wrong: float) -> float:
