@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self
 
 import numba
@@ -152,15 +153,11 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
         return
     _sklearn("utils")  # its libraries must be there to be limited; threadpoolctl comes with it
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads):
+    with import_module("threadpoolctl").threadpool_limits(threads):
         yield
 
 
 def _sklearn(part: str) -> Any:
-    from importlib import import_module
-
     try:
         return import_module(f"sklearn.{part}")
     except ModuleNotFoundError as error:
