@@ -49,6 +49,10 @@ OPTIONS = {
         "same": [],
         "embedder": {"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING},
     },
+    "library-sum": {
+        "alpha": [0.5],
+        "embedders": [{"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING}],
+    },
     "spectrum-to-smiles": {
         "network": {"size": "tiny"},
         "beams": 2,

@@ -133,6 +133,8 @@ def _show(found: Evaluation) -> None:
             f"{row['answered']:.0%} answered, {row['error']:.1%} wrong",
             highlight=False,
         )
+        if row["promise"]:
+            console.print(f"  {row['promise']}", highlight=False)
 
 
 def _coverage(found: Evaluation) -> str:

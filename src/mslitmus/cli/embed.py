@@ -92,7 +92,7 @@ def fine_tune_embedder(
     options = _options(config, "")
     if pretrained is not None:
         options["pretrained"] = str(pretrained)
-    records = open_spectra(spectra, every_column=True)
+    records = open_spectra(spectra, every_column=True, progress=_say)
     if ion_mode is not None:
         records = records.filter(pl.col("ion_mode") == ion_mode)
     context = FitContext(out, seed, progress=_say, device=device, max_seconds=max_seconds, threads=threads)

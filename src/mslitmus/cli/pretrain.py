@@ -149,7 +149,7 @@ def pretrain_peaks(
     from ..train.pretrain.run import Setting
 
     held_out = _held_out(study, dataset, split or [], split_seed, split_parameters, data)
-    rows = open_spectra(spectra or [str(held_out.record["dataset"])])
+    rows = open_spectra(spectra or [str(held_out.record["dataset"])], progress=_say)
     setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
     told = work(rows, held_out, _options(config, ""), setting, _say)["training"]
     speed = f"{told['spectra_per_second']:,.0f} spectra/s" if told["spectra_per_second"] else ""

@@ -28,6 +28,9 @@ _Libraries = Annotated[
     list[str], typer.Option("--library", "-l", help="A dataset, a file, or a stored index; may be repeated.")
 ]
 _Out = Annotated[Path | None, typer.Option(help="Hits: .tsv, .parquet or .mztab. Default: QUERIES.hits.tsv here.")]
+_Score = Annotated[
+    str | None, typer.Option(help="entropy, cosine, modified-cosine, …; see docs/search.md. Default: entropy.")
+]
 _Shift = Annotated[
     tuple[float, float] | None, typer.Option("--analogue", help="Query − library precursor, Da: from, to.")
 ]
@@ -41,7 +44,7 @@ def search_libraries(
     page: Annotated[Path | None, typer.Option(help="Page to look at. Default: beside the hits.")] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write the hits alone.")] = False,
     format: Annotated[str | None, typer.Option(help="tsv, parquet or mztab, where the suffix does not say.")] = None,
-    score: Annotated[str, typer.Option(help="entropy, cosine, modified-cosine, …; see docs/search.md.")] = "entropy",
+    score: _Score = None,
     tolerance: Annotated[str, typer.Option(help="Of fragment m/z: 0.01Da, 20ppm.")] = "0.01Da",
     precursor: Annotated[str, typer.Option(help="Of the precursor m/z: 10ppm, 0.5Da.")] = "10ppm",
     open_search: Annotated[bool, typer.Option("--open", help="Search whatever the precursor.")] = False,
@@ -78,7 +81,8 @@ def search_libraries(
     only = {"adduct": adduct, "instrument_type": instrument_type, "source": source}
     learned = None if embedder is None else _Learned(embedder, nearest)
     asked = (Search if learned is None else learned.search)(
-        score, tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
+        score or ("entropy" if learned is None else learned.score),
+        tolerance, intensity_power, mz_power, None if open_search or shift else precursor, shift, top, per,
         min_score, min_peaks, tuple(same or ()), threads, tuple((n, tuple(v)) for n, v in only.items() if v),
     )  # fmt: skip
     files, how = _files(queries, out, page, no_page, format, plots), _preparation(merge, noise, measure)
@@ -126,6 +130,12 @@ class _Learned:
 
     folder: Path
     nearest: str
+
+    @property
+    def score(self) -> str:
+        from ..models.embed.searching import NAME
+
+        return NAME
 
     @property
     def search(self) -> Any:

@@ -44,6 +44,7 @@ MODELS = Registry(
         "library-accession": f"{_CONTROLS}.library_controls:LibraryAccession",
         "library-embedding": "mslitmus.models.embed.library_embedding:LibraryEmbedding",
         "library-combined": "mslitmus.models.embed.library_combined:LibraryCombined",
+        "library-sum": "mslitmus.models.embed.library_sum:LibrarySum",
         "library-precursor": f"{_CONTROLS}.library_controls:LibraryPrecursor",
         "nearest-structure": "mslitmus.models.baselines.nearest_structure:NearestStructure",
         "random-structure": "mslitmus.models.baselines.nearest_structure:RandomStructure",

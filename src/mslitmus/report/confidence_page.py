@@ -136,9 +136,10 @@ def _rates_charts(found: Evaluation) -> list[Markup]:
 def _threshold(row: dict[str, Any]) -> tuple[str, ...]:
     wanted = percent(row["wanted"], 0)
     if row["probability"] is None:
-        return wanted, MISSING, str(row["why_not"]), "", "", ""
+        return wanted, MISSING, str(row["why_not"]), "", "", "", ""
     given = [percent(row[name]) for name in ("answered_molecule", "error_molecule", "answered", "error")]
-    return wanted, score(row["probability"]), *given
+    behind = MISSING if row["bound"] is None else f"{percent(row['bound'])} of {row['accepted']:.0f}"
+    return wanted, score(row["probability"]), *given, behind + (", too few" if row["few"] else "")
 
 
 def _stratum(row: dict[str, Any]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from ..errors import DataError
 from ..metrics.rates import Isotonic, molecule_weights
 from ..provenance import write_json
 from .first_places import ANSWERS, first_places, molecule_of
+from .promise import Promise, behind, upper
 
 Array = NDArray[np.float64]
 FORMAT = 2
@@ -72,6 +73,8 @@ class Confidence:
         curve: probability of the score, or of the logistic probability; None for `logistic`.
         errors: probability → share of wrong answers among those at least as sure, by steps: each value holds from its
             knot on up to the next.
+        accepted, wrong: molecules of the calibration that are at least as sure as each knot of `errors`, and the wrong
+            ones among them; empty in files of earlier versions.
         search: how the hits were made that it was fitted on: score, tolerance, precursor, …
         record: how the fit went.
     """
@@ -84,6 +87,8 @@ class Confidence:
     curve: Curve | None
     errors: Curve
     least: float = 0.0  # no probability is nearer to 0 or 1: 1 / (molecules + 2), as Laplace's rule has it
+    accepted: tuple[float, ...] = ()
+    wrong: tuple[float, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -113,9 +118,21 @@ class Confidence:
 
     def threshold(self, rate: float) -> float | None:
         """The smallest probability from which on the expected share of wrong answers is at most `rate`, or None."""
-        x, y = np.array(self.errors.x), np.array(self.errors.y)  # y falls as x rises
-        fit = np.flatnonzero(y <= rate)
-        return float(x[fit[0]]) if fit.size else None
+        knot = self._knot(rate)
+        return None if knot is None else float(self.errors.x[knot])
+
+    def promise(self, rate: float) -> Promise | None:
+        """What stands behind the threshold for `rate`; None where there is none, or the file does not tell."""
+        knot = self._knot(rate)
+        if knot is None or not self.accepted:
+            return None
+        bounds = [upper(n, k) for n, k in zip(self.accepted, self.wrong, strict=True)]
+        sure = [x for x, bound in zip(self.errors.x, bounds, strict=True) if bound <= rate]
+        return Promise(rate, self.accepted[knot], self.wrong[knot], min(sure, default=None))
+
+    def _knot(self, rate: float) -> int | None:
+        fit = np.flatnonzero(np.array(self.errors.y) <= rate)  # they fall as the probability rises
+        return int(fit[0]) if fit.size else None
 
     def unreachable(self, rate: float) -> str | None:
         """Why there is no threshold for `rate`; None where there is one."""
@@ -141,7 +158,8 @@ class Confidence:
         """Write it as JSON."""
         values = {name: getattr(self, name) for name in ("kind", "features", "weights", "means", "deviations")}
         curves = {"curve": self.curve and vars(self.curve), "errors": vars(self.errors)}
-        told = {"least": self.least, "search": dict(self.search), "record": dict(self.record)}
+        told = {name: getattr(self, name) for name in ("least", "accepted", "wrong")}
+        told |= {"search": dict(self.search), "record": dict(self.record)}
         write_json(Path(path), {"format": FORMAT, **values, **curves, **told})
 
 
@@ -154,6 +172,7 @@ def load(path: str | Path) -> Confidence:
             raise DataError(f"format {found['format']}, this version reads {FORMAT}", where=str(path), remedy=remedy)
         values: dict[str, Any] = {name: tuple(found[name]) for name in ("features", "weights", "means", "deviations")}
         values |= {name: found[name] for name in ("kind", "least", "search", "record")}
+        values |= {name: tuple(found.get(name, ())) for name in ("accepted", "wrong")}
         curve = None if found["curve"] is None else _curve(found["curve"])
         return Confidence(**values, curve=curve, errors=_curve(found["errors"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -186,9 +205,11 @@ def fit(answers: pl.DataFrame, search: Mapping[str, Any] | None = None, kind: st
     chosen = kind or min(KINDS, key=lambda name: losses[name])
     count = len(np.unique(molecules))
     made = replace(_fitted(answers, chosen), least=1 / (count + 2))
-    errors = cautious_errors(np.clip(unseen[chosen], made.least, 1 - made.least), right, weight)
+    sure = np.clip(unseen[chosen], made.least, 1 - made.least)
+    errors = cautious_errors(sure, right, weight)
+    accepted, wrong = behind(np.array(errors.x), sure, right, weight)
     record = {"log_loss": losses, "queries": answers.height, "molecules": count, "right": float(right.mean())}
-    return replace(made, errors=errors, search=dict(search or {}), record=record)
+    return replace(made, errors=errors, accepted=accepted, wrong=wrong, search=dict(search or {}), record=record)
 
 
 def _fitted(answers: pl.DataFrame, kind: str) -> Confidence:

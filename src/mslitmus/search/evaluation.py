@@ -216,6 +216,7 @@ def _thresholds(fitted: Confidence, test: pl.DataFrame) -> list[dict[str, Any]]:
             "wanted": level,
             "probability": least,
             "why_not": fitted.unreachable(level),
+            **_behind(fitted, level),
             "answered": float(taken.mean()),
             "error": None,
         }
@@ -225,3 +226,12 @@ def _thresholds(fitted: Confidence, test: pl.DataFrame) -> list[dict[str, Any]]:
             row["error_molecule"] = float(np.average(~right[taken], weights=weight[taken]))
         out.append(row)
     return out
+
+
+def _behind(fitted: Confidence, level: float) -> dict[str, Any]:
+    """What of the calibration stands behind the threshold."""
+    promise = fitted.promise(level)
+    if promise is None:
+        return dict.fromkeys(("accepted", "wrong", "bound", "few", "sure_from", "promise"))
+    counts = {"accepted": promise.accepted, "wrong": promise.wrong, "bound": promise.bound}
+    return {**counts, "few": promise.few, "sure_from": promise.sure_from, "promise": promise.told()}

@@ -54,7 +54,7 @@ class Window:
         own = ("source",) if self.leave_out == "source" else ()
         return tuple(dict.fromkeys(("identifier", "precursor_mz", *self.same, *own)))
 
-    def pairs(self, library: Library, queries: pl.DataFrame) -> Pairs:
+    def pairs(self, library: Library, queries: pl.DataFrame, threads: int | None = None) -> Pairs:
         """Every query with every one of its candidates, ascending by query and library row.
 
         Raises SchemaError for a column that queries or library lack, or a query without a precursor m/z.
@@ -62,7 +62,7 @@ class Window:
         found = self._left(library, queries, _in_window(library, queries, self.precursor_tolerance, self.same))
         if self.max_similarity is None or not found.row.size:
             return found
-        alike, _ = score_pairs(library, queries, DUPLICATE_SCORING, found)
+        alike, _ = score_pairs(library, queries, DUPLICATE_SCORING, found, threads)
         return found.keep(alike < self.max_similarity)
 
     def told(self, queries: pl.DataFrame) -> str | None:

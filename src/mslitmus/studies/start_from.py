@@ -90,7 +90,7 @@ def check_start(model: ModelConfig, built: Any, parent: Any) -> None:
         return
     if not hasattr(built, "check_start"):
         what = f"model {model.name!r} learns nothing that could start from {start.model!r}"
-        who = "neural and its presets, binned-mlp, fingerprint-transformer, and bridges of them"
+        who = "neural and its presets, binned-mlp, fingerprint-transformer, bridges of them, and library-sum"
         raise ConfigError(what, remedy=f"trained networks do: {who}")
     built.check_start(parent, start.head)
 

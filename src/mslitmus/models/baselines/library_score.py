@@ -53,43 +53,53 @@ class LibraryScore(Control):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._choices = _combinations(self.options.model_dump())
-        for choice in self._choices:
+        self.choices = _combinations(self.options.model_dump())
+        for choice in self.choices:
             _scoring(choice)
             if choice["precursor"] not in _PRECURSOR:
                 what = f"precursor {choice['precursor']!r}"
                 raise ConfigError(what, where=f"model {self.name!r}", remedy=f"one of {', '.join(_PRECURSOR)}")
-        self._chosen: dict[str, Any] = self._choices[0]
+        self.chosen: dict[str, Any] = self.choices[0]
         self._spectra: pl.DataFrame | None = None
+        self._threads: int | None = None
         self._libraries: dict[tuple[Any, ...], Library] = {}
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         started = time.perf_counter()
-        self._spectra = train.select(_PEAKS)
-        if len(self._choices) == 1:
+        self.take(train, context)
+        if len(self.choices) == 1:
             return FitReport(time.perf_counter() - started, stopped="the library is the model")
         asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
         if asked.is_empty():
             raise ModelError("no validation query to choose by", where=self.name, remedy="name one value an option")
         tried, best = [], -np.inf
-        for choice in self._choices:
-            value = context.score(self._answers(asked, choice), asked)
+        for choice in self.choices:
+            value = context.score(self.answers(asked, choice), asked)
             tried.append({**choice, "validation": value})
-            context.progress(f"{self.name}: {_said(choice)}: {value:.4f} on validation")
+            context.progress(f"{self.name}: {told(choice)}: {value:.4f} on validation")
             if value > best:
-                best, self._chosen = value, choice
-        notes = {"chosen": self._chosen, "tried": tried, "validation_queries": asked.height}
+                best, self.chosen = value, choice
+        notes = {"chosen": self.chosen, "tried": tried, "validation_queries": asked.height}
         seconds = time.perf_counter() - started
-        return FitReport(seconds, stopped=f"chosen: {_said(self._chosen)}", best_score=best, notes=notes)
+        return FitReport(seconds, stopped=f"chosen: {told(self.chosen)}", best_score=best, notes=notes)
+
+    def take(self, library: pl.DataFrame, context: FitContext) -> None:
+        """Answer from these spectra, without choosing."""
+        self._spectra, self._threads, self._libraries = library.select(_PEAKS), context.threads, {}
+
+    def choose(self, choice: Mapping[str, Any]) -> None:
+        """Answer by this one of `choices`."""
+        self.chosen = dict(choice)
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_SCORES of all candidates, in the order asked: 0 for a candidate that shares no peak."""
-        return self._answers(queries, self._chosen)
+        return self.answers(queries, self.chosen)
 
-    def _answers(self, queries: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
+    def answers(self, queries: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
+        """PREDICTED_SCORES by one of `choices`."""
         library = self._library(choice)
         pairs = pairs_of(library, queries)
-        score, matched = score_pairs(library, prepared(queries, choice), _scoring(choice), pairs)
+        score, matched = score_pairs(library, prepared(queries, choice), _scoring(choice), pairs, self._threads)
         score = np.where(matched >= choice["min_matched_peaks"], score, 0.0)
         found = pl.DataFrame(
             {
@@ -117,13 +127,13 @@ class LibraryScore(Control):
         if self._spectra is None:
             raise self.not_fitted()
         super().save(folder)
-        write_json(folder / "chosen.json", self._chosen)
+        write_json(folder / "chosen.json", self.chosen)
         write_parquet(folder / "library.parquet", self._spectra)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         model = super().load(folder)
-        model._chosen = dict(json.loads((folder / "chosen.json").read_text(encoding="utf-8")))
+        model.chosen = dict(json.loads((folder / "chosen.json").read_text(encoding="utf-8")))
         model._spectra = pl.read_parquet(folder / "library.parquet")
         return model
 
@@ -149,7 +159,8 @@ def _scoring(choice: Mapping[str, Any]) -> Scoring:
     return Scoring(choice["score"], choice["tolerance"], float(choice["intensity_power"]), float(choice["mz_power"]))
 
 
-def _said(choice: Mapping[str, Any]) -> str:
+def told(choice: Mapping[str, Any]) -> str:
+    """In words."""
     return ", ".join(f"{key} {value}" for key, value in choice.items())
 
 

@@ -7,9 +7,9 @@ that this network reads. A `SpectrumEmbedder` is a trained one: `embed` any tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,9 @@ from .peaks import PeakTable, filled, length_batches
 from .transformer import PeakTransformer, Tokens, TransformerOptions, tokens
 
 Vectors = NDArray[np.float32]
+Precursor = Literal["exact", "rounded", "none"]
 NETWORKS: Mapping[str, type[Options]] = {"transformer": TransformerOptions, "mlp": EmbeddingMLPOptions}
+_STEP = 0.1  # Da, of a rounded precursor: a window of some ppm then holds one value, or two where it meets a border
 _CHUNK = 4096  # spectra made into a table at a time
 _TOKENS, _SPECTRA = 4096, 256  # of a batch that is embedded
 
@@ -52,6 +54,7 @@ class DesignOptions(Options):
     conditioning: tuple[str, ...] = ("adduct", "energy", "instrument")
     conditions: dict[str, Any] = Field(default_factory=dict)
     top_peaks: int = Field(60, ge=0, description="most intense peaks that are read; 0: all")
+    precursor: Precursor = Field("exact", description="its m/z as read: as it stands, to 0.1 Da, or not at all")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Design:
     conditioning: tuple[Any, ...]
     conditions: ConditioningOptions
     top_peaks: int
+    precursor: Precursor = "exact"
 
     @classmethod
     def of(cls, options: DesignOptions) -> Self:
@@ -91,11 +95,16 @@ class Design:
             raise unknown_name("network", str(name), NETWORKS)
         network = parse_options(NETWORKS[name], given, where=f"network {name!r}")
         conditions = parse_options(ConditioningOptions, {"mask": 0.1, **options.conditions}, where="conditions")
-        return cls(name, network, check_conditions(options.conditioning), conditions, options.top_peaks)
+        return cls(
+            name, network, check_conditions(options.conditioning), conditions, options.top_peaks, options.precursor
+        )
 
     def described(self) -> dict[str, Any]:
-        """As `DesignOptions` take it, defaults included."""
+        """As `DesignOptions` take it, defaults included, but for an exact precursor: files from before there was a
+        choice say the same."""
+        own = {} if self.precursor == "exact" else {"precursor": self.precursor}
         return {
+            **own,
             "network": {"name": self.name, **self.network.model_dump()},
             "conditioning": list(self.conditioning),
             "conditions": self.conditions.model_dump(),
@@ -111,10 +120,17 @@ class Design:
 
     def table(self, frame: pl.DataFrame, vocabulary: ConditionVocabulary) -> PeakTable | SparseTable:
         """What the network reads of these spectra."""
-        frame = filled(frame)
+        frame = self._as_read(filled(frame))
         if self.name == "transformer":
             return PeakTable.of(frame, vocabulary, self.top_peaks)
         return SparseTable(binned(frame, self.network.bins()), vocabulary.encode(frame))
+
+    def _as_read(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """With the precursor m/z that the network may know: losses and conditions follow from it."""
+        if self.precursor == "exact":
+            return frame
+        known = pl.col("precursor_mz")
+        return frame.with_columns(precursor_mz=(known / _STEP).round() * _STEP if self.precursor == "rounded" else 0.0)
 
 
 def batch_of(table: PeakTable | SparseTable, rows: NDArray[np.int64], device: torch.device | str) -> Tokens | Bins:
@@ -185,8 +201,12 @@ def read_design(folder: Path) -> tuple[Design, ConditionVocabulary]:
 
 
 def same_design(asked: Mapping[str, Any], folder: Path) -> Design:
-    """The design of a pretraining's folder. Raises ConfigError where `asked` (plain options) wants another one."""
+    """The design of a pretraining's folder; how the precursor is read may differ, since no weight depends on it.
+
+    Raises ConfigError where `asked` (plain options) wants another one.
+    """
     design, _ = read_design(folder)
+    design = replace(design, precursor=asked.get("precursor", design.precursor))
     theirs = design.described()
     if asked:
         mine = Design.of(parse_options(DesignOptions, {**theirs, **asked}, where="embedding")).described()

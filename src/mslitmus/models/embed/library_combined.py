@@ -15,6 +15,7 @@ that in a cosine; with `rivals: unmet` its pools hold nothing that could teach i
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -32,9 +33,9 @@ from ...search.windows import Window
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 from .pair_features import READ, Floats, Shelf, names, signs
-from .trees import Linear, Trees, platt
+from .trees import Linear, Trees, limited, platt
 
-_NEEDED = (*READ, "adduct", "charge", "ion_mode", "collision_energy_kind")
+_NEEDED = (*READ, "adduct", "charge", "ion_mode")
 _HIDDEN = ("smiles", "inchikey14", "formula", "parent_mass", "precursor_formula")
 _QUERIES = 2000  # whose pairs are described at a time
 
@@ -87,6 +88,15 @@ class LibraryCombined:
         self._chosen: dict[str, Any] = {}
         self._spectra: pl.DataFrame | None = None
         self._made: Shelf | None = None
+        self._threads: int | None = None
+        self._any_unit = False  # energies of different units compared: what was saved before 2026-11 learned from that
+
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Hashes of the files that the embedder starts from."""
+        inner = options.get("embedder")
+        found = {} if inner is None else _embedding().inputs(inner)
+        return {f"embedder.{key}": value for key, value in found.items()}
 
     def check_task(self, task: Any) -> None:
         """Raises ConfigError where the pools to learn from would be made otherwise than the task makes them."""
@@ -101,6 +111,7 @@ class LibraryCombined:
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Embedder, pools, learner, calibration. Raises ModelError where no training spectrum has anything to find."""
         started = time.perf_counter()
+        self._threads, self._any_unit = context.threads, False
         named = train.filter(pl.col("inchikey14").is_not_null())
         asked = named
         notes: dict[str, Any] = {}
@@ -123,8 +134,8 @@ class LibraryCombined:
             context.progress(f"{self.name}: {choice}: {value:.4f} on validation")
             if value > best:
                 best, self._learner, self._chosen = value, learner, choice
-        self._calibrate(pl.concat([each.select("identifier", "inchikey14") for each in (named, val)]), val_asked, x)
-        notes |= {"chosen": self._chosen, "tried": tried, "calibration": list(self._platt), **pools}
+        calibrated = self._calibrate(named, val, val_asked, x)
+        notes |= {"chosen": self._chosen, "tried": tried, "calibration": list(self._platt), **calibrated, **pools}
         seconds = time.perf_counter() - started
         stopped = f"chosen: {', '.join(f'{k} {v}' for k, v in self._chosen.items())}"
         return FitReport(seconds, self.parameters(), stopped=stopped, best_score=best, notes=notes)
@@ -155,7 +166,7 @@ class LibraryCombined:
             asked = asked[np.sort(drawn)]
         keep = list(dict.fromkeys((*self.window.columns, "identifier", "inchikey14", "mzs", "intensities")))
         small = Shelf.of(named.select(*READ, *(c for c in keep if c not in READ)))
-        pairs = self.window.pairs(small.library, asked)
+        pairs = self.window.pairs(small.library, asked, self._threads)
         there, mine = small.library.rows["inchikey14"].to_numpy(), asked["inchikey14"].to_numpy()
         right = there[pairs.row] == mine[pairs.query]
         wrong = np.bincount(pairs.query, ~right, asked.height) > 0
@@ -167,7 +178,7 @@ class LibraryCombined:
         size = np.bincount(pairs.query, minlength=asked.height)
         side = np.where(right, found[pairs.query], (size - found)[pairs.query])
         cosines = self._cosines(asked, small.library.rows["identifier"], pairs)
-        x = small.features(asked, pairs, cosines)
+        x = small.features(asked, pairs, cosines, self._threads)
         told = {"pools": int((size > 0).sum()), "pools_with_the_answer": int((found > 0).sum()), "pairs": len(right)}
         return Examples(x, right, 0.5 / side), told
 
@@ -176,29 +187,39 @@ class LibraryCombined:
         o, e = self.options, examples
         if o.learner == "logistic":
             for penalty in o.penalty:
-                yield {"learner": "logistic", "penalty": penalty}, Linear.fit(e.x, e.right, e.weight, penalty)
+                with limited(self._threads):
+                    fitted = Linear.fit(e.x, e.right, e.weight, penalty)
+                yield {"learner": "logistic", "penalty": penalty}, fitted
             return
         rising = signs(self._learned) * int(o.rising)
         for leaves in o.leaves:
-            grown = Trees.fit(e.x, e.right, e.weight, rising, leaves, max(o.rounds), o.rate, o.l2, seed)
+            with limited(self._threads):
+                grown = Trees.fit(e.x, e.right, e.weight, rising, leaves, max(o.rounds), o.rate, o.l2, seed)
             for rounds in sorted(o.rounds):
                 yield {"learner": "trees", "leaves": leaves, "rounds": rounds}, grown.first(rounds)
 
-    def _calibrate(self, told: pl.DataFrame, asked: pl.DataFrame, x: NDArray[np.float32]) -> None:
+    def _calibrate(
+        self, named: pl.DataFrame, val: pl.DataFrame, asked: pl.DataFrame, x: NDArray[np.float32]
+    ) -> dict[str, int]:
         """P(the best candidate is of the query's molecule) as a logistic function of its margin, on validation.
 
-        told: whose molecules are known. Where the split is not by molecule, the answer may be a training spectrum.
+        A best candidate of the test fold has no known molecule. Where the folds share no molecule it is a wrong one;
+        where they do it may be the answer, and the query says nothing: it is left out of all that is counted.
         """
         assert self._learner is not None
+        told = pl.concat([each.select("identifier", "inchikey14") for each in (named, val)])
+        apart = not val["inchikey14"].drop_nulls().is_in(named["inchikey14"].unique().implode()).any()
         margin = self._learner.margin(x)
         pairs = pairs_of(self._shelf().library, asked)
         known = told.select(candidate="identifier", molecule="inchikey14").drop_nulls().unique("candidate")
         there = self._shelf().library.rows.select(candidate="identifier")
         molecule = there.join(known, on="candidate", how="left", maintain_order="left")["molecule"]
-        right = (molecule.gather(pairs.row) == asked["inchikey14"].gather(pairs.query)).fill_null(False).to_numpy()
+        right = molecule.gather(pairs.row) == asked["inchikey14"].gather(pairs.query)  # null where it is not known
         order = np.lexsort((-margin, pairs.query))
         first = order[np.diff(pairs.query[order], prepend=-1) != 0]
-        self._platt = platt(margin[first], right[first])
+        judged = first[(right.is_not_null().to_numpy() | apart)[first]]
+        self._platt = platt(margin[judged], right.fill_null(False).to_numpy()[judged])
+        return {"calibrated_on": len(judged), "of_unknown_molecule": len(first) - len(judged)}
 
     # -- prediction --------------------------------------------------------------------------------------------------
 
@@ -223,7 +244,9 @@ class LibraryCombined:
         pairs = pairs_of(shelf.library, queries)
         if not pairs.row.size:
             return np.zeros((0, len(names(self._learned))), np.float32)
-        return shelf.features(queries, pairs, self._cosines(queries, shelf.library.rows["identifier"], pairs))
+        return shelf.features(
+            queries, pairs, self._cosines(queries, shelf.library.rows["identifier"], pairs), self._threads
+        )
 
     def _cosines(self, queries: pl.DataFrame, rows: pl.Series, pairs: Pairs) -> list[Floats]:
         if self._embedder is None:
@@ -252,7 +275,7 @@ class LibraryCombined:
         if self._made is None:
             if self._spectra is None:
                 raise ModelError(f"{self.name} was not fitted", remedy="call fit, or load a saved one")
-            self._made = Shelf.of(self._spectra)
+            self._made = Shelf.of(self._spectra, self._any_unit)
         return self._made
 
     @property
@@ -267,7 +290,9 @@ class LibraryCombined:
             raise ModelError(f"{self.name} was not fitted", remedy="call fit")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.options.model_dump(mode="json"))
-        write_json(folder / "chosen.json", {"chosen": self._chosen, "platt": list(self._platt)})
+        write_json(
+            folder / "chosen.json", {"chosen": self._chosen, "platt": list(self._platt), "any_unit": self._any_unit}
+        )
         arrays: dict[str, Any] = self._learner.arrays()
         np.savez_compressed(folder / "learner.npz", **arrays)
         write_parquet(folder / "library.parquet", self._spectra)
@@ -283,7 +308,7 @@ class LibraryCombined:
         model = cls(**{**options, "embedder": None})
         model._chosen, model._platt = told["chosen"], (told["platt"][0], told["platt"][1])
         model._learner = Trees.of(arrays) if "trees_roots" in arrays else Linear.of(arrays)
-        model._spectra = spectra
+        model._spectra, model._any_unit = spectra, bool(told.get("any_unit", True))
         if options["embedder"] is not None:
             model.options = parse_options(LibraryCombinedOptions, options, where=str(folder))
             model._embedder = _embedding().load(folder / "embedder")

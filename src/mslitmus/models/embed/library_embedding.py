@@ -6,7 +6,7 @@ on validation. The library's vectors are made once, after training; a ranking th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ...errors import DataError, ModelError
+from ...errors import ConfigError, DataError, ModelError
 from ...provenance import file_hash, table_hash, write_parquet
 from ...schemas import PREDICTED_SCORES, conform
 from ...tasks.measured import MEASURED, with_structure
@@ -102,6 +102,23 @@ class LibraryEmbedding(TrainedModel):
         """All options, defaults included."""
         parts = {"contrast": self.contrast.model_dump(), "training": self.training.model_dump()}
         return {**self.design.described(), **parts, "pretrained": self.options.pretrained}
+
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Hash of the pretrained weights, which decide the vectors as options do: part of a cell's identity."""
+        folder = options.get("pretrained")
+        if folder is None:
+            return {}
+        path = Path(str(folder)) / "weights.pt"
+        if not path.is_file():
+            remedy = "run `mslitmus pretrain peaks` first, or leave out pretrained"
+            raise ConfigError("no pretrained weights here", where=str(folder), remedy=remedy)
+        return {"pretrained": file_hash(path)}
+
+    def check_start(self, parent: Any, head: str = "keep") -> None:
+        """Raises ConfigError: an embedder starts from a folder."""
+        remedy = "name the folder in `pretrained`: of a pretraining, or `model` of a fitted cell"
+        raise ConfigError("library-embedding starts from no row", where=f"model {self.name!r}", remedy=remedy)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ from ..baselines.library_score import prepared
 
 Floats = NDArray[np.float64]
 _WITHOUT = {"precursor": "remove", "min_intensity": 0.0}
-READ = ("identifier", "mzs", "intensities", "precursor_mz", "instrument_type", "collision_energy")
+READ = ("identifier", "mzs", "intensities", "precursor_mz", "instrument_type", "collision_energy",
+        "collision_energy_kind")  # fmt: skip
 
 
 class Score(NamedTuple):
@@ -47,6 +48,8 @@ SCORES: Mapping[str, Score] = {
     "sqrt cosine bare": Score(Scoring("cosine", "0.02Da", 0.5), bare=True),
     "neutral loss": Score(Scoring("neutral-loss", "0.02Da", 0.5)),
 }
+#: Unit of each kind of energy: what is stated as NCE, ramp or steps was converted to eV (`spectra.energy`).
+_UNITS = {"eV": 0, "NCE": 0, "ramp": 0, "stepped": 0, "resonant-%": 1, "unitless": 2}
 _OF_POOL = ("", " above the next", " place")
 _PAIR = (
     "matched peaks", "matched share", "explained", "explained library", "energy apart", "energies known",
@@ -74,22 +77,25 @@ class Shelf:
     library: Library
     bare: Library
     frame: pl.DataFrame = field(repr=False)
+    any_unit: bool = False
 
     @classmethod
-    def of(cls, spectra: pl.DataFrame) -> Shelf:
-        """spectra: `READ`; other columns are kept in `library.rows`."""
+    def of(cls, spectra: pl.DataFrame, any_unit: bool = False) -> Shelf:
+        """spectra: `READ`; other columns are kept in `library.rows`. any_unit: see `_conditions`."""
         ordered = spectra.sort("identifier")
         read = ordered.select(READ)
-        return cls(Library.build(ordered), Library.build(prepared(read, _WITHOUT)), read)
+        return cls(Library.build(ordered), Library.build(prepared(read, _WITHOUT)), read, any_unit)
 
-    def features(self, queries: pl.DataFrame, pairs: Pairs, learned: list[Floats]) -> NDArray[np.float32]:
+    def features(
+        self, queries: pl.DataFrame, pairs: Pairs, learned: list[Floats], threads: int | None = None
+    ) -> NDArray[np.float32]:
         """(m, len(names)) of these pairs. queries: `READ`; learned: (m,) cosines of each embedder."""
         columns: list[Floats] = []
         stripped = prepared(queries.select(READ), _WITHOUT)
         matched = None
         for score in SCORES.values():
             library, asked = (self.bare, stripped) if score.bare else (self.library, queries)
-            found = measure_pairs(library, asked, score.scoring, pairs)
+            found = measure_pairs(library, asked, score.scoring, pairs, threads)
             matched = matched or found
             columns += [found.score, *in_pool(found.score, pairs.query)]
         for cosine in learned:
@@ -99,7 +105,7 @@ class Shelf:
         fewer = np.maximum(1, np.minimum(mine.peaks[pairs.query], theirs.peaks[pairs.row]))
         count = matched.matched.astype(np.float64)
         columns += [count, count / fewer, matched.explained, matched.explained_library]
-        columns += _conditions(queries, self.frame, pairs)
+        columns += _conditions(queries, self.frame, pairs, self.any_unit)
         columns += [np.log1p(mine.peaks[pairs.query]), np.log1p(theirs.peaks[pairs.row])]
         columns += [mine.entropy[pairs.query], theirs.entropy[pairs.row]]
         columns += [np.log(np.maximum(1, pairs.sizes(queries.height)))[pairs.query]]
@@ -142,11 +148,18 @@ def _described(frame: pl.DataFrame) -> _Numbers:
     return _Numbers(np.diff(flat.offsets).astype(np.float64), entropy)
 
 
-def _conditions(queries: pl.DataFrame, library: pl.DataFrame, pairs: Pairs) -> list[Floats]:
-    """Energies apart (|log ratio| of eV + 1; 0 where one is unknown), known; instruments alike, known."""
-    energies = [f["collision_energy"].cast(pl.Float64).fill_null(np.nan).to_numpy() for f in (queries, library)]
+def _conditions(queries: pl.DataFrame, library: pl.DataFrame, pairs: Pairs, any_unit: bool = False) -> list[Floats]:
+    """Energies apart (|log ratio| of the numbers + 1; 0 where not known), known; instruments alike, known.
+
+    What two energies are apart is known where both are stated in one unit: eV, resonant per cent, or none. With
+    `any_unit` numbers of different units are compared too.
+    """
+    frames = (queries, library)
+    energies = [f["collision_energy"].cast(pl.Float64).fill_null(np.nan).to_numpy() for f in frames]
     apart = np.abs(np.log1p(np.abs(energies[0][pairs.query])) - np.log1p(np.abs(energies[1][pairs.row])))
-    known = np.isfinite(apart)
+    units = [f["collision_energy_kind"].replace_strict(_UNITS, default=-1, return_dtype=pl.Int64) for f in frames]
+    mine_in, theirs_in = (u.fill_null(-1).to_numpy()[at] for u, at in zip(units, pairs, strict=True))
+    known = np.isfinite(apart) & (any_unit | ((mine_in == theirs_in) & (mine_in >= 0)))
     both = pl.concat([queries["instrument_type"], library["instrument_type"]])
     code = (both.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
     mine, theirs = code[: queries.height][pairs.query], code[queries.height :][pairs.row]

@@ -6,8 +6,10 @@ without scikit-learn. A parity test holds both to the same margins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self
 
 import numba
@@ -144,9 +146,18 @@ def platt(margin: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
     return a, float(w[1]) - a * float(margin.mean())
 
 
-def _sklearn(part: str) -> Any:
-    from importlib import import_module
+@contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """scikit-learn on at most so many threads; None leaves them as they are. Raises MissingExtraError without it."""
+    if threads is None:
+        yield
+        return
+    _sklearn("utils")  # its libraries must be there to be limited; threadpoolctl comes with it
+    with import_module("threadpoolctl").threadpool_limits(threads):
+        yield
 
+
+def _sklearn(part: str) -> Any:
     try:
         return import_module(f"sklearn.{part}")
     except ModuleNotFoundError as error:

@@ -140,7 +140,7 @@ class MaskedPeaks(TrainedModel):
         if shift and options.shift:
             moved = (rng.random(n) < options.shift) * rng.uniform(0, options.largest_shift, n)
             mzs = table.mzs + np.repeat(moved, table.lengths)
-            table = replace(table, mzs=mzs, precursor_mz=table.precursor_mz + moved)
+            table = replace(table, mzs=mzs, precursor_mz=_moved(table.precursor_mz, moved))
         hidden = hide(table, options, rng)
         row = np.repeat(np.arange(n), table.lengths)
         at = np.flatnonzero(hidden)
@@ -162,7 +162,9 @@ class MaskedPeaks(TrainedModel):
         return SpectrumEmbedder(self.design, self.vocabulary, self.network.encoder)
 
     def _tabulate(self, frame: pl.DataFrame) -> PeakTable:
-        return PeakTable.of(frame, self.vocabulary, self.design.top_peaks)
+        table = self.design.table(frame, self.vocabulary)
+        assert isinstance(table, PeakTable)  # of a transformer
+        return table
 
     def save(self, folder: Path) -> None:
         """options.json and weights.pt of the whole network."""
@@ -172,6 +174,11 @@ class MaskedPeaks(TrainedModel):
     def load(cls, folder: Path) -> Self:
         """It is part of a pretraining, which `peaks_run.pretrain_peaks` continues."""
         raise ModelError("masked peaks are not loaded alone", where=str(folder), remedy="run the pretraining again")
+
+
+def _moved(precursor: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An unknown precursor, 0, stays unknown: a shift that stands in its place would tell itself."""
+    return np.where(precursor > 0, precursor + by, 0.0)
 
 
 class MaskedEpoch:

@@ -49,8 +49,14 @@ class PeakPretrainOptions(DesignOptions):
     validation: float = Field(0.05, gt=0, lt=1, description="share of the molecules that judges the epochs")
 
 
-def open_spectra(sources: Sequence[str], every_column: bool = False) -> pl.DataFrame:
-    """Spectra of stored datasets, `simulated`, and files of any format. Raises ConfigError where none is named."""
+def open_spectra(
+    sources: Sequence[str], every_column: bool = False, progress: Progress = lambda line: None
+) -> pl.DataFrame:
+    """Spectra of stored datasets, `simulated`, and files of any format.
+
+    A spectrum that several sources hold is taken once; others that happen to share its identifier stay, under
+    `identifier#2`, …; `progress` is told of both. Raises ConfigError where no source is named.
+    """
     if not sources:
         raise ConfigError("no spectra to learn from", where="--spectra", remedy="name stored datasets or files")
     frames = []
@@ -62,8 +68,31 @@ def open_spectra(sources: Sequence[str], every_column: bool = False) -> pl.DataF
     wanted = ("identifier", "mzs", "intensities", "precursor_mz", "adduct", "charge", "ion_mode", "instrument_type",
               "collision_energy", "collision_energy_kind", "smiles", "inchikey14")  # fmt: skip
     columns = list(SPECTRA) if every_column else wanted
-    joined = pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
-    return joined.unique("identifier", keep="first", maintain_order=True)
+    return apart(pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed"), progress)
+
+
+def apart(joined: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+    """Rows of unique identifiers: see `open_spectra`. Raises DataError where `identifier#2` is taken too."""
+    twice = joined["identifier"].is_duplicated()
+    if not twice.any():
+        return joined
+    numbers = [pl.col(n).cast(pl.List(pl.String)).list.join(" ").alias(n) for n in ("mzs", "intensities")]
+    seen = joined.select("identifier", "precursor_mz", "inchikey14", *numbers).filter(twice)
+    again = pl.Series(np.zeros(joined.height, bool)).scatter(
+        np.flatnonzero(twice.to_numpy()), ~seen.select(pl.struct(pl.all()).is_first_distinct()).to_series()
+    )
+    rows = joined.filter(~again)
+    number = pl.int_range(1, pl.len() + 1).over("identifier")
+    named = pl.when(number > 1).then(pl.format("{}#{}", "identifier", number)).otherwise("identifier")
+    kept = rows.with_columns(identifier=named)
+    if again.any():
+        progress(f"{int(again.sum()):,} spectra are in several sources: taken once")
+    if renamed := int((kept["identifier"] != rows["identifier"]).sum()):
+        progress(f"{renamed:,} other spectra share an identifier: they are called IDENTIFIER#2, …")
+    if kept["identifier"].is_duplicated().any():
+        name = kept.filter(kept["identifier"].is_duplicated())["identifier"][0]
+        raise DataError(f"two spectra are called {name!r}", where="spectra", remedy="rename one of them")
+    return kept
 
 
 def pretrain_peaks(
