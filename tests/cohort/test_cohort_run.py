@@ -197,7 +197,8 @@ def test_nothing_beats_the_baseline_by_chance(p, word, tmp_path):
     what = {"question": "regression", "target": "dose", "acquisition": "all", "representation": "x", "metric": "r2"}
     answer = {**what, "aggregation": "chosen", "value": -0.5, "seed": "all", "p_permutation": p}
     gain = {**what, "against": "precursor-histogram", "difference": 0.1, "low": 0.05, "high": 0.2}
-    done = Finished(tmp_path, table([answer], TABLES["results"]), table([gain], TABLES["comparisons"]), (), 0.0)
+    tables = {"results": [answer], "comparisons": [gain], "leaders": []}
+    done = Finished(tmp_path, *(table(rows, TABLES[name]) for name, rows in tables.items()), (), 0.0)
     assert f"dose: x {word} precursor-histogram" in _verdicts(done)[0]
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from ..errors import ConfigError, DataError, SchemaError, unknown_name
+from .tables import ALL, TOGETHER
 
 #: Columns that mean something; all others are targets or of no concern.
 KNOWN = ("file", "sample", "replicate", "batch", "subject", "order", "acquisition", "role")
 ROLES = ("sample", "blank", "pool", "qc")
-_UNKNOWN = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "None"]
+_UNKNOWN = ["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NAN", "-nan", "null", "NULL", "None", "none"]
 _DEFAULT_TARGETS = ("group", "value", "class", "label", "phenotype")
 _ENDINGS = (".gz", ".mzml", ".mzxml", ".mgf", ".msp", ".parquet", ".raw", ".json", ".txt", ".d")
 
@@ -54,7 +55,8 @@ def read_sheet(
         classes: targets whose numbers are names.
 
     Raises:
-        SchemaError: an absent column, a file named twice, a role that there is not, a value that is no number.
+        SchemaError: an absent column, a file named twice, a role that there is not, a value that is no number, numbers
+            with a decimal comma or with words among them.
         DataError: no such sheet or no rows; a target with one class or value only.
         ConfigError: no target.
     """
@@ -68,6 +70,7 @@ def read_sheet(
         raise SchemaError("a row without file", where=f"{path}:{lacking['_line'][0]}", remedy="fill in or drop the row")
     _refuse_repeated(table["file"], "file", str(path))
     rows = _runs(table, str(path))
+    _refuse_reserved(rows["acquisition"], str(path))
     names = _targets(table.columns, targets, classes, str(path))
     out, kinds = [], {}
     for name in names:
@@ -158,12 +161,39 @@ def _role(text: str | None, where: str) -> str:
     return found[0]
 
 
+def _refuse_reserved(acquisitions: pl.Series, where: str) -> None:
+    taken = acquisitions.drop_nulls().filter(acquisitions.drop_nulls().is_in([ALL, TOGETHER]))
+    if taken.len():
+        remedy = "another name: these two stand for all runs in the results"
+        raise SchemaError(f"acquisition {taken[0]!r}", where=where, remedy=remedy)
+
+
+def _parsed(series: pl.Series) -> pl.Series:
+    """As numbers; null where an entry is none, or not a number (NaN)."""
+    return series.cast(pl.Float64, strict=False).fill_nan(None)
+
+
 def _number(series: pl.Series, where: str) -> pl.Series:
-    out = series.cast(pl.Float64, strict=False)
-    bad = series.filter(out.is_null() & series.is_not_null())
+    out = _parsed(series)
+    bad = series.filter((out.is_null() & series.is_not_null()) | out.is_infinite().fill_null(False))
     if bad.len():
         raise SchemaError(f"column {series.name!r}: {bad[0]!r} is no number", where=where, remedy="numbers or nothing")
     return out
+
+
+def _refuse_nearly_numbers(series: pl.Series, number: pl.Series, where: str) -> None:
+    """A column of numbers with a decimal comma, or with a word among them, must not become classes in silence."""
+    name, as_names = series.name, f"`--as-class {series.name}` if these are names of classes"
+    commas = series.filter(series.str.contains(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$"))
+    if commas.len() and _parsed(series.str.replace(",", ".", literal=True)).null_count() == series.null_count():
+        what = f"target {name!r} has decimal commas: {commas[0]!r}"
+        remedy = f"write {commas[0].replace(',', '.')!r} (a decimal point) throughout the column, or {as_names}"
+        raise SchemaError(what, where=where, remedy=remedy)
+    words = series.filter(number.is_null())
+    if 2 * words.len() < series.len():
+        shown = ", ".join(repr(text) for text in words.unique(maintain_order=True).head(3))
+        what = f"target {name!r} has numbers, and {words.len()} of {series.len()} entries that are none: {shown}"
+        raise SchemaError(what, where=where, remedy=f"leave unknown values empty, or {as_names}")
 
 
 def _targets(columns: Sequence[str], wanted: Sequence[str], classes: Collection[str], where: str) -> list[str]:
@@ -178,8 +208,11 @@ def _targets(columns: Sequence[str], wanted: Sequence[str], classes: Collection[
 
 def _target(series: pl.Series, mine: pl.Series, named: bool, where: str) -> tuple[pl.Series, str]:
     """(the values, `class` or `number`)."""
-    number = series.cast(pl.Float64, strict=False)
-    is_number = not named and not (number.is_null() & series.is_not_null() & mine).any()
+    number = _parsed(series)
+    told = series.filter(mine & series.is_not_null())
+    is_number = not named and _parsed(told).null_count() == 0
+    if not (is_number or named) and told.len():
+        _refuse_nearly_numbers(told, _parsed(told), where)
     if is_number and number.is_infinite().any():
         raise SchemaError(f"target {series.name!r} is infinite", where=where, remedy="finite numbers, or nothing")
     values = number if is_number else series
