@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from .cohort_why import explain, published, tell_why
+from .cohort_why import calibration, explain, published, tell_why
 from .terminal import console, errors
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def answer_cohort(
         if permutations == 0:
             how = how.model_copy(update={"permutations": 0})
         root = out or Path("cohorts") / (study or sheet.name.split(".")[0])
+        calibrated = calibration(confidence, how.library)
         done = run(sheet, data, root, how, jobs=jobs, say=say)
-        found = explain(root, how.library, confidence, say)
+        found = explain(root, how.library, calibrated, say)
     _tell(done, quiet)
     tell_why(root, found)
 

@@ -123,6 +123,7 @@ def _representations(how: CohortSettings) -> list[Representation]:
         if how.blanks == "subtract" and not each.bag:
             remedy = "blanks: remove, which takes whole spectra, or keep"
             raise ConfigError(f"blanks cannot be subtracted from {each.name!r}, which has no words", remedy=remedy)
+        each.identity()  # opens libraries and reads files: what is absent is said before any run is read
         made[each.name] = each
     for name in how.aggregations:
         if not any(fits(name, each.bag) for each in made.values()):
