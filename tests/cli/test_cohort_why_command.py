@@ -115,7 +115,9 @@ def test_a_calibration_of_another_score_is_refused_before_any_work(run_folder, c
     options = ("--score", "cosine", "--calibration", 0.9, "--quiet")
     code, text = call("confidence", tmp_path / "library.parquet", "--out", tmp_path / "other.json", *options)
     assert code == 0, text
-    code, text = call("markers", run_folder, "-l", tmp_path / "library.parquet", "--confidence", tmp_path / "other.json")
+    code, text = call(
+        "markers", run_folder, "-l", tmp_path / "library.parquet", "--confidence", tmp_path / "other.json"
+    )
     assert code == 1
     assert "a calibration of another score" in text
     assert not (run_folder / "markers.parquet").exists()

@@ -100,6 +100,9 @@ def test_one_sample_in_two_acquisitions(tmp_path):
         ("file value\na 5.3\nb 6\nc <LOD\n", {}, SchemaError, "1 of 3 entries that are none: '<LOD'"),
         ("file group order\na x 1\nb y inf\n", {}, SchemaError, "'inf' is no number"),
         ("file group acquisition\na x all\nb y RP\n", {}, SchemaError, "acquisition 'all'"),
+        ("file group acquisition\na x R/P\nb y RP\n", {}, SchemaError, "acquisition 'R/P'"),
+        ("file group group\na x x\nb y y\n", {}, SchemaError, "two columns called 'group'"),
+        ("file,group\na,x\nb,y\n", {}, SchemaError, "save the sheet as tab-separated text"),
     ],
 )
 def test_a_bad_sheet_is_refused(tmp_path, text, options, error, match):

@@ -68,13 +68,11 @@ def answer_cohort(
         "together": together, "learner": learner, "seeds": seeds, "permutations": permutations,
         "ion_mode": check_ion_mode(ion_mode),
     }  # fmt: skip
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value is not None and value not in ([], {})}
     with errors.status("reading the sheet") as status:
         say = _progress(status.update, quiet)
         sheet, data, more = published(study, factor, sheet, data, say)
         how = _settings(config, {**more, **given})
-        if permutations == 0:
-            how = how.model_copy(update={"permutations": 0})
         root = out or Path("cohorts") / (study or sheet.name.split(".")[0])
         calibrated = calibration(confidence, how.library)
         done = run(sheet, data, root, how, jobs=jobs, say=say)

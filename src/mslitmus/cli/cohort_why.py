@@ -43,7 +43,10 @@ def find_markers(
 
 
 def calibration(path: Path | None, library: Any) -> Any:
-    """That of a file, checked before anything else is done; None where none was named. Raises DataError, ConfigError."""
+    """That of a file, checked before anything else is done; None where none was named.
+
+    Raises DataError for a file that is none, ConfigError where it does not fit.
+    """
     from ..cohort.markers import check_confidence
     from ..search.confidence import load
 

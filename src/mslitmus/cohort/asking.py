@@ -158,9 +158,8 @@ def _blocks(view: View, sheet: Sheet) -> list[tuple[tuple[str, ...], View, bool]
     blocks = [tuple(n for n in names if view.rows[n].drop_nulls().n_unique() > 1) for names in known.values()]
     whole = max(blocks, key=len, default=())  # one answer is of `all targets`, and no second one
     for block in blocks:
-        for varying in [block] if block is whole else [(name,) for name in block]:
-            if varying:
-                out.append((varying, view.only(view.rows[varying[0]].is_not_null()), True))
+        varying = [block] * bool(block) if block is whole else [(name,) for name in block]
+        out += [(names, view.only(view.rows[names[0]].is_not_null()), True) for names in varying]
     return out
 
 

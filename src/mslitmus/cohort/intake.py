@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import DataError
+from ..errors import DataError, FormatError
 from ..provenance import code_hash, file_hash, write_parquet
 from ..schemas import SPECTRA
 from ..search.repeats import Repeats
@@ -104,13 +104,13 @@ def _noted(waiting: Sequence[Any], root: Path, reading: Reading, jobs: int) -> I
 
 
 def _keep(source: Path, sample: str, role: str, out: Path, reading: Reading) -> dict[str, Any]:
-    """`keep_run`; a blank, pool or qc may hold no MS/MS spectrum at all."""
+    """`keep_run`; a blank, pool or qc may hold no MS/MS spectrum at all, but no file may be damaged."""
     try:
         return keep_run(source, sample, out, reading)
-    except DataError as error:
-        if role == "sample":
+    except (DataError, FormatError) as error:
+        if role == "sample" or isinstance(error, FormatError):
             remedy = f"{error.remedy}; or take its row out of the sheet"
-            raise DataError(f"sample {sample!r}: {error.message}", where=error.where, remedy=remedy) from error
+            raise type(error)(f"{role} {sample!r}: {error.message}", where=error.where, remedy=remedy) from error
         out.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(out, pl.DataFrame(schema=dict(SPECTRA)))
         empty = {"n_spectra": 0, "n_peaks": 0, "total_intensity": None, "in_blank": 0, "faults": 0}

@@ -61,8 +61,8 @@ def ridge(gram: Gram, train: Ints, test: Ints, y: Floats, weights: Floats | None
     aim = at.root[:, None] * (y - mean)
     if y.shape[1] <= _FEW:
         systems = at.inner + STRENGTHS[:, None, None] * np.eye(train.size)
-        found: Floats = (at.cross * at.root) @ np.linalg.solve(systems, np.broadcast_to(aim, (STRENGTHS.size, *aim.shape)))
-        return found + mean
+        dual = np.linalg.solve(systems, np.broadcast_to(aim, (STRENGTHS.size, *aim.shape)))
+        return np.asarray((at.cross * at.root) @ dual + mean)
     values, axes = at.spectrum
     turned = axes.T @ aim
     back = at.cross @ (at.root[:, None] * axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ KNOWN = ("file", "sample", "replicate", "batch", "subject", "order", "acquisitio
 ROLES = ("sample", "blank", "pool", "qc")
 _UNKNOWN = ["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NAN", "-nan", "null", "NULL", "None", "none"]
 _DEFAULT_TARGETS = ("group", "value", "class", "label", "phenotype")
+_TWICE = re.compile(r"_duplicated_\d+$")  # polars' name for a heading that is there already
 _ENDINGS = (".gz", ".mzml", ".mzxml", ".mgf", ".msp", ".parquet", ".raw", ".json", ".txt", ".d")
 
 
@@ -64,6 +66,8 @@ def read_sheet(
     table = _renamed(table, columns or {}, str(path))
     if "file" not in table.columns:
         remedy = f"its columns are {', '.join(table.columns)}; `--column file=NAME` says which one names the files"
+        if len(table.columns) == 1 and any(mark in table.columns[0] for mark in ",;"):
+            remedy = "the columns seem to be parted by commas or semicolons: save the sheet as tab-separated text"
         raise SchemaError("no column 'file'", where=str(path), remedy=remedy)
     lacking = table.with_row_index("_line", 2).filter(pl.col("file").is_null())
     if lacking.height:
@@ -92,6 +96,9 @@ def _read(path: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"the sheet cannot be read: {what}", where=str(path), remedy="a tab-separated table") from error
+    if twice := [name for name in table.columns if _TWICE.search(name) and _TWICE.sub("", name) in table.columns]:
+        name = _TWICE.sub("", twice[0])
+        raise SchemaError(f"two columns called {name!r}", where=str(path), remedy="rename or drop one of them")
     table = table.with_columns(pl.all().str.strip_chars().replace(dict.fromkeys(_UNKNOWN)))
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if table.is_empty():
@@ -166,6 +173,9 @@ def _refuse_reserved(acquisitions: pl.Series, where: str) -> None:
     if taken.len():
         remedy = "another name: these two stand for all runs in the results"
         raise SchemaError(f"acquisition {taken[0]!r}", where=where, remedy=remedy)
+    odd = acquisitions.drop_nulls().filter(acquisitions.drop_nulls().str.contains(r"[/\\\x00]|^\."))
+    if odd.len():
+        raise SchemaError(f"acquisition {odd[0]!r}", where=where, remedy="no slash in a name, no dot before it")
 
 
 def _parsed(series: pl.Series) -> pl.Series:
