@@ -200,7 +200,7 @@ def standing(rows: pl.DataFrame) -> str:
         more = f" and {near.height - _NAMED} more" if near.height > _NAMED else ""
         rivals = f"not told apart from {', '.join(shown)}{more}" if shown else ""
         return (lucky + rivals).removesuffix(", ")
-    return f"the best of {rows.height + 1} (p ≤ {rows['p_holm'].max():.2g} against each other one, Holm)"
+    return f"the best of {rows.height + 1} (p ≤ {rows['p_holm'].to_numpy().max():.2g} against each other one, Holm)"
 
 
 def acquisitions(rows: pl.DataFrame) -> list[str]:

@@ -136,7 +136,7 @@ class Pooled:
             if sizes[runs].sum():
                 word = codebook.predict(np.concatenate([spectra[i] for i in runs.tolist()]).astype(np.float32))
                 np.add.at(out, (np.repeat(runs, sizes[runs]), word), 1)
-        return np.sqrt(out / np.maximum(sizes, 1)[:, None])
+        return np.asarray(np.sqrt(out / np.maximum(sizes, 1)[:, None]))
 
 
 class Together:

@@ -80,8 +80,8 @@ def classification(asked: Asked, target: str) -> Answer:
         drawn.append(outer)
         runs.append(predict_classes(asked.features, asked.aggregations, labels, k, groups, outer, how, seed))
     null = []
-    for mixed, outer in _mixed(labels, groups, drawn[0], runs[0].fold, how):
-        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, outer, how, how.seed)
+    for mixed, redrawn in _mixed(labels, groups, drawn[0], runs[0].fold, how):
+        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, redrawn, how, how.seed)
         null.append(confusions(mixed, one.labels[0], groups, k).sum(axis=0))
     counts = np.stack([[confusions(labels, row, groups, k) for row in run.labels] for run in runs])
     by_chance = of_classes(np.stack(null)) if null else {}
