@@ -167,3 +167,45 @@ def test_a_run_folder(tmp_path):
     found = examine_cohort(tmp_path)
     assert {f.audit for f in found} == {"confounding", "amount", "blanks", "size"}
     assert write(tmp_path, found).is_file()
+
+
+def two_acquisitions(**columns):
+    """Every sample measured twice: RP in the batches given, HILIC in others of its own, with fewer spectra."""
+    frame = samples(**columns)
+    parts = [
+        frame.with_columns(
+            acquisition=pl.lit(name), sample=pl.col("unit") + f"@{name}", batch=pl.col("batch") + f" {name}",
+            total_intensity=pl.col("total_intensity") * scale, n_spectra=(pl.col("n_spectra") * scale).cast(pl.Int64),
+        )
+        for name, scale in (("RP", 1.0), ("HILIC", 0.1))
+    ]  # fmt: skip
+    return pl.concat(parts)
+
+
+def test_acquisitions_together_are_audited():
+    found = {f.claim: f for f in confounding(tables(two_acquisitions()))}
+    assert sum("in all acquisitions together" in claim for claim in found) == 2  # batch and order
+    assert all(f.severity == "pass" for f in found.values())
+    groups = ["case"] * (N // 2) + ["control"] * (N // 2)
+    bad = confounding(tables(two_acquisitions(group=groups, batch=["A"] * 12 + ["B"] * 12)))
+    assert [f.severity for f in bad if "batch decides group in all acquisitions together" in f.claim] == ["fatal"]
+    assert any("together" in f.claim and f.affected == N for f in size(tables(two_acquisitions())))
+
+
+def test_the_usual_number_of_spectra_is_that_of_an_acquisition():
+    assert worst(blanks(tables(two_acquisitions()))) == "pass"
+    full = two_acquisitions().with_columns(
+        n_spectra=pl.when(pl.col("role") == "blank").then(90).otherwise(pl.col("n_spectra"))
+    )
+    [found] = blanks(tables(full))
+    assert found.claim.endswith("in HILIC")
+
+
+def test_a_subject_on_both_sides_of_a_fold_of_all_acquisitions():
+    frame = two_acquisitions(subject=[f"p{k // 2}" for k in range(N)])
+    whole = predictions([k // 2 % 5 for k in range(N)]).with_columns(acquisition=pl.lit("together"))
+    assert worst(replicates(tables(frame, whole))) == "pass"
+    torn = whole.with_columns(fold=pl.Series([9, *whole["fold"].to_list()[1:]]))
+    assert replicates(tables(frame, torn))[0].severity == "fatal"
+    blank = whole.with_columns(sample=pl.Series(["b0", *whole["sample"].to_list()[1:]]))
+    assert any("no samples" in f.claim for f in blanks(tables(frame, blank)))

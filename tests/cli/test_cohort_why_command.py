@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from mslitmus.cli import main
-from mslitmus.schemas import SPECTRA
+from mslitmus.schemas import SPECTRA, conform
 
 
 @pytest.fixture
@@ -61,6 +62,68 @@ def test_markers_audit_and_report(run_folder, call):
     code, text = call("report", run_folder)
     assert code == 0, text
     assert "the batch decides group" in (run_folder / "report.html").read_text()
+
+
+def made_library(path: Path) -> None:
+    """Pairs of isomers measured by two contributors, alike in half of their peaks; of every fourth molecule one
+    spectrum alone, so that the library's best answer to it is wrong. The run's ion of m/z 250 is one of them."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for k in range(80):
+        shared = np.random.default_rng(k // 2).uniform(50, 140, 3)
+        mzs = [60.0, 90.0] if k == 0 else np.sort([*shared, *rng.uniform(141, 220, 3)]).tolist()
+        for source in ("A", "B")[: 1 if k % 4 == 3 else 2]:
+            noise = np.exp(rng.normal(0, 0.3, len(mzs)))
+            rows.append({
+                "identifier": f"L{k}{source}", "mzs": mzs, "intensities": (noise / noise.max()).tolist(),
+                "precursor_mz": 250.0 + 3 * (k // 2), "ion_mode": "positive", "ms_level": 2, "source": source,
+                "smiles": "C" * (k + 1), "name": f"alkane {k + 1}", "adduct": "[M+H]+",
+                "inchikey14": f"{'ABCDEFGHIJ'[k // 10]}{'ABCDEFGHIJ'[k % 10]}AAAAAAAAAAAA",
+            })  # fmt: skip
+    conform(pl.DataFrame(rows, schema_overrides={"ms_level": pl.Int8})).write_parquet(path)
+
+
+def test_the_confidence_of_a_marker(run_folder, call, tmp_path):
+    """From a calibration of the library to the probability in the table, in the terminal and on the page."""
+    made_library(tmp_path / "library.parquet")
+    code, text = call("markers", run_folder, "--library", tmp_path / "library.parquet")
+    assert code == 0, text
+    assert "nothing was calibrated (--confidence)" in text
+    assert "not calibrated" in (run_folder / "report.html").read_text()
+    code, text = call(
+        "confidence", tmp_path / "library.parquet", "--out", tmp_path / "sure.json", "--calibration", 0.9, "--quiet"
+    )
+    assert code == 0, text
+    code, text = call(
+        "markers", run_folder, "--library", tmp_path / "library.parquet", "--confidence", tmp_path / "sure.json"
+    )
+    assert code == 0, text
+    assert "probability that the name is right" in text
+    found = pl.read_parquet(run_folder / "markers.parquet").sort("precursor_mz")
+    assert found["name"].to_list() == [None, "alkane 1"]
+    sure = found["probability"].to_list()
+    assert sure[0] is None
+    assert 0.5 < sure[1] < 1
+    assert 0 < found["q_value"][1] <= 1
+    page = (run_folder / "report.html").read_text()
+    assert "Probability</th>" in page
+    assert f"probability {100 * sure[1]:.0f} %" in page.replace("\u202f", " ").replace("\xa0", " ")
+
+
+def test_a_calibration_of_another_score_is_refused_before_any_work(run_folder, call, tmp_path):
+    made_library(tmp_path / "library.parquet")
+    options = ("--score", "cosine", "--calibration", 0.9, "--quiet")
+    code, text = call("confidence", tmp_path / "library.parquet", "--out", tmp_path / "other.json", *options)
+    assert code == 0, text
+    code, text = call(
+        "markers", run_folder, "-l", tmp_path / "library.parquet", "--confidence", tmp_path / "other.json"
+    )
+    assert code == 1
+    assert "a calibration of another score" in text
+    assert not (run_folder / "markers.parquet").exists()
+    code, text = call("markers", run_folder, "--confidence", tmp_path / "other.json")
+    assert code == 1
+    assert "a calibration without a library" in text
 
 
 def test_a_bad_option_is_refused(run_folder, call):

@@ -64,6 +64,14 @@ def test_a_sheet_is_read(tmp_path):
     assert stem("x/y.D/run.1.mzML.gz") == "run.1"
 
 
+def test_unknown_numbers_and_numbers_that_are_names(tmp_path):
+    path = sheet_of(tmp_path, "file value dose\na 1 5,3\nb NAN 6\nc 2 7\nd nan 8\n")
+    sheet = read_sheet(path)
+    assert sheet.numbers == ("value",)
+    assert sheet.rows["value"].null_count() == 2
+    assert read_sheet(path, targets=["dose"], classes=["dose"]).classes == ("dose",)
+
+
 def test_one_sample_in_two_acquisitions(tmp_path):
     text = "file sample acquisition group\na1 s RP x\na2 s HILIC x\nb1 t RP y\nb2 t HILIC y\n"
     sheet = read_sheet(sheet_of(tmp_path, text))
@@ -88,6 +96,13 @@ def test_one_sample_in_two_acquisitions(tmp_path):
         ("file sample group\na s x\nb s y\n", {}, SchemaError, "sample named twice"),
         ("file value\na 1\nb inf\n", {}, SchemaError, "is infinite"),
         ("file group group\xa0\na x x\nb y y\n", {}, DataError, "cannot be read"),
+        ("file value\na 5,3\nb 6\nc 1,25e3\n", {}, SchemaError, "decimal commas: '5,3'"),
+        ("file value\na 5.3\nb 6\nc <LOD\n", {}, SchemaError, "1 of 3 entries that are none: '<LOD'"),
+        ("file group order\na x 1\nb y inf\n", {}, SchemaError, "'inf' is no number"),
+        ("file group acquisition\na x all\nb y RP\n", {}, SchemaError, "acquisition 'all'"),
+        ("file group acquisition\na x R/P\nb y RP\n", {}, SchemaError, "acquisition 'R/P'"),
+        ("file group group\na x x\nb y y\n", {}, SchemaError, "two columns called 'group'"),
+        ("file,group\na,x\nb,y\n", {}, SchemaError, "save the sheet as tab-separated text"),
     ],
 )
 def test_a_bad_sheet_is_refused(tmp_path, text, options, error, match):
@@ -126,7 +141,9 @@ def test_what_cannot_be_asked_is_said(tmp_path):
     sheet = read_sheet(sheet_of(tmp_path, text))
     assert "group is not predicted: all samples belong together (replicate, subject)" in unasked(sheet, HOW)[0]
     few = read_sheet(sheet_of(tmp_path, "file group\na x\nb y\nc x\n"))
-    assert "fewer than 4 samples" in unasked(few, HOW)[0]
+    assert "3 samples, and 4 are needed" in unasked(few, HOW)[0]
+    own = read_sheet(sheet_of(tmp_path, "file group\na w\nb x\nc y\nd z\n"))
+    assert "no class has two independent samples" in unasked(own, HOW)[0]
     fine = read_sheet(sheet_of(tmp_path, "file group\na x\nb y\nc x\nd y\n"))
     assert unasked(fine, HOW) == []
 
@@ -157,7 +174,10 @@ def test_what_belongs_together_through_others():
     one_batch = rows.with_columns(batch=pl.lit("1"))
     found = group(one_batch, None, 2)
     assert found.of.max() == 2
-    assert "batches are not kept together" in found.note
+    assert found.note == ""  # there is nothing to keep apart
+    two = group(rows.with_columns(batch=pl.Series(list("11122"))), None, 3)
+    assert two.of.max() == 2
+    assert "the 2 batches are not kept together in the folds: that would leave 2 groups" in two.note
     with pytest.raises(SchemaError, match="no column 'bach'"):
         group(rows, ["bach"], 2)
 

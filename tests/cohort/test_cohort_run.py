@@ -18,7 +18,7 @@ from mslitmus.cohort.embedding import Embedding
 from mslitmus.cohort.run import Finished, run
 from mslitmus.cohort.settings import CohortSettings
 from mslitmus.cohort.tables import SHUFFLED, TABLES, TOGETHER, table
-from mslitmus.errors import DataError, FormatError
+from mslitmus.errors import ConfigError, DataError, FormatError, MslitmusError, RunError
 
 HOW = CohortSettings(
     targets=("group", "dose"), folds=3, inner_folds=2, seeds=2, permutations=19, bootstraps=100, splits="folds"
@@ -67,7 +67,7 @@ def test_every_table_is_there(done):
     assert vectors["vector"].list.len().unique().to_list() == [words.height]
     config = json.loads((done.root / "config.json").read_text())
     assert config["kept_together"] == {"all": ["replicate"]}
-    assert any("batches are not kept together" in note for note in config["notes"])
+    assert not any("batches" in note for note in config["notes"])  # there is one
 
 
 def test_what_was_planted_is_found(done):
@@ -184,6 +184,104 @@ def test_acquisitions_an_archive_and_an_embedder(files, tmp_path, monkeypatch):
     assert not list((tmp_path / "run").glob(".unpacked-*"))
 
 
+def lines(path, *rows):
+    path.write_text("".join("\t".join(row.split()) + "\n" for row in rows))
+    return path
+
+
+SMALL = HOW.model_copy(update={"targets": (), "representations": ("precursor-histogram",), "permutations": 3})
+
+
+def test_one_sample_answers_nothing_and_breaks_nothing(files, tmp_path):
+    sheet = lines(tmp_path / "one.tsv", "file", "s00_0.mgf")
+    found = run(sheet, files.parent, tmp_path / "run", SMALL, say=quiet)
+    assert found.results.is_empty()
+    assert any("no target" in note for note in found.notes)
+    assert pl.read_parquet(tmp_path / "run" / "leaders.parquet").is_empty()
+
+
+def test_files_that_hold_nothing(files, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("s00_0.mgf", "s01_0.mgf"):
+        (data / name).write_bytes((files.parent / name).read_bytes())
+    (data / "none.mgf").write_text("")
+    sheet = lines(tmp_path / "bad.tsv", "file", "s00_0.mgf", "none.mgf")
+    with pytest.raises(MslitmusError, match="none") as caught:
+        run(sheet, data, tmp_path / "run", SMALL, say=quiet)
+    assert "take its row out of the sheet" in caught.value.remedy
+    (data / "none.mgf").write_text("BEGIN IONS\nPEPMASS=100\nMSLEVEL=1\n50 1\nEND IONS\n")
+    sheet = lines(tmp_path / "blank.tsv", "file role", "s00_0.mgf sample", "s01_0.mgf sample", "none.mgf blank")
+    found = run(sheet, data, tmp_path / "run", SMALL, say=quiet)
+    assert "none: no MS/MS spectrum" in found.notes
+    with pytest.raises(RunError, match="cannot be written"):
+        run(sheet, data, sheet, SMALL, say=quiet)
+
+
+def test_embedders_never_share_a_kept_vector(tmp_path):
+    """Other weights, other options, another file of the same name elsewhere, another state: another identity."""
+
+    def identity(model, name="e"):
+        return Embedding(model, name).identity()
+
+    folder = tmp_path / "model"
+    (folder / "a").mkdir(parents=True)
+    (folder / "b").mkdir()
+    (folder / "weights.pt").write_bytes(b"1")
+    (folder / "a" / "x.json").write_text("1")
+    (folder / "b" / "x.json").write_text("2")
+    seen = [identity(folder)]
+    assert identity(str(folder)) == seen[0]
+    (folder / "weights.pt").write_bytes(b"2")
+    seen.append(identity(folder))
+    (folder / "a" / "x.json").write_text("2")
+    (folder / "b" / "x.json").write_text("1")
+    seen.append(identity(folder))
+    one, other = Counts(), Counts()
+    assert identity(one) == identity(other)
+    other.scale = 2
+    seen += [identity(one), identity(other)]
+    one.made = lambda: 0  # nothing that can be written down
+    seen += [identity(one), identity(other), identity(one)]
+    assert len({json.dumps(each, sort_keys=True) for each in seen}) == len(seen) - 1  # `other` twice
+
+
+def test_a_changed_file_or_embedder_is_embedded_anew(files, tmp_path, monkeypatch):
+    from mslitmus.cohort import intake
+    from mslitmus.cohort import run as module
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("s00_0.mgf", "s01_0.mgf"):
+        (data / name).write_bytes((files.parent / name).read_bytes())
+    sheet = lines(tmp_path / "two.tsv", "file", "s00_0.mgf", "s01_0.mgf")
+    model = Counts()
+    monkeypatch.setattr(module, "build", lambda name, how: Embedding(model, "counts"))
+    pooled = []
+    original = intake.summarise
+    monkeypatch.setattr(intake, "summarise", lambda *a: pooled.append(a[1]["identifier"][0][:6]) or original(*a))
+
+    def again():
+        pooled.clear()
+        run(sheet, data, tmp_path / "run", SMALL, say=quiet)
+        return pooled
+
+    assert len(again()) == 2
+    assert again() == []
+    (data / "s01_0.mgf").write_bytes((files.parent / "s03_0.mgf").read_bytes())
+    assert again() == ["s01_0:"]
+    model.scale = 2
+    assert len(again()) == 2
+
+
+@pytest.mark.parametrize("name", ["precursor-histogram", "a/b"])
+def test_a_model_cannot_take_a_name_that_means_something_else(name, tmp_path):
+    from mslitmus.cohort.run import build
+
+    with pytest.raises(ConfigError, match="a model cannot be called"):
+        build(f"{name}={tmp_path}", HOW)
+
+
 def test_what_cannot_be_is_said_before_work(files, tmp_path):
     with pytest.raises(DataError, match="are not there"):
         run(files, tmp_path, tmp_path / "run", HOW, say=quiet)
@@ -197,7 +295,8 @@ def test_nothing_beats_the_baseline_by_chance(p, word, tmp_path):
     what = {"question": "regression", "target": "dose", "acquisition": "all", "representation": "x", "metric": "r2"}
     answer = {**what, "aggregation": "chosen", "value": -0.5, "seed": "all", "p_permutation": p}
     gain = {**what, "against": "precursor-histogram", "difference": 0.1, "low": 0.05, "high": 0.2}
-    done = Finished(tmp_path, table([answer], TABLES["results"]), table([gain], TABLES["comparisons"]), (), 0.0)
+    tables = {"results": [answer], "comparisons": [gain], "leaders": []}
+    done = Finished(tmp_path, *(table(rows, TABLES[name]) for name, rows in tables.items()), (), 0.0)
     assert f"dose: x {word} precursor-histogram" in _verdicts(done)[0]
 
 

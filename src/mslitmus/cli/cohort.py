@@ -11,7 +11,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from .cohort_why import explain, published, tell_why
+from .cohort_why import calibration, explain, published, tell_why
 from .terminal import console, errors
 
 if TYPE_CHECKING:
@@ -68,16 +68,15 @@ def answer_cohort(
         "together": together, "learner": learner, "seeds": seeds, "permutations": permutations,
         "ion_mode": check_ion_mode(ion_mode),
     }  # fmt: skip
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value is not None and value not in ([], {})}
     with errors.status("reading the sheet") as status:
         say = _progress(status.update, quiet)
         sheet, data, more = published(study, factor, sheet, data, say)
         how = _settings(config, {**more, **given})
-        if permutations == 0:
-            how = how.model_copy(update={"permutations": 0})
         root = out or Path("cohorts") / (study or sheet.name.split(".")[0])
+        calibrated = calibration(confidence, how.library)
         done = run(sheet, data, root, how, jobs=jobs, say=say)
-        found = explain(root, how.library, confidence, say)
+        found = explain(root, how.library, calibrated, say)
     _tell(done, quiet)
     tell_why(root, found)
 
@@ -168,12 +167,11 @@ def _number(value: float | None) -> str:
 
 
 def _verdicts(done: Finished) -> list[str]:
-    """Whether each representation beats the baseline, and which acquisition separates best."""
+    """Whether each representation beats the baseline, and which representation and acquisition is best."""
     import polars as pl
 
     from ..cohort.comparing import chance
-    from ..cohort.prediction import ALL_TARGETS
-    from ..cohort.tables import ALL, SHUFFLED
+    from ..cohort.tables import ALL
 
     out = []
     same = ["question", "target", "acquisition", "representation", "metric"]
@@ -189,17 +187,33 @@ def _verdicts(done: Finished) -> list[str]:
         what = f"{row['metric']} {row['difference']:+.3f}{between}"
         what += f"; p = {row['p_permutation']:.2g} against chance" if chance(row["p_permutation"]) else ""
         out.append(f"{row['target']}{at}: {row['representation']} {verdict} {row['against']} ({what})")
-    chosen = done.results.filter(
-        (pl.col("seed") == "all")
-        & (pl.col("aggregation") == "chosen")
-        & (pl.col("metric") == pl.col("question").replace(_TOLD))
-        & ~pl.col("representation").str.ends_with(SHUFFLED)
-        & pl.col("value").is_not_null()
-    )
-    if chosen["acquisition"].n_unique() > 1:
-        for (target,), part in chosen.group_by(["target"], maintain_order=True):
-            if target == ALL_TARGETS or part["acquisition"].n_unique() > 1:
-                best = part.sort("value", descending=True).row(0, named=True)
-                what = f"{best['metric']} {best['value']:.3f}, {best['representation']}"
-                out.append(f"{target}: the acquisition that separates best is {best['acquisition']} ({what})")
+    for (_, target), rows in done.leaders.group_by("question", "target", maintain_order=True):
+        out += _leading(str(target), rows)
+    return out
+
+
+def _leading(target: str, rows: pl.DataFrame) -> list[str]:
+    """What is best, or leads without being told apart from others: of representations, and of acquisitions."""
+    import polars as pl
+
+    from ..cohort.comparing import chance
+    from ..cohort.leading import acquisitions, standing
+
+    first = rows.row(0, named=True)
+    name, where = first["representation"], first["acquisition"]
+    value = f"{first['metric']} {first['value']:.3f}"
+    out = []
+    beside = rows.filter(pl.col("against_acquisition") == where)
+    if beside.height:
+        there = "" if beside.height == rows.height else f" in {where}"
+        out.append(f"{target}: {name} has the highest {value}{there}: {standing(beside)}")
+    if beside.height < rows.height:
+        near = acquisitions(rows)
+        what = f"({value}, {name})"
+        line = f"the acquisition that separates best is {where} {what}, told apart from every other (p ≤ .05, Holm)"
+        if near or chance(first["p_chance"]):
+            lucky = ["is no better than chance"] if chance(first["p_chance"]) else []
+            verdict = " and ".join([*lucky, *([f"is not told apart from {', '.join(near)}"] if near else [])])
+            line = f"no acquisition separates best: {where} {what} {verdict}"
+        out.append(f"{target}: {line}")
     return out

@@ -36,35 +36,60 @@ def find_markers(
     like = Likeness(precursor=precursor, similarity=similarity)
     how = MarkerSettings(like, Weighing(abundance, normalise, adjust))  # type: ignore[arg-type]
     with errors.status("reading the cohort") as status:
-        found = explain(run, library or (), confidence, status.update, how)
+        found = explain(run, library or (), calibration(confidence, library or ()), status.update, how)
         page = write_page(run)
-    tell_markers(found)
+    tell_markers(found, run)
     console.print(f"report: {page.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
-def explain(run: Path, library: Any, confidence: Path | None, say: Callable[[str], None], how: Any = None) -> Any:
+def calibration(path: Path | None, library: Any) -> Any:
+    """That of a file, checked before anything else is done; None where none was named.
+
+    Raises DataError for a file that is none, ConfigError where it does not fit.
+    """
+    from ..cohort.markers import check_confidence
+    from ..search.confidence import load
+
+    found = None if path is None else load(path)
+    check_confidence(found, len(library))
+    return found
+
+
+def explain(run: Path, library: Any, calibrated: Any, say: Callable[[str], None], how: Any = None) -> Any:
     """Markers, with their hits; returns the table."""
     from ..cohort.markers import find
-    from ..search.confidence import load
     from ..search.libraries import open_libraries
 
-    calibrated = None if confidence is None else load(confidence)
     return find(run, how, open_libraries(list(library), say), calibrated, say)
 
 
-def tell_markers(found: Any) -> None:
-    """How many there are of each target, and the best by name."""
+def tell_markers(found: Any, run: Path) -> None:
+    """How many there are of each target, the best by name, and how sure the names are."""
     for (acquisition, target), mine in found.group_by("acquisition", "target", maintain_order=True):
         real = mine.filter(mine["q"] <= 0.05)
         where = "" if acquisition is None else f" ({acquisition})"
         line = f"{target}{where}: {real.height:,} of {mine.height:,} families at a false discovery rate of 5 %"
-        names = [n or f"m/z {mz:.4f}" for n, mz in real.select("name", "precursor_mz").head(_TOLD).iter_rows()]
+        best = real.select("name", "precursor_mz", "probability").head(_TOLD).iter_rows()
+        names = [(n or f"m/z {mz:.4f}") + (f" ({p:.0%})" if n and p is not None else "") for n, mz, p in best]
         console.print(line + (f": {', '.join(names)}" if names else ""), highlight=False, markup=False, soft_wrap=True)
+    if found["name"].null_count() < found.height:
+        console.print(_sureness(run), highlight=False, markup=False, soft_wrap=True)
+
+
+def _sureness(run: Path) -> str:
+    """What the names of markers are worth."""
+    from ..report.cohort_files import read_cohort
+
+    about = read_cohort(run).markers_about
+    if not about.get("calibrated"):
+        return "names are the best hits; how sure they are is not known: nothing was calibrated (--confidence)"
+    doubted = "".join(f"; the calibration was made with {each}" for each in about.get("doubts", ()))
+    return f"in brackets: probability that the name is right, as calibrated{doubted}"
 
 
 def tell_why(run: Path, found: Any) -> None:
     """Markers, audits and the page of a cohort that was just answered."""
-    tell_markers(found)
+    tell_markers(found, run)
     audit_cohort(run)
     console.print(f"report: {write_page(run).resolve()}", highlight=False, markup=False, soft_wrap=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from ..provenance import code_hash, replace_folder, write_parquet
-from .groups import Grouping, group
+from .groups import Grouping, group, linked
 from .kept import digest
 from .layout import coordinates
 from .nearest import neighbours
@@ -22,7 +22,7 @@ from .representation import Summary
 from .samples import Sheet
 from .separation import SEPARATION, separation
 from .settings import CohortSettings
-from .tables import ALL, TABLES, TOGETHER, table
+from .tables import ALL, TABLES, TOGETHER, table, together
 
 _LEAST = 4  # samples of a question
 _KEPT = ("results", "predictions", "confusion", "coordinates", "neighbours", "separation")
@@ -73,18 +73,10 @@ def views(sheet: Sheet) -> list[View]:
         return [View(ALL, sheet.rows, (sheet.rows["sample"],))]
     single = [sheet.rows.filter(pl.col("acquisition") == name) for name in names]
     out = [View(name, rows, (rows["sample"],)) for name, rows in zip(names, single, strict=True)]
-    units = single[0]["unit"]
-    for rows in single[1:]:
-        units = units.filter(units.is_in(rows["unit"].implode()))
-    units = units.unique(maintain_order=True)
-    if units.len() < 2:
-        return out
-    aligned = [
-        pl.DataFrame({"unit": units}).join(rows, on="unit", how="left", maintain_order="left") for rows in single
-    ]
-    aligned = [rows.unique("unit", keep="first", maintain_order=True) for rows in aligned]
-    rows = aligned[0].with_columns(sample=pl.col("unit"), acquisition=pl.lit(TOGETHER))
-    return [*out, View(TOGETHER, rows, tuple(each["sample"] for each in aligned))]
+    rows, runs = together(sheet.rows, names)
+    batch = dict(sheet.rows.select("sample", "batch").iter_rows())
+    rows = rows.with_columns(batch=linked([[batch[run] for run in each] for each in runs]))
+    return [*out, View(TOGETHER, rows, tuple(runs))] if rows.height > 1 else out
 
 
 def features(view: View, vectors: Vectors, blanks: Sequence[str], how: CohortSettings) -> Features:
@@ -119,9 +111,9 @@ def _asked(view: View, vectors: Vectors, sheet: Sheet, how: CohortSettings) -> d
     rows["coordinates"] = _laid_out(view, vectors, blanks, how, about)
     samples = view.only(view.rows["role"] == "sample")
     for targets, some, numbers in _blocks(samples, sheet):
-        if _too_few(some, targets):
-            continue
         grouping = group(some.rows, how.together, max(2, how.folds))
+        if _too_few(some, targets, grouping, numbers):
+            continue
         asked = Asked(some.rows, grouping, features(some, vectors, blanks, how), vectors.aggregations, about, how)
         if grouping.of.max() > 0:
             answers = [regression(asked, targets)] if numbers else [classification(asked, t) for t in targets]
@@ -155,22 +147,35 @@ def _laid_out(
 
 
 def _blocks(view: View, sheet: Sheet) -> list[tuple[tuple[str, ...], View, bool]]:
-    """(targets, samples that have them, whether they are numbers); numbers known of the same samples go together."""
+    """(targets, samples that have them, whether they are numbers); numbers known of the same samples go together, the
+    most of them that there are."""
     out: list[tuple[tuple[str, ...], View, bool]] = [
         ((name,), view.only(view.rows[name].is_not_null()), False) for name in sheet.classes
     ]
     known: dict[bytes, list[str]] = {}
     for name in sheet.numbers:
         known.setdefault(view.rows[name].is_not_null().to_numpy().tobytes(), []).append(name)
-    for names in known.values():
-        varying = tuple(n for n in names if view.rows[n].drop_nulls().n_unique() > 1)
-        if varying:
-            out.append((varying, view.only(view.rows[varying[0]].is_not_null()), True))
+    blocks = [tuple(n for n in names if view.rows[n].drop_nulls().n_unique() > 1) for names in known.values()]
+    whole = max(blocks, key=len, default=())  # one answer is of `all targets`, and no second one
+    for block in blocks:
+        varying = [block] * bool(block) if block is whole else [(name,) for name in block]
+        out += [(names, view.only(view.rows[names[0]].is_not_null()), True) for names in varying]
     return out
 
 
-def _too_few(view: View, targets: Sequence[str]) -> bool:
-    return view.rows.height < _LEAST or all(view.rows[t].n_unique() < 2 for t in targets)
+def _too_few(view: View, targets: Sequence[str], grouping: Grouping, numbers: bool) -> str:
+    """Why nothing can be asked of these samples, in words; empty where it can."""
+    rows = view.rows
+    if rows.height < _LEAST:
+        return f"{rows.height} samples, and {_LEAST} are needed"
+    if all(rows[t].n_unique() < 2 for t in targets):
+        return "all samples are of one class"
+    if numbers or grouping.of.max() == 0:
+        return ""
+    independent = rows.select(*targets).with_columns(_group=pl.Series(grouping.of)).unique()
+    if not any(independent[t].is_duplicated().any() for t in targets):
+        return "no class has two independent samples"
+    return ""
 
 
 def unasked(sheet: Sheet, how: CohortSettings) -> list[str]:
@@ -179,10 +184,10 @@ def unasked(sheet: Sheet, how: CohortSettings) -> list[str]:
     for view in views(sheet):
         samples = view.only(view.rows["role"] == "sample")
         at = "" if view.acquisition == ALL else f" ({view.acquisition})"
-        for targets, some, _ in _blocks(samples, sheet):
-            grouping = None if _too_few(some, targets) else group(some.rows, how.together, max(2, how.folds))
-            if grouping is None:
-                out.append(f"{', '.join(targets)}{at}: fewer than {_LEAST} samples, or one class only: not asked")
+        for targets, some, numbers in _blocks(samples, sheet):
+            grouping = group(some.rows, how.together, max(2, how.folds))
+            if few := _too_few(some, targets, grouping, numbers):
+                out.append(f"{', '.join(targets)}{at} is not asked about: {few}")
             elif grouping.of.max() == 0:
                 why = f"all samples belong together ({', '.join(grouping.columns)}), so none can be held out"
                 out.append(f"{', '.join(targets)}{at} is not predicted: {why}; replicates of one sample share an entry")

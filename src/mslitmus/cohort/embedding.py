@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+import uuid
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MissingExtraError, ModelError
-from ..provenance import file_hash
+from ..provenance import code_hash, file_hash
 from .representation import words_frame
 
 
@@ -56,11 +60,23 @@ class Embedding:
         return words_frame(index, [f"dimension {i}" for i in index], ["dimension"] * n, [None] * n, [None] * n)
 
     def identity(self) -> dict[str, Any]:
+        """Every file of the model (weights, options, vocabulary) by its content, and the code that reads it.
+
+        A model that came as an object counts by its state; one that cannot be told from another counts as new.
+        """
         if not isinstance(self._model, str | Path):
-            return {"name": self.name, "model": type(self._model).__qualname__}
+            return {"name": self.name, "model": type(self._model).__qualname__, "state": self._state}
         folder = Path(self._model)
         files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
-        return {"name": self.name, "files": [[p.name, file_hash(p)] for p in files]}
+        told = [[p.relative_to(folder).as_posix() if p != folder else p.name, file_hash(p)] for p in files]
+        return {"name": self.name, "files": told, "code": code_hash("models/embed")}
+
+    @cached_property
+    def _state(self) -> str:
+        try:
+            return hashlib.sha256(pickle.dumps(self._model)).hexdigest()
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return uuid.uuid4().hex
 
 
 def _load(path: Path) -> Embedder:

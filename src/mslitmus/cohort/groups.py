@@ -57,8 +57,21 @@ def group(rows: pl.DataFrame, together: Sequence[str] | None, least: int) -> Gro
     with_batches = _components(rows, [*wanted, "batch"])
     if with_batches.max() + 1 >= least:
         return Grouping(with_batches, (*told, "batch"))
-    n = rows["batch"].drop_nulls().n_unique()
-    return Grouping(of, told, f"batches are not kept together: {n} of them leave {with_batches.max() + 1} groups")
+    n, left = rows["batch"].drop_nulls().n_unique(), int(with_batches.max()) + 1
+    if n < 2:  # a single batch cannot be told from another one
+        return Grouping(of, told)
+    why = f"that would leave {left} group{'s' * (left > 1)} to hold out, and {least} are needed"
+    note = f"the {n} batches are not kept together in the folds: {why}; what the batch tells may help a prediction"
+    return Grouping(of, told, note)
+
+
+def linked(columns: Sequence[Sequence[str | None]]) -> pl.Series:
+    """(n,) one name for all rows that agree in any column, directly or through others; null where no column tells."""
+    names = [f"_{k}" for k in range(len(columns))]
+    rows = pl.DataFrame(dict(zip(names, columns, strict=True)), schema=dict.fromkeys(names, pl.String))
+    told = rows.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    return pl.Series([str(k) if known else None for k, known in zip(_components(rows, names), told, strict=True)],
+                     dtype=pl.String)  # fmt: skip
 
 
 def _components(rows: pl.DataFrame, columns: Sequence[str]) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,11 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import DataError
+from ..errors import DataError, FormatError
 from ..provenance import code_hash, file_hash, write_parquet
 from ..schemas import SPECTRA
 from ..search.repeats import Repeats
 from ..search.runs import Preparation
+from . import representation as pooling
 from .files import Reading, keep_run, load_run, locate, opened
 from .kept import Kept, digest
 from .representation import Representation, Summary, load, save, summarise
@@ -23,8 +25,7 @@ from .samples import Sheet
 from .settings import CohortSettings
 
 Say = Callable[[str], None]
-#: Raised when spectra or pooled vectors are kept in another way. An embedding of a large cohort takes long, and
-#: outlives other changes of the code.
+#: Raised when spectra or pooled vectors are kept in another way.
 SPECTRA_VERSION, VECTORS_VERSION = 1, 1
 #: What is noted of each run, beside the columns of the sheet.
 COUNTS = {"n_spectra": pl.Int64(), "n_peaks": pl.Int64(), "total_intensity": pl.Float64(), "in_blank": pl.Int64()}
@@ -103,13 +104,13 @@ def _noted(waiting: Sequence[Any], root: Path, reading: Reading, jobs: int) -> I
 
 
 def _keep(source: Path, sample: str, role: str, out: Path, reading: Reading) -> dict[str, Any]:
-    """`keep_run`; a blank, pool or qc may hold no MS/MS spectrum at all."""
+    """`keep_run`; a blank, pool or qc may hold no MS/MS spectrum at all, but no file may be damaged."""
     try:
         return keep_run(source, sample, out, reading)
-    except DataError as error:
-        if role == "sample":
+    except (DataError, FormatError) as error:
+        if role == "sample" or isinstance(error, FormatError):
             remedy = f"{error.remedy}; or take its row out of the sheet"
-            raise DataError(f"sample {sample!r}: {error.message}", where=error.where, remedy=remedy) from error
+            raise type(error)(f"{role} {sample!r}: {error.message}", where=error.where, remedy=remedy) from error
         out.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(out, pl.DataFrame(schema=dict(SPECTRA)))
         empty = {"n_spectra": 0, "n_peaks": 0, "total_intensity": None, "in_blank": 0, "faults": 0}
@@ -121,10 +122,14 @@ def summaries(
 ) -> tuple[list[Summary], str]:
     """The pooled vectors of every run, kept ones reused; and a hash of all that they were made of.
 
+    A vector is kept under what the representation is (settings; files or state of a model), the code that makes and
+    pools it, and the spectra of its run: file, preparation, blanks. An embedding of a large cohort takes long, and
+    outlives changes of other code.
+
     Args:
         samples: `sample`, `role`, `key` (of its spectra).
     """
-    identity = digest(representation.identity(), VECTORS_VERSION, how.blanks == "remove")
+    identity = digest(representation.identity(), _code(representation), VECTORS_VERSION, how.blanks == "remove")
     folder = root / "cache" / f"{representation.name}-{identity[:8]}"
     kept = Kept(folder / "kept.json")
     out, keys = [], [identity]
@@ -139,3 +144,9 @@ def summaries(
             say(f"{representation.name}: {n}/{samples.height} runs")
         out.append(load(path))
     return out, digest(keys)
+
+
+def _code(representation: Representation) -> list[str]:
+    """Hashes of the sources that make and pool its vectors."""
+    modules = (pooling, sys.modules[type(representation).__module__])
+    return [file_hash(Path(file)) for module in modules if (file := getattr(module, "__file__", None))]

@@ -7,6 +7,7 @@ than 100 samples do. Features are centred, and scaled by one number, on the trai
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from .pooled import Gram
 Floats = NDArray[np.float64]
 #: Penalties of the ridge, relative to the mean eigenvalue of the training samples; `logistic` takes the inverse as C.
 STRENGTHS = 10.0 ** np.arange(-3, 4)
+#: So many columns are solved for each penalty by itself; more share one decomposition, which takes longer.
+_FEW = 12
 
 
 class _Centred:
@@ -32,10 +35,14 @@ class _Centred:
         inner = inner - mean[:, None] - mean[None, :] + own
         cross = cross - (cross @ w)[:, None] - mean[None, :] + own
         scale = max(float(w @ np.diag(inner)), 1e-12 * max(own, 1e-12))
-        self.weights, root = w, np.sqrt(n * w)
-        self.values, self.axes = np.linalg.eigh(root[:, None] * (inner / scale) * root[None, :])
-        self.values = np.maximum(self.values, 0.0)
-        self.root, self.cross = root, cross / scale
+        self.weights, self.root, self.cross = w, np.sqrt(n * w), cross / scale
+        self.inner = self.root[:, None] * (inner / scale) * self.root[None, :]
+
+    @cached_property
+    def spectrum(self) -> tuple[Floats, Floats]:
+        """Eigenvalues (n,), not below 0, and axes (n, n)."""
+        values, axes = np.linalg.eigh(self.inner)
+        return np.maximum(values, 0.0), axes
 
 
 def ridge(gram: Gram, train: Ints, test: Ints, y: Floats, weights: Floats | None = None) -> Floats:
@@ -51,9 +58,15 @@ def ridge(gram: Gram, train: Ints, test: Ints, y: Floats, weights: Floats | None
     """
     at = _Centred(gram, train, test, weights)
     mean = at.weights @ y
-    turned = at.axes.T @ (at.root[:, None] * (y - mean))
-    back = at.cross @ (at.root[:, None] * at.axes)
-    return np.stack([back @ (turned / (at.values[:, None] + s)) for s in STRENGTHS]) + mean
+    aim = at.root[:, None] * (y - mean)
+    if y.shape[1] <= _FEW:
+        systems = at.inner + STRENGTHS[:, None, None] * np.eye(train.size)
+        dual = np.linalg.solve(systems, np.broadcast_to(aim, (STRENGTHS.size, *aim.shape)))
+        return np.asarray((at.cross * at.root) @ dual + mean)
+    values, axes = at.spectrum
+    turned = axes.T @ aim
+    back = at.cross @ (at.root[:, None] * axes)
+    return np.stack([back @ (turned / (values[:, None] + s)) for s in STRENGTHS]) + mean
 
 
 def classify(gram: Gram, train: Ints, test: Ints, labels: Ints, k: int, learner: str) -> Floats:
@@ -84,11 +97,12 @@ def _logistic(gram: Gram, train: Ints, test: Ints, mine: Ints, k: int) -> Floats
     from sklearn.linear_model import LogisticRegression
 
     at = _Centred(gram, train, test, None)
-    used = at.values > 1e-10 * max(at.values.max(), 1e-6)
+    values, axes = at.spectrum
+    used = values > 1e-10 * max(values.max(), 1e-6)
     if not used.any():  # the training samples are all alike
         return np.full((STRENGTHS.size, test.size, k), 1 / k)
-    length = np.sqrt(at.values[used])
-    mine_at, theirs_at = at.axes[:, used] * length, at.cross @ at.axes[:, used] / length
+    length = np.sqrt(values[used])
+    mine_at, theirs_at = axes[:, used] * length, at.cross @ axes[:, used] / length
     out = np.zeros((STRENGTHS.size, test.size, k))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the strength is chosen by what comes out

@@ -8,7 +8,7 @@ marker_hits.parquet                    the library spectra that they hit
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import DataError, RunError
+from ..errors import ConfigError, DataError, RunError
 from ..lock import exclusive
 from ..provenance import code_hash, file_hash, now, write_json, write_parquet
 from ..schemas import HITS, conform
 from ..search.libraries import Reference
 from ..search.searching import Confidence, Search, stream
+from ..search.settings import doubts, refuse_another_score
 from .association import by_feature
 from .design import Weighing, make
 from .families import ABUNDANCES, FAMILIES, Likeness, group
@@ -33,6 +34,8 @@ Array = NDArray[np.float64]
 #: Families looked up a target: all discoveries up to `MOST`, and at least the best `LEAST`.
 LEAST, MOST = 20, 200
 ALPHA = 0.05
+#: How families are looked up; a calibration must be of the same score.
+_ASKED = Search(top_k=1, threads=1)
 _HIT = {name: HITS[name] for name in (
     "library", "library_identifier", "name", "smiles", "inchikey14", "formula", "adduct", "score", "matched_peaks",
     "explained", "precursor_difference", "probability", "q_value",
@@ -95,8 +98,10 @@ def find(
     """Find the markers of a cohort's run folder and write them there; returns `MARKERS`, best first a target.
 
     Targets are the columns of samples.parquet that settings or results name; families are made once.
-    Raises RunError where the folder is no cohort's, DataError where no sample has a spectrum.
+    Raises RunError where the folder is no cohort's, DataError where no sample has a spectrum, ConfigError where the
+    calibration is of another score or there is no library to be sure of.
     """
+    check_confidence(confidence, len(libraries))
     rows = read_samples(folder)
     with exclusive(folder):
         return _find(folder, rows, settings or MarkerSettings(), libraries, confidence, say or (lambda _: None))
@@ -126,9 +131,29 @@ def _find(
     write_parquet(folder / "marker_hits.parquet", _hit_spectra(found, libraries))
     told = {"made": now(), "settings": asdict(settings), "families": families.height, "tested": _tested(found)}
     told |= {"libraries": [{"name": r.name, "spectra": r.spectra, "hash": r.hash} for r in libraries]}
-    told |= {"calibrated": confidence is not None}
+    modes = families["ion_mode"].drop_nulls().unique().to_list()
+    told |= {"calibrated": confidence is not None, "doubts": _doubts(confidence, libraries, modes)}
     write_json(folder / "markers.json", told)
     return found
+
+
+def check_confidence(confidence: Confidence | None, libraries: int) -> None:
+    """Raises ConfigError where a calibration cannot speak for the hits of markers."""
+    if confidence is None:
+        return
+    if not libraries:
+        raise ConfigError("a calibration without a library", where="--confidence", remedy="--library NAME as well")
+    refuse_another_score(_made(confidence), _ASKED, "--confidence")
+
+
+def _made(confidence: Confidence) -> Mapping[str, Any]:
+    """What a calibration records of the search that it was made with; another kind may record nothing."""
+    return getattr(confidence, "search", {})
+
+
+def _doubts(confidence: Confidence | None, libraries: Sequence[Reference], modes: Sequence[str]) -> list[str]:
+    """What the calibration was made with and this search was not."""
+    return [] if confidence is None else doubts(_made(confidence), _ASKED, libraries, modes)
 
 
 def read_samples(folder: Path) -> pl.DataFrame:
@@ -280,8 +305,7 @@ def _looked_up(
         queries = conform(spectra.select(
             pl.col("family").alias("identifier"), "precursor_mz", "ion_mode", "mzs", "intensities",
             pl.col("retention_time").cast(pl.Float32)))  # fmt: skip
-        asked = Search(top_k=1, threads=1)
-        answer = next(iter(stream([queries], libraries, asked, confidence)))
+        answer = next(iter(stream([queries], libraries, _ASKED, confidence)))
         best = answer.hits.filter(pl.col("rank") == 1)
         hits = best.select(pl.col("identifier").alias("family"), *_HIT)
     found = table.join(hits, on="family", how="left", maintain_order="left")

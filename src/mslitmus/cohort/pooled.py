@@ -32,6 +32,7 @@ OF_EMBEDDINGS = ("mean", "weighted", "max", "quantile", "kmeans")
 #: Words of fewer runs tell nothing of other samples: so many, and this share of the runs.
 LEAST_RUNS, LEAST_SHARE = 2, 0.01
 _CODEBOOK, _FITTED_ON = 64, 30_000
+_ASSIGNED = 8192  # spectra that find their cluster in one call
 
 
 class Features(Protocol):
@@ -123,18 +124,19 @@ class Pooled:
     def _clusters(self, train: Rows) -> NDArray[np.float64]:
         from sklearn.cluster import MiniBatchKMeans
 
-        rng = np.random.default_rng(self._seed)
         spectra = [s.spectra for s in self._summaries if s.spectra is not None]
-        pool = np.concatenate([spectra[i] for i in train.tolist()]).astype(np.float32)
-        if pool.shape[0] > _FITTED_ON:
-            pool = pool[rng.choice(pool.shape[0], _FITTED_ON, replace=False)]
+        pool = _drawn([spectra[i] for i in train.tolist()], np.random.default_rng(self._seed))
+        if not pool.shape[0]:
+            return np.zeros((len(spectra), 1))
         k = max(1, min(_CODEBOOK, pool.shape[0] // 10))
         codebook = MiniBatchKMeans(k, random_state=self._seed, n_init=1, batch_size=4096, max_iter=20).fit(pool)
+        sizes = np.array([each.shape[0] for each in spectra])
         out = np.zeros((len(spectra), k))
-        for row, each in enumerate(spectra):
-            if each.shape[0]:
-                out[row] = np.bincount(codebook.predict(each.astype(np.float32)), minlength=k) / each.shape[0]
-        return np.sqrt(out)
+        for runs in np.split(np.arange(len(spectra)), np.flatnonzero(np.diff(np.cumsum(sizes) // _ASSIGNED)) + 1):
+            if sizes[runs].sum():
+                word = codebook.predict(np.concatenate([spectra[i] for i in runs.tolist()]).astype(np.float32))
+                np.add.at(out, (np.repeat(runs, sizes[runs]), word), 1)
+        return np.asarray(np.sqrt(out / np.maximum(sizes, 1)[:, None]))
 
 
 class Together:
@@ -200,6 +202,21 @@ def _unit(matrix: Any) -> Any:
     """Rows of length 1; an empty one stays so."""
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ matrix)
+
+
+def _drawn(spectra: Sequence[Any], rng: np.random.Generator) -> NDArray[np.float32]:
+    """All spectra of some runs, or `_FITTED_ON` of them, without a copy of those that are not drawn."""
+    sizes = np.array([each.shape[0] for each in spectra])
+    if sizes.sum() <= _FITTED_ON:
+        return np.concatenate(spectra).astype(np.float32)
+    chosen = rng.choice(int(sizes.sum()), _FITTED_ON, replace=False)
+    first = np.cumsum(sizes) - sizes
+    of = np.searchsorted(first, chosen, side="right") - 1
+    out = np.empty((chosen.size, spectra[0].shape[1]), np.float32)
+    for run in np.unique(of).tolist():
+        mine = of == run
+        out[mine] = spectra[run][chosen[mine] - first[run]]
+    return out
 
 
 def _flat(values: Any) -> Any:

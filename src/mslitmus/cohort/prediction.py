@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from .groups import Grouping, Ints, arrangements, folds, shuffles
+from .groups import Fold, Grouping, Ints, arrangements, folds, shuffles
 from .learners import Floats
 from .measures import (
     ERRORS,
@@ -30,8 +30,10 @@ CLASSIFICATION, REGRESSION = "classification", "regression"
 CHOSEN, EVERY = "chosen", "all"
 #: The mean over several targets that are predicted together.
 ALL_TARGETS = "all targets"
-#: With fewer ways to swap labels within folds, they swap freely, and folds are drawn anew each time.
+#: With fewer ways to swap labels within folds, they swap freely, and folds are drawn anew for every family of shuffles:
+#: so many at most, and no more than a fourth of the ways within their folds.
 _ENOUGH = np.log(100_000)
+_FAMILY, _ROOM = 10, 4
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,8 @@ def classification(asked: Asked, target: str) -> Answer:
         drawn.append(outer)
         runs.append(predict_classes(asked.features, asked.aggregations, labels, k, groups, outer, how, seed))
     null = []
-    free = how.splits == "leave-one-group-out"
-    cells = None if free or arrangements(groups, labels, runs[0].fold) < _ENOUGH else runs[0].fold
-    for order in shuffles(groups, labels[:, None].astype(float), cells, how.permutations, how.seed):
-        mixed = labels[order]
-        outer = drawn[0] if free or cells is not None else folds(groups, mixed, how, how.seed)
-        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, outer, how, how.seed)
+    for mixed, redrawn in _mixed(labels, groups, drawn[0], runs[0].fold, how):
+        one = predict_classes(asked.features, asked.aggregations, mixed, k, groups, redrawn, how, how.seed)
         null.append(confusions(mixed, one.labels[0], groups, k).sum(axis=0))
     counts = np.stack([[confusions(labels, row, groups, k) for row in run.labels] for run in runs])
     by_chance = of_classes(np.stack(null)) if null else {}
@@ -97,6 +95,46 @@ def classification(asked: Asked, target: str) -> Answer:
         for i, a in enumerate(names)
         for j, b in enumerate(names)
     ]
+    return out
+
+
+def _mixed(
+    labels: Ints, groups: Ints, outer: Sequence[Fold], fold: Ints, how: CohortSettings
+) -> Iterator[tuple[Ints, Sequence[Fold]]]:
+    """`how.permutations` times shuffled labels (n,) and the folds for them.
+
+    Where labels swap freely, folds with even classes must be drawn anew; the labels drawn swap within these folds too,
+    so that several share what is fitted on their training sides. The true labels and folds are one of such families,
+    all of one size and alike by chance, so p is as exact as with folds of its own for every shuffle.
+    """
+    values = labels[:, None].astype(float)
+    room = arrangements(groups, labels, fold)
+    if how.splits == "leave-one-group-out" or room >= _ENOUGH:
+        cells = None if how.splits == "leave-one-group-out" else fold
+        for order in shuffles(groups, values, cells, how.permutations, how.seed):
+            yield labels[order], outer
+        return
+    size = int(np.clip(np.exp(room) / _ROOM, 1, _FAMILY))
+    families = -(-(how.permutations + 1) // size)
+    free = [np.arange(labels.size), *shuffles(groups, values, None, families - 1, how.seed)]
+    left = how.permutations
+    for number, order in enumerate(free):
+        mine = labels[order]
+        drawn = folds(groups, mine, how, how.seed) if number else outer
+        cells = _fold_of(drawn, labels.size)
+        inside = shuffles(groups, mine[:, None].astype(float), cells, size - 1, how.seed + number + 1)
+        members = [mine[swapped] for swapped in inside]
+        members = [mine, *members] if number else members  # the true labels are no shuffle
+        for each in members[:left]:
+            yield each, drawn
+        left -= min(left, len(members))
+
+
+def _fold_of(outer: Sequence[Fold], n: int) -> Ints:
+    """(n,) −1 where not tested."""
+    out = np.full(n, -1, np.int64)
+    for number, (_, test) in enumerate(outer):
+        out[test] = number
     return out
 
 

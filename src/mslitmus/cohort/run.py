@@ -17,12 +17,13 @@ from .asking import Vectors, answer, grouped, unasked, views
 from .comparing import compare
 from .embedding import Embedding
 from .intake import COUNTS, Say, read_runs, summaries
+from .leading import leaders
 from .library_hits import LibraryHits
 from .pooled import OF_BAGS, OF_EMBEDDINGS, Pooled, fits
 from .representation import Representation
 from .samples import Sheet, read_sheet
 from .settings import BASELINE, CohortSettings, need_extra
-from .tables import COMPARISONS, TABLES, table
+from .tables import COMPARISONS, DERIVED, LEADERS, SHUFFLED, TABLES, table
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Finished:
     Attributes:
         root: the run folder.
         results: schema RESULTS.
-        comparisons: schema COMPARISONS.
+        comparisons, leaders: schemas COMPARISONS and LEADERS.
         notes: what was assumed or left out, in words.
         seconds: of this call.
     """
@@ -40,6 +41,7 @@ class Finished:
     root: Path
     results: pl.DataFrame
     comparisons: pl.DataFrame
+    leaders: pl.DataFrame
     notes: tuple[str, ...]
     seconds: float
 
@@ -56,6 +58,8 @@ def build(name: str, how: CohortSettings) -> Representation:
         return made
     called, _, path = name.rpartition("=")
     if Path(path).expanduser().exists():
+        if called in REPRESENTATIONS or "/" in called or called.endswith(SHUFFLED):
+            raise ConfigError(f"a model cannot be called {called!r}", where=name, remedy="another name before the =")
         return Embedding(Path(path).expanduser(), called or None)
     return REPRESENTATIONS[name]()  # type: ignore[no-any-return]  # the registry's own word on what is wrong
 
@@ -88,6 +92,8 @@ def run(sheet: Path, data: Path, root: Path, how: CohortSettings, *, jobs: int =
             name: dict(zip(_names(asked, name), grouping.of.tolist(), strict=True)) for name, grouping in groups.items()
         }
         tables["comparisons"] = table(compare(tables["predictions"], numbers, how), COMPARISONS)
+        units = dict(asked.rows.select("sample", "unit").iter_rows())
+        tables["leaders"] = table(leaders(tables["predictions"], tables["results"], numbers, units, how), LEADERS)
         for name, frame in tables.items():
             write_parquet(root / f"{name}.parquet", frame)
         notes = _notes(asked, counts, groups, how)
@@ -104,7 +110,7 @@ def run(sheet: Path, data: Path, root: Path, how: CohortSettings, *, jobs: int =
             **environment(), "started": started, "finished": now(), "seconds": round(seconds, 1), "jobs": jobs,
             "sheet_hash": file_hash(sheet), "files": dict(counts.select("sample", "hash").iter_rows()),
         })  # fmt: skip
-    return Finished(root, tables["results"], tables["comparisons"], tuple(notes), seconds)
+    return Finished(root, tables["results"], tables["comparisons"], tables["leaders"], tuple(notes), seconds)
 
 
 def _representations(how: CohortSettings) -> list[Representation]:
@@ -117,6 +123,7 @@ def _representations(how: CohortSettings) -> list[Representation]:
         if how.blanks == "subtract" and not each.bag:
             remedy = "blanks: remove, which takes whole spectra, or keep"
             raise ConfigError(f"blanks cannot be subtracted from {each.name!r}, which has no words", remedy=remedy)
+        each.identity()  # opens libraries and reads files: what is absent is said before any run is read
         made[each.name] = each
     for name in how.aggregations:
         if not any(fits(name, each.bag) for each in made.values()):
@@ -155,7 +162,7 @@ def _vectors(made: Representation, samples: pl.DataFrame, root: Path, how: Cohor
 
 def _tables(sheet: Sheet, vectors: list[Vectors], how: CohortSettings, root: Path, say: Say) -> dict[str, pl.DataFrame]:
     """The answers of all acquisitions and representations, below each other."""
-    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES if name != "comparisons"}
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES if name not in DERIVED}
     for view in views(sheet):
         for each in vectors:
             say(f"asking {each.name}" + (f", acquisition {view.acquisition}" if sheet.acquisitions else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,12 +11,14 @@ import numpy as np
 import polars as pl
 
 from ..errors import ConfigError, DataError, SchemaError, unknown_name
+from .tables import ALL, TOGETHER
 
 #: Columns that mean something; all others are targets or of no concern.
 KNOWN = ("file", "sample", "replicate", "batch", "subject", "order", "acquisition", "role")
 ROLES = ("sample", "blank", "pool", "qc")
-_UNKNOWN = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "None"]
+_UNKNOWN = ["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NAN", "-nan", "null", "NULL", "None", "none"]
 _DEFAULT_TARGETS = ("group", "value", "class", "label", "phenotype")
+_TWICE = re.compile(r"_duplicated_\d+$")  # polars' name for a heading that is there already
 _ENDINGS = (".gz", ".mzml", ".mzxml", ".mgf", ".msp", ".parquet", ".raw", ".json", ".txt", ".d")
 
 
@@ -54,7 +57,8 @@ def read_sheet(
         classes: targets whose numbers are names.
 
     Raises:
-        SchemaError: an absent column, a file named twice, a role that there is not, a value that is no number.
+        SchemaError: an absent column, a file named twice, a role that there is not, a value that is no number, numbers
+            with a decimal comma or with words among them.
         DataError: no such sheet or no rows; a target with one class or value only.
         ConfigError: no target.
     """
@@ -62,12 +66,15 @@ def read_sheet(
     table = _renamed(table, columns or {}, str(path))
     if "file" not in table.columns:
         remedy = f"its columns are {', '.join(table.columns)}; `--column file=NAME` says which one names the files"
+        if len(table.columns) == 1 and any(mark in table.columns[0] for mark in ",;"):
+            remedy = "the columns seem to be parted by commas or semicolons: save the sheet as tab-separated text"
         raise SchemaError("no column 'file'", where=str(path), remedy=remedy)
     lacking = table.with_row_index("_line", 2).filter(pl.col("file").is_null())
     if lacking.height:
         raise SchemaError("a row without file", where=f"{path}:{lacking['_line'][0]}", remedy="fill in or drop the row")
     _refuse_repeated(table["file"], "file", str(path))
     rows = _runs(table, str(path))
+    _refuse_reserved(rows["acquisition"], str(path))
     names = _targets(table.columns, targets, classes, str(path))
     out, kinds = [], {}
     for name in names:
@@ -89,6 +96,9 @@ def _read(path: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"the sheet cannot be read: {what}", where=str(path), remedy="a tab-separated table") from error
+    if twice := [name for name in table.columns if _TWICE.search(name) and _TWICE.sub("", name) in table.columns]:
+        name = _TWICE.sub("", twice[0])
+        raise SchemaError(f"two columns called {name!r}", where=str(path), remedy="rename or drop one of them")
     table = table.with_columns(pl.all().str.strip_chars().replace(dict.fromkeys(_UNKNOWN)))
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if table.is_empty():
@@ -158,12 +168,42 @@ def _role(text: str | None, where: str) -> str:
     return found[0]
 
 
+def _refuse_reserved(acquisitions: pl.Series, where: str) -> None:
+    taken = acquisitions.drop_nulls().filter(acquisitions.drop_nulls().is_in([ALL, TOGETHER]))
+    if taken.len():
+        remedy = "another name: these two stand for all runs in the results"
+        raise SchemaError(f"acquisition {taken[0]!r}", where=where, remedy=remedy)
+    odd = acquisitions.drop_nulls().filter(acquisitions.drop_nulls().str.contains(r"[/\\\x00]|^\."))
+    if odd.len():
+        raise SchemaError(f"acquisition {odd[0]!r}", where=where, remedy="no slash in a name, no dot before it")
+
+
+def _parsed(series: pl.Series) -> pl.Series:
+    """As numbers; null where an entry is none, or not a number (NaN)."""
+    return series.cast(pl.Float64, strict=False).fill_nan(None)
+
+
 def _number(series: pl.Series, where: str) -> pl.Series:
-    out = series.cast(pl.Float64, strict=False)
-    bad = series.filter(out.is_null() & series.is_not_null())
+    out = _parsed(series)
+    bad = series.filter((out.is_null() & series.is_not_null()) | out.is_infinite().fill_null(False))
     if bad.len():
         raise SchemaError(f"column {series.name!r}: {bad[0]!r} is no number", where=where, remedy="numbers or nothing")
     return out
+
+
+def _refuse_nearly_numbers(series: pl.Series, number: pl.Series, where: str) -> None:
+    """A column of numbers with a decimal comma, or with a word among them, must not become classes in silence."""
+    name, as_names = series.name, f"`--as-class {series.name}` if these are names of classes"
+    commas = series.filter(series.str.contains(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$"))
+    if commas.len() and _parsed(series.str.replace(",", ".", literal=True)).null_count() == series.null_count():
+        what = f"target {name!r} has decimal commas: {commas[0]!r}"
+        remedy = f"write {commas[0].replace(',', '.')!r} (a decimal point) throughout the column, or {as_names}"
+        raise SchemaError(what, where=where, remedy=remedy)
+    words = series.filter(number.is_null())
+    if 2 * words.len() < series.len():
+        shown = ", ".join(repr(text) for text in words.unique(maintain_order=True).head(3))
+        what = f"target {name!r} has numbers, and {words.len()} of {series.len()} entries that are none: {shown}"
+        raise SchemaError(what, where=where, remedy=f"leave unknown values empty, or {as_names}")
 
 
 def _targets(columns: Sequence[str], wanted: Sequence[str], classes: Collection[str], where: str) -> list[str]:
@@ -178,8 +218,11 @@ def _targets(columns: Sequence[str], wanted: Sequence[str], classes: Collection[
 
 def _target(series: pl.Series, mine: pl.Series, named: bool, where: str) -> tuple[pl.Series, str]:
     """(the values, `class` or `number`)."""
-    number = series.cast(pl.Float64, strict=False)
-    is_number = not named and not (number.is_null() & series.is_not_null() & mine).any()
+    number = _parsed(series)
+    told = series.filter(mine & series.is_not_null())
+    is_number = not named and _parsed(told).null_count() == 0
+    if not (is_number or named) and told.len():
+        _refuse_nearly_numbers(told, _parsed(told), where)
     if is_number and number.is_infinite().any():
         raise SchemaError(f"target {series.name!r} is infinite", where=where, remedy="finite numbers, or nothing")
     values = number if is_number else series

@@ -14,8 +14,8 @@ from ..cohort.markers import read_samples, targets_of
 from ..errors import RunError
 
 TABLES = (
-    "results", "predictions", "confusion", "coordinates", "neighbours", "separation", "comparisons", "markers",
-    "marker_hits", "families", "abundances",
+    "results", "predictions", "confusion", "coordinates", "neighbours", "separation", "comparisons", "leaders",
+    "markers", "marker_hits", "families", "abundances",
 )  # fmt: skip
 #: What the sheet says where it tells no acquisitions apart.
 ALL = "all"

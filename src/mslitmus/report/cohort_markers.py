@@ -196,7 +196,7 @@ def _card(files: CohortFiles, row: Mapping[str, Any], family: Mapping[str, Any],
     if usable(row["retention_time"]):
         facts.insert(1, ("Time", f"{row['retention_time'] / 60:.2f} min ± {family['retention_spread'] or 0:.0f} s"))
     if name:
-        sure = f", probability {percent(row['probability'], 0)}" if usable(row["probability"]) else ""
+        sure = f", probability {percent(row['probability'], 0)}" if usable(row["probability"]) else ", not calibrated"
         facts.append(("Hit", f"score {score(row['score'], 2)}, {count(row['matched_peaks'])} peaks{sure}"))
         facts.append(("Record", f"{row['library_identifier']} {row['adduct'] or ''}"))
     return Card(

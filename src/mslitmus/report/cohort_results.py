@@ -10,6 +10,7 @@ import polars as pl
 from markupsafe import Markup
 
 from ..cohort.comparing import chance
+from ..cohort.leading import standing
 from .cohort_files import ALL, CohortFiles
 from .numbers import count, interval, p_value, score, usable
 from .plot import Axis, Mark, axis_header, dot
@@ -147,7 +148,8 @@ def _compared(files: CohortFiles, row: Mapping[str, Any]) -> Mapping[str, Any] |
 
 
 def sentences(files: CohortFiles) -> list[str]:
-    """What was found, a sentence a target: the best representation, chance and the precursor histogram."""
+    """What was found, a sentence a target: the highest value, chance, the precursor histogram, and whether any other
+    representation or acquisition may be as good."""
     out = []
     for question, (metric, _) in METRICS.items():
         rows = _chosen(files, question)
@@ -160,14 +162,23 @@ def sentences(files: CohortFiles) -> list[str]:
             text = f"{target}{where}: {LABELS[metric]} {score(best['value'])} {interval(best['low'], best['high'])} "
             text += f"with {best['representation']}"
             text += f", {score(best['chance_mean'])} by chance" if usable(best["chance_mean"]) else ""
-            out.append(text + _against(files, best, mine) + ".")
+            out.append(text + _against(files, best, mine) + _standing(files, best) + ".")
     return out
+
+
+def _standing(files: CohortFiles, best: Mapping[str, Any]) -> str:
+    """Whether the highest value is told apart from the others."""
+    table = files["leaders"]
+    if table.is_empty():
+        return ""
+    keys = ("question", "target", "acquisition", "representation")
+    rows = table.filter(*(pl.col(name) == best[name] for name in keys))
+    return f"; {standing(rows)}" if rows.height else ""
 
 
 def _against(files: CohortFiles, best: Mapping[str, Any], mine: pl.DataFrame) -> str:
     if best["representation"] == files.baseline:
-        others = mine["representation"].n_unique() > 1
-        return "; nothing beats it" if others else ""
+        return ""
     found = _compared(files, best)
     if found is None or not usable(found["low"]):
         return ""

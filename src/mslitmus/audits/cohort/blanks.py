@@ -7,6 +7,7 @@ import re
 import numpy as np
 import polars as pl
 
+from ...cohort.markers import by_acquisition
 from ..finding import Finding
 from .tables import CohortTables
 
@@ -21,15 +22,17 @@ FULL = 0.5
 def blanks(tables: CohortTables) -> list[Finding]:
     """Blanks among the classes or the predictions, samples that look like blanks, blanks that look like samples."""
     out = [*_as_class(tables), *_predicted(tables)]
-    there = tables.samples.filter(pl.col("role") == "blank")
-    if there.is_empty():
+    n = tables.samples.filter(pl.col("role") == "blank").height
+    if not n:
         told = "the sheet has no run of role blank"
         remedy = "inject blanks: without them what the solvent and the column give cannot be told from the samples"
         return [*out, Finding(NAME, "note", "there are no blanks", 0, told, remedy)]
-    out += [*_empty(tables, there), *_full(tables, there)]
+    for acquisition, rows in by_acquisition(tables.samples):  # each has its own usual number of spectra
+        where = "" if acquisition is None else f" in {acquisition}"
+        out += [*_empty(rows, where), *_full(rows, where)]
     if not out:
-        told = f"{there.height} blanks, {tables.samples.height} runs"
-        out.append(Finding(NAME, "pass", "blanks stay apart from the samples", there.height, told, "nothing to do"))
+        told = f"{n} blanks, {tables.samples.height} runs"
+        out.append(Finding(NAME, "pass", "blanks stay apart from the samples", n, told, "nothing to do"))
     return out
 
 
@@ -56,7 +59,7 @@ def _as_class(tables: CohortTables) -> list[Finding]:
 def _predicted(tables: CohortTables) -> list[Finding]:
     if tables.predictions is None:
         return []
-    other = tables.samples.filter(pl.col("role") != "sample").select("sample", "role")
+    other = tables.asked.filter(pl.col("role") != "sample").select("sample", "role").unique("sample")
     found = tables.predictions.select("sample").unique().join(other, on="sample")
     if found.is_empty():
         return []
@@ -66,26 +69,32 @@ def _predicted(tables: CohortTables) -> list[Finding]:
     return [Finding(NAME, "fatal", claim, found.height, told, remedy)]
 
 
-def _empty(tables: CohortTables, there: pl.DataFrame) -> list[Finding]:
-    samples = tables.samples.filter(pl.col("role") == "sample")
-    middle = float(samples["n_spectra"].median() or 0)  # type: ignore[arg-type]
+def _empty(rows: pl.DataFrame, where: str) -> list[Finding]:
+    samples, middle = _samples(rows)
     found = samples.filter(pl.col("n_spectra") < EMPTY * middle)
     if found.is_empty():
         return []
     told = ", ".join(f"{s} {n}" for s, n in found.select("sample", "n_spectra").head(5).iter_rows())
     told += f"; the median sample has {middle:g} spectra"
-    claim = f"{found.height} samples have hardly more spectra than a blank"
-    return [Finding(NAME, "warning", claim, found.height, told, "failed injections? leave them out, or say why not")]
+    claim = f"{found.height} {'sample has' if found.height == 1 else 'samples have'} hardly more spectra than a blank"
+    remedy = "failed injections? leave them out, or say why not"
+    return [Finding(NAME, "warning", claim + where, found.height, told, remedy)]
 
 
-def _full(tables: CohortTables, there: pl.DataFrame) -> list[Finding]:
-    samples = tables.samples.filter(pl.col("role") == "sample")
-    middle = float(samples["n_spectra"].median() or 0)  # type: ignore[arg-type]
+def _full(rows: pl.DataFrame, where: str) -> list[Finding]:
+    middle = _samples(rows)[1]
+    there = rows.filter(pl.col("role") == "blank")
     found = there.filter(pl.col("n_spectra") > FULL * middle)
     if found.is_empty():
         return []
     told = ", ".join(f"{s} {n}" for s, n in found.select("sample", "n_spectra").head(5).iter_rows())
     told += f" spectra; the median sample has {middle:g}"
-    claim = f"{found.height} of {there.height} blanks have half as many spectra as a sample, or more"
+    claim = f"{found.height} of {there.height} blanks have half as many spectra as a sample, or more{where}"
     remedy = "carry-over, or a rule that triggers MS/MS on noise: look at what they hold, wash longer"
     return [Finding(NAME, "warning", claim, found.height, told, remedy)]
+
+
+def _samples(rows: pl.DataFrame) -> tuple[pl.DataFrame, float]:
+    """The samples, and their median number of spectra."""
+    samples = rows.filter(pl.col("role") == "sample")
+    return samples, float(samples["n_spectra"].median() or 0)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def _straddling(tables: CohortTables, name: str) -> list[Finding]:
     assert tables.predictions is not None
     if name not in tables.samples.columns:
         return []
-    mates = tables.samples.filter(pl.col("role") == "sample").select("sample", pl.col(name).alias("_group"))
+    mates = tables.asked.filter(pl.col("role") == "sample").select("sample", pl.col(name).alias("_group"))
     mates = mates.drop_nulls().filter(pl.len().over("_group") > 1)
     if mates.is_empty():
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...cohort.design import unit_of
 from ...cohort.markers import by_acquisition, read_samples, targets_of
+from ...cohort.tables import together
 
 GROUPS = ("subject", "replicate", "unit")  # columns whose rows are one sample measured again
 
@@ -39,10 +41,27 @@ class CohortTables:
         return self.samples.filter((pl.col("role") == "sample") & pl.col(target).is_not_null())
 
     def questions(self) -> Iterator[tuple[str, str, Units]]:
-        """(target, ` of ACQUISITION` or nothing, its units)."""
+        """(target, ` in ACQUISITION` or nothing, its units): all runs, or each acquisition and all of them together."""
         for target in self.targets:
             for acquisition, rows in by_acquisition(self.labelled(target)):
                 yield target, "" if acquisition is None else f" in {acquisition}", Units(rows, target)
+            whole = self.together
+            mine = whole.filter((pl.col("role") == "sample") & pl.col(target).is_not_null())
+            if mine.height:
+                yield target, " in all acquisitions together", Units(mine, target)
+
+    @cached_property
+    def together(self) -> pl.DataFrame:
+        """The samples that have all acquisitions, a row each; none where the sheet tells no acquisitions apart."""
+        names = [name for name, _ in by_acquisition(self.samples.filter(pl.col("role") == "sample"))]
+        if None in names:
+            return self.samples.clear()
+        return together(self.samples, [name for name in names if name is not None])[0]
+
+    @property
+    def asked(self) -> pl.DataFrame:
+        """What predictions can be of: runs, and the samples of several acquisitions by their own names."""
+        return pl.concat([self.samples, self.together], how="vertical_relaxed")
 
 
 class Units:
