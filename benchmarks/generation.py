@@ -32,7 +32,7 @@ from mslitmus.chem.formula import Formula, parse_formula
 from mslitmus.chem.molecule import identify
 from mslitmus.errors import ChemistryError
 from mslitmus.metrics.intervals import cluster_bootstrap
-from mslitmus.metrics.strata import SIMILARITY_EDGES, _binned, _named, _ordered
+from mslitmus.metrics.strata import SIMILARITY_EDGES, binned, most_frequent, ordered_levels
 from mslitmus.models import MODELS
 from mslitmus.models.formula_guess import guess
 from mslitmus.studies.evidence import evidence_of
@@ -91,12 +91,11 @@ class Run:
         """Trained rows in the order of the study, of these models where any is named."""
         found = []
         for key, record in self.evidence.cells.items():
-            model = read_json(self._cell(key.model) / "identity.json")["model"]
-            kinds = ("trained", "blind") if blind else ("trained",)
-            masked = bool(record.get("options", {}).get("blind"))
-            wanted = (not names or model in names) and record["kind"] in kinds and (blind or not masked)
-            if key.split == self.split and key.seed == 0 and wanted:
-                found.append(key.model)
+            masked = record["kind"] == "blind" or bool(record.get("options", {}).get("blind"))
+            mine = (key.split, key.seed) == (self.split, 0) and record["kind"] in ("trained", "blind")
+            if mine and (blind or not masked):
+                model = read_json(self._cell(key.model) / "identity.json")["model"]
+                found += [key.model] * (not names or model in names)
         return found
 
     def model(self, row: str) -> Any:
@@ -147,16 +146,16 @@ def strata(run: Run, rows: Sequence[str]) -> pl.DataFrame:
     traits = _traits(run)
     mass = pl.Series("mass", [parse_formula(text).mass for text in traits["formula"]], dtype=pl.Float64)
     levels = {
-        "adduct": _named(traits, "adduct", ADDUCTS),
-        "mass": _binned(traits.with_columns(mass), "mass", MASSES, " Da"),
-        "similarity to train": _binned(traits, "similarity_to_train", SIMILARITY_EDGES, ""),
+        "adduct": most_frequent(traits, "adduct", ADDUCTS),
+        "mass": binned(traits.with_columns(mass), "mass", MASSES, " Da"),
+        "similarity to train": binned(traits, "similarity_to_train", SIMILARITY_EDGES, ""),
     }
     out = []
     for stratum, level in levels.items():
         named = traits.select("identifier", level=level)
         for row in rows:
             scores = run.stored(row).join(named, on="identifier", how="left", maintain_order="left")
-            for name in _ordered(level):
+            for name in ordered_levels(level):
                 part = scores.filter(pl.col("level").cast(pl.String) == name)
                 found = estimate(part[HEAD], part["inchikey14"].to_list())
                 out.append({"stratum": stratum, "level": name, "row": row, "queries": part.height, **found})
@@ -278,13 +277,12 @@ def dark(run: Run, row: str, tuned: str) -> pl.DataFrame:
         cosines = near.nearest(model._fingerprints(model._tabulate(model.formulae.asked(asked))), 1)[1][:, 0]
     named = asked.select("identifier", dark=pl.Series(cosines) < (-1.0 if model.limit is None else model.limit))
     traits = _traits(run)
-    level = _binned(traits, "similarity_to_train", SIMILARITY_EDGES, "")
+    level = binned(traits, "similarity_to_train", SIMILARITY_EDGES, "")
     scores = run.stored(tuned).join(named, on="identifier").join(traits.select("identifier", level=level), "identifier")
     scores = scores.join(run.stored(row).select("identifier", before=HEAD), on="identifier", maintain_order="left")
     parts = [("dark", scores.filter("dark")), ("not dark", scores.filter(~pl.col("dark")))]
-    parts += [
-        (f"similarity {name}", scores.filter(pl.col("level").cast(pl.String) == name)) for name in _ordered(level)
-    ]
+    levels = scores["level"].cast(pl.String)
+    parts += [(f"similarity {name}", scores.filter(levels == name)) for name in ordered_levels(level)]
     out = []
     for name, part in [("all", scores), *parts]:
         gain = estimate(part[HEAD] - part["before"], part["inchikey14"].to_list())
@@ -355,8 +353,7 @@ def _seconds(call: Callable[[pl.DataFrame], Any], queries: pl.DataFrame) -> floa
 
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    shares = [len(np.intersect1d(a, b)) / max(len(a), 1) for a, b in zip(one, other, strict=True)]
-    return float(np.mean(shares))
+    return float(np.mean([len(np.intersect1d(a, b)) / max(len(a), 1) for a, b in zip(one, other, strict=True)]))
 
 
 def show(title: str, table: pl.DataFrame) -> None:
@@ -367,24 +364,27 @@ def show(title: str, table: pl.DataFrame) -> None:
 
 
 def main() -> None:
-    given = parse_arguments()
+    given = (parser := arguments()).parse_args()
     run = Run.of(given.run, given.split, limit=given.limit, seed=given.seed, device=given.device)
-    plain, tuned_rows = run.rows("spectrum-to-smiles"), run.rows("tuned-spectrum-to-smiles")
-    row = given.row or plain[0]
-    tuned = given.tuned or (tuned_rows[0] if tuned_rows else None)
+    row = given.row or next(iter(run.rows("spectrum-to-smiles")), "")
+    tuned = given.tuned or next(iter(run.rows("tuned-spectrum-to-smiles")), None)
+    if not row:
+        parser.error(f"no row of spectrum-to-smiles with seed 0 in the split {run.split!r}")
     asked = f"{run.test.height:,} test queries of the split {run.split}"
     tables: dict[str, Callable[[], pl.DataFrame]] = {
-        "strata": lambda: strata(run, [*run.rows(blind=True)]),
+        "strata": lambda: strata(run, run.rows(blind=True)),
         "noise": lambda: noise(run, row),
         "constraint": lambda: constraint(run, row),
         "costs": lambda: costs(run, row, tuned),
         **({"neighbours": lambda: neighbours(run, tuned), "dark": lambda: dark(run, row, tuned)} if tuned else {}),
     }
+    if set(given.tables or ()) - set(tables):
+        parser.error(f"neighbours, dark: no tuned row in the split {run.split!r}")
     for name in given.tables or tables:
         show(f"{name}: {row!r}, tuned {tuned!r}, {asked}, mean of {HEAD}", tables[name]())
 
 
-def parse_arguments() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     for name in ("--split", "--row", "--tuned"):
@@ -393,7 +393,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="test queries asked anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":

@@ -123,6 +123,8 @@ def test_what_cannot_be_added_is_refused(shown, tmp_path):
         LibrarySum(alpha=[-1.0])
     with pytest.raises(ConfigError, match="sums to try"):
         LibrarySum(embedders=[SMALL] * 4)
+    with pytest.raises(ConfigError, match="28,561 sums to try"):  # the one taken over counts, too
+        LibrarySum(embedders=[SMALL] * 3).check_start(LibraryEmbedding(**SMALL))
     with pytest.raises(ModelError, match="not a saved model"):
         LibrarySum.load(tmp_path)
 

@@ -26,7 +26,7 @@ def recombined(
         smiles: molecules whose parts are used; charged ones and those that do not parse are passed over.
         smallest, largest: heavy atoms of a new molecule.
 
-    Fewer come back where the parts allow no more within 40 draws for each.
+    Fewer come back where the parts allow no more within 40 draws for each, and for every known molecule drawn again.
     """
     known, parts = set(), set()
     for text in smiles:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from .learners import Floats
-from .measures import ERRORS, OF_CLASSES, OF_NUMBERS, confusions, interval, of_classes, of_numbers, resamples, sums
+from .measures import ERRORS, OF_CLASSES, OF_NUMBERS, by_group, interval, of_classes, of_numbers, resamples
 from .prediction import CLASSIFICATION
 from .settings import BASELINE, CohortSettings
 
@@ -58,7 +58,6 @@ def chance(p: float | None) -> bool:
 def _counts(part: pl.DataFrame, classes: bool, of: dict[str, int]) -> list[Floats]:
     """Counts per group of each seed."""
     names = pl.concat([part["truth"], part["predicted"]]).unique().sort().to_list() if classes else []
-    everyone = np.arange(max(of.values()) + 1)
     out = []
     for _, seed in part.sort("seed").group_by("seed", maintain_order=True):
         mine = np.array([of[s] for s in seed["sample"]])
@@ -67,15 +66,9 @@ def _counts(part: pl.DataFrame, classes: bool, of: dict[str, int]) -> list[Float
                 seed[c].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
                 for c in ("truth", "predicted")
             )
-            pad = np.full(everyone.size, -1)
-            found = confusions(
-                np.append(truth, 0 * everyone), np.append(called, pad), np.append(mine, everyone), len(names)
-            )
         else:
             truth, called = (seed[f"{c}_value"].to_numpy()[:, None] for c in ("truth", "predicted"))
-            none = np.full((everyone.size, 1), np.nan)
-            found = sums(np.concatenate([truth, none]), np.concatenate([called, none]), np.append(mine, everyone))
-        out.append(found)
+        out.append(by_group(truth, called, mine, max(of.values()) + 1, len(names)))
     return out
 
 

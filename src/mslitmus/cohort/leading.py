@@ -18,7 +18,7 @@ from ..metrics.paired import holm
 from .comparing import ALPHA, chance
 from .groups import Ints, linked
 from .learners import Floats
-from .measures import OF_CLASSES, OF_NUMBERS, confusions, interval, of_classes, of_numbers, resamples, sums
+from .measures import OF_CLASSES, OF_NUMBERS, by_group, interval, of_classes, of_numbers, resamples
 from .prediction import ALL_TARGETS, CHOSEN, CLASSIFICATION, EVERY
 from .settings import CohortSettings
 from .tables import ALL
@@ -54,14 +54,8 @@ class _Match:
         out = []
         for units, truth, called in zip(one.units, one.truth, one.called, strict=True):
             mine = allowed[units]
-            of, everyone = self.group[units[mine]], np.arange(int(self.group.max()) + 1)
-            of = np.append(of, everyone)  # so that every group has its row, tested or not
-            if self.classes:
-                pair = np.append(truth[mine, 0], 0 * everyone), np.append(called[mine, 0], 0 * everyone - 1)
-                out.append(confusions(*pair, of, self.classes))
-            else:
-                none = np.full((everyone.size, truth.shape[1]), np.nan)
-                out.append(sums(np.vstack([truth[mine], none]), np.vstack([called[mine], none]), of))
+            pair = (truth[mine, 0], called[mine, 0]) if self.classes else (truth[mine], called[mine])
+            out.append(by_group(*pair, self.group[units[mine]], int(self.group.max()) + 1, self.classes))
         return out
 
     def metric(self, counts: Sequence[Floats], draws: Floats) -> Floats:

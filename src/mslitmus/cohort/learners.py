@@ -60,9 +60,8 @@ def ridge(gram: Gram, train: Ints, test: Ints, y: Floats, weights: Floats | None
     mean = at.weights @ y
     aim = at.root[:, None] * (y - mean)
     if y.shape[1] <= _FEW:
-        systems = at.inner + STRENGTHS[:, None, None] * np.eye(train.size)
-        dual = np.linalg.solve(systems, np.broadcast_to(aim, (STRENGTHS.size, *aim.shape)))
-        return np.asarray((at.cross * at.root) @ dual + mean)
+        one, across = np.eye(train.size), at.cross * at.root
+        return np.stack([across @ np.linalg.solve(at.inner + s * one, aim) for s in STRENGTHS]) + mean
     values, axes = at.spectrum
     turned = axes.T @ aim
     back = at.cross @ (at.root[:, None] * axes)

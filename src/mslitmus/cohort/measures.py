@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,6 +60,21 @@ def of_numbers(total: Floats) -> dict[str, Floats]:
         spread = second - first**2 / n
         r2 = np.where(spread > 1e-12 * second, 1 - squared / spread, np.nan)
         return {"r2": r2, "rmse": np.sqrt(squared / n), "mae": absolute / n}
+
+
+def by_group(truth: NDArray[Any], called: NDArray[Any], groups: Ints, n: int, classes: int) -> Floats:
+    """(n, …) of every group, tested or not: `confusions` of so many classes, or with 0 `sums` of numbers.
+
+    Args:
+        truth, called: (tested,) codes, or (tested, k) numbers.
+        groups: (tested,) below n.
+    """
+    everyone = np.arange(n)
+    groups = np.append(groups, everyone)
+    if classes:
+        return confusions(np.append(truth, 0 * everyone), np.append(called, 0 * everyone - 1), groups, classes)
+    none = np.full((n, truth.shape[1]), np.nan)
+    return sums(np.vstack([truth, none]), np.vstack([called, none]), groups)
 
 
 def resamples(n_groups: int, n: int, seed: int) -> Floats:

@@ -10,7 +10,7 @@ import polars as pl
 from .groups import shuffles
 from .learners import Floats
 from .measures import interval, p_value, resamples
-from .prediction import ALL_TARGETS, Asked, _known
+from .prediction import ALL_TARGETS, Asked, known
 from .separation import standardised
 
 NEAREST = "nearest"
@@ -75,7 +75,7 @@ def neighbours(
             "question": NEAREST, "target": ALL_TARGETS if len(targets) > 1 else targets[0], **asked.about,
             "aggregation": "layout", "metric": metric,
             "value": float(each.mean()), "low": low, "high": high, "seed": "all", "n_samples": nearest.size,
-            "n_groups": int(groups.max()) + 1, "chance_mean": _known(chance.mean()) if chance.size else None,
+            "n_groups": int(groups.max()) + 1, "chance_mean": known(chance.mean()) if chance.size else None,
             "p_permutation": p_value(float(each.mean()), chance, smaller),
         })  # fmt: skip
     return rows, results

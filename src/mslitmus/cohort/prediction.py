@@ -201,11 +201,11 @@ def _tell(out: Answer, asked: Asked, question: str, target: str, figures: _Figur
             null = chance.get(metric) if a == 0 else None
             more: dict[str, Any] = {}
             if null is not None:
-                more["chance_mean"] = _known(null.mean())
+                more["chance_mean"] = known(null.mean())
                 more["p_permutation"] = p_value(per_seed[0][metric], null, metric in ERRORS)
             low, high = interval(spread[metric])
             row = {**head, "aggregation": name, "metric": metric, **size, **more}
-            mean = _known(np.mean([one[metric] for one in per_seed]))
+            mean = known(np.mean([one[metric] for one in per_seed]))
             out.results.append({**row, "value": mean, "low": low, "high": high, "seed": EVERY})
             if a == 0:
                 rows = [
@@ -214,7 +214,7 @@ def _tell(out: Answer, asked: Asked, question: str, target: str, figures: _Figur
                         "aggregation": name,
                         "metric": metric,
                         **size,
-                        "value": _known(one[metric]),
+                        "value": known(one[metric]),
                         "seed": str(s),
                     }
                     for s, one in zip(seeds, per_seed, strict=True)
@@ -222,12 +222,12 @@ def _tell(out: Answer, asked: Asked, question: str, target: str, figures: _Figur
                 out.results += rows
             if null is not None:
                 low, high = interval(null)
-                row = {**head, "aggregation": name, "metric": metric, **size, "value": _known(null.mean())}
+                row = {**head, "aggregation": name, "metric": metric, **size, "value": known(null.mean())}
                 row["representation"] = asked.about["representation"] + SHUFFLED
                 out.results.append({**row, "low": low, "high": high, "seed": EVERY})
 
 
-def _known(value: Any) -> float | None:
+def known(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

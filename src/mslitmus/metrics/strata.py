@@ -68,7 +68,7 @@ def stratify(
                 continue
             levels = make(part)
             named = part.with_columns(levels.alias("_level"))
-            for place, name in enumerate(_ordered(levels)):
+            for place, name in enumerate(ordered_levels(levels)):
                 members = named.filter(pl.col("_level") == name)
                 head = {"split": split, "stratum": stratum, "level": name, "order": place}
                 rows += _level_rows(
@@ -103,13 +103,13 @@ def _level_rows(
     return rows
 
 
-def _ordered(levels: pl.Series) -> list[str]:
+def ordered_levels(levels: pl.Series) -> list[str]:
     """The levels that occur, in the order of the Enum's categories: `other` and `unknown` last."""
     present = set(levels.to_list())
     return [name for name in levels.dtype.categories.to_list() if name in present]  # type: ignore[attr-defined]
 
 
-def _binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str) -> pl.Series:
+def binned(frame: pl.DataFrame, column: str, edges: Sequence[float], unit: str) -> pl.Series:
     """Level of each row by half-open bins [low, high) of a number."""
     names = _bin_names(edges, unit)
     value = pl.col(column).cast(pl.Float64).fill_nan(None)
@@ -149,7 +149,7 @@ def _energy(frame: pl.DataFrame) -> pl.Series:
     return frame.select(label.cast(pl.Enum([*names, UNKNOWN]))).to_series()
 
 
-def _named(frame: pl.DataFrame, column: str, top: int) -> pl.Series:
+def most_frequent(frame: pl.DataFrame, column: str, top: int) -> pl.Series:
     """The `top` most frequent values (of distinct queries) in falling order, then `other`, then `unknown`."""
     unique = frame.unique("identifier", maintain_order=True).get_column(column).drop_nulls()
     counts = unique.value_counts(name="n").sort(["n", column], descending=[True, False])
@@ -164,18 +164,18 @@ _Maker = Callable[[pl.DataFrame], pl.Series]
 #: Stratum → the columns of `meta` it needs, and how its levels are made.
 STRATUM_MAKERS: tuple[tuple[str, tuple[str, ...], _Maker], ...] = (
     ("energy", ("collision_energy", "collision_energy_kind"), _energy),
-    ("adduct", ("adduct",), lambda f: _named(f, "adduct", TOP_ADDUCTS)),
-    ("instrument", ("instrument_type",), lambda f: _named(f, "instrument_type", 10)),
-    ("precursor mass", ("precursor_mz",), lambda f: _binned(f, "precursor_mz", MASS_EDGES, " Da")),
+    ("adduct", ("adduct",), lambda f: most_frequent(f, "adduct", TOP_ADDUCTS)),
+    ("instrument", ("instrument_type",), lambda f: most_frequent(f, "instrument_type", 10)),
+    ("precursor mass", ("precursor_mz",), lambda f: binned(f, "precursor_mz", MASS_EDGES, " Da")),
     (
         "similarity to train",
         ("similarity_to_train",),
-        lambda f: _binned(f, "similarity_to_train", SIMILARITY_EDGES, ""),
+        lambda f: binned(f, "similarity_to_train", SIMILARITY_EDGES, ""),
     ),
-    ("heavy atoms", ("heavy_atoms",), lambda f: _binned(f, "heavy_atoms", HEAVY_ATOM_EDGES, "")),
-    ("rotatable bonds", ("rotatable_bonds",), lambda f: _binned(f, "rotatable_bonds", ROTATABLE_EDGES, "")),
-    ("measured peaks", ("peaks",), lambda f: _binned(f, "peaks", PEAK_EDGES, "")),
-    ("answer in the library", ("library_answer",), lambda f: _named(f, "library_answer", 3)),
-    ("rivals", ("library_rivals",), lambda f: _named(f, "library_rivals", 4)),
-    ("precursor survival", ("survival",), lambda f: _binned(f, "survival", SURVIVAL_EDGES, "")),
+    ("heavy atoms", ("heavy_atoms",), lambda f: binned(f, "heavy_atoms", HEAVY_ATOM_EDGES, "")),
+    ("rotatable bonds", ("rotatable_bonds",), lambda f: binned(f, "rotatable_bonds", ROTATABLE_EDGES, "")),
+    ("measured peaks", ("peaks",), lambda f: binned(f, "peaks", PEAK_EDGES, "")),
+    ("answer in the library", ("library_answer",), lambda f: most_frequent(f, "library_answer", 3)),
+    ("rivals", ("library_rivals",), lambda f: most_frequent(f, "library_rivals", 4)),
+    ("precursor survival", ("survival",), lambda f: binned(f, "survival", SURVIVAL_EDGES, "")),
 )

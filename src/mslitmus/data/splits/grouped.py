@@ -29,14 +29,14 @@ def by_molecule(
     frame: pl.DataFrame, *, seed: int, fractions: Sequence[float] = DEFAULT_FRACTIONS, balance: str = "spectra"
 ) -> Assignment:
     """`molecule`: by InChIKey-14. Spectra without one are left out."""
-    return _by_key(frame, lambda rows: rows["inchikey14"], ("inchikey14",), seed, fractions, balance)
+    return by_key(frame, lambda rows: rows["inchikey14"], ("inchikey14",), seed, fractions, balance)
 
 
 def by_formula(
     frame: pl.DataFrame, *, seed: int, fractions: Sequence[float] = DEFAULT_FRACTIONS, balance: str = "spectra"
 ) -> Assignment:
     """`formula`: by formula of the neutral molecule, so that no isomer of a test molecule is in train."""
-    return _by_key(frame, lambda rows: rows["formula"], ("inchikey14", "formula"), seed, fractions, balance)
+    return by_key(frame, lambda rows: rows["formula"], ("inchikey14", "formula"), seed, fractions, balance)
 
 
 def by_scaffold(
@@ -44,14 +44,14 @@ def by_scaffold(
 ) -> Assignment:
     """`scaffold`: whole Bemis–Murcko scaffolds (no stereo). Acyclic molecules share the empty scaffold,
     which is no likeness: they group by InChIKey-14."""
-    return _by_key(frame, scaffolds, ("inchikey14", "scaffold"), seed, fractions, balance)
+    return by_key(frame, scaffolds, ("inchikey14", "scaffold"), seed, fractions, balance)
 
 
 def _targets(shares: Sequence[float]) -> dict[str, float]:
     return dict(zip(FOLD_NAMES, shares, strict=True))
 
 
-def _by_key(
+def by_key(
     frame: pl.DataFrame,
     key: Callable[[pl.DataFrame], pl.Series],
     disjoint: tuple[str, ...],

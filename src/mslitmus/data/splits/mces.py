@@ -17,7 +17,7 @@ from ...provenance import write_json, write_parquet
 from ...schemas import FOLD_NAMES
 from ..store import home
 from .allocate import linked
-from .grouped import DEFAULT_FRACTIONS, _by_key
+from .grouped import DEFAULT_FRACTIONS, by_key
 from .split import Assignment
 
 #: MassSpecGym's rule (Bushuiev et al. 2024): molecules nearer than this are linked.
@@ -60,7 +60,7 @@ def by_mces(
         raise SplitError(f"threshold {threshold!r}", remedy="an MCES distance above 0; MassSpecGym takes 10")
     found = molecule_clusters(frame, threshold, processes=processes)
     cluster_of = dict(found.table.iter_rows())
-    made = _by_key(
+    made = by_key(
         frame,
         lambda rows: pl.Series(
             "key",

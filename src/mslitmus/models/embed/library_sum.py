@@ -56,9 +56,7 @@ class LibrarySum:
         self._alphas: tuple[float, ...] = ()
         if min(self.options.alpha) < 0:
             raise ConfigError("alpha below 0", where=f"model {self.name!r}", remedy="0 or more: likeness speaks for")
-        if (count := self._count(len(self._embedders))) > _MOST:
-            what = f"{count:,} sums to try"
-            raise ConfigError(what, where=f"model {self.name!r}", remedy=f"fewer values, {_MOST:,} sums at most")
+        self._check_count(len(self._embedders))
 
     @classmethod
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
@@ -68,10 +66,11 @@ class LibrarySum:
         return {f"embedders.{k}.{key}": value for k, one in found for key, value in one.items()}
 
     def check_start(self, parent: Any, head: str = "keep") -> None:
-        """Raises ConfigError where the other row is no library-embedding."""
+        """Raises ConfigError where the other row is no library-embedding, or with it there is too much to try."""
         if not isinstance(parent, LibraryEmbedding) or head != "keep":
             what = "it starts from a row of library-embedding, whose embedder it takes as it is"
             raise ConfigError(what, where=f"model {self.name!r}", remedy="name such a row, and leave out head")
+        self._check_count(len(self._embedders) + 1)
 
     def start_from(self, folder: Path, head: str = "keep") -> None:
         """Take the embedder of a fitted library-embedding: first of all embedders, and not trained again."""
@@ -86,8 +85,12 @@ class LibrarySum:
         values = sorted({0.0, *self.options.alpha})
         return sorted(product(values, repeat=embedders), key=lambda alphas: (sum(alphas), alphas))
 
-    def _count(self, embedders: int) -> int:
-        return int(len({0.0, *self.options.alpha}) ** embedders * len(self._classical.choices))
+    def _check_count(self, embedders: int) -> None:
+        """Raises ConfigError where so many embedders make too many sums to try."""
+        count = int(len({0.0, *self.options.alpha}) ** embedders * len(self._classical.choices))
+        if count > _MOST:
+            what, remedy = f"{count:,} sums to try", f"fewer values, {_MOST:,} sums at most"
+            raise ConfigError(what, where=f"model {self.name!r}", remedy=remedy)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...metrics.strata import IN_EV
 from ...search.pairs import Pairs, measure_pairs
 from ...spectra.flat import flatten
 from ...spectra.library import Library, Scoring
@@ -48,8 +49,8 @@ SCORES: Mapping[str, Score] = {
     "sqrt cosine bare": Score(Scoring("cosine", "0.02Da", 0.5), bare=True),
     "neutral loss": Score(Scoring("neutral-loss", "0.02Da", 0.5)),
 }
-#: Unit of each kind of energy: what is stated as NCE, ramp or steps was converted to eV (`spectra.energy`).
-_UNITS = {"eV": 0, "NCE": 0, "ramp": 0, "stepped": 0, "resonant-%": 1, "unitless": 2}
+#: Unit of each kind of energy.
+_UNITS = {**dict.fromkeys(IN_EV, 0), "resonant-%": 1, "unitless": 2}
 _OF_POOL = ("", " above the next", " place")
 _PAIR = (
     "matched peaks", "matched share", "explained", "explained library", "energy apart", "energies known",

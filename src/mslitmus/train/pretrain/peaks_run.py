@@ -77,7 +77,7 @@ def apart(joined: pl.DataFrame, progress: Progress) -> pl.DataFrame:
     if not twice.any():
         return joined
     numbers = [pl.col(n).cast(pl.List(pl.String)).list.join(" ").alias(n) for n in ("mzs", "intensities")]
-    seen = joined.select("identifier", "precursor_mz", "inchikey14", *numbers).filter(twice)
+    seen = joined.filter(twice).select("identifier", "precursor_mz", "inchikey14", *numbers)
     again = pl.Series(np.zeros(joined.height, bool)).scatter(
         np.flatnonzero(twice.to_numpy()), ~seen.select(pl.struct(pl.all()).is_first_distinct()).to_series()
     )
