@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -85,6 +86,24 @@ def with_pools(frame: pl.DataFrame) -> pl.DataFrame:
         candidates=pl.Series([[key for key, _ in pools[s]] for s in frame["smiles"]], dtype=pl.List(pl.String)),
         candidate_smiles=pl.Series([[text for _, text in pools[s]] for s in frame["smiles"]], dtype=pl.List(pl.String)),
     )
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory) -> Path:
+    """The folder of a tiny generator as `mslitmus pretrain decoder` leaves it, after two epochs of few molecules."""
+    pytest.importorskip("torch")
+    from mslitmus import train
+    from mslitmus.data.molecules import MOLECULES
+    from mslitmus.models.protocol import FitContext
+    from mslitmus.train.pretrain.decoder import DecoderOptions, DecoderStage
+
+    folder = tmp_path_factory.mktemp("decoder")
+    rows = pl.DataFrame(MOLECULES[::8], schema=["identifier", "smiles"], orient="row")
+    options = {"model": {"network": {"size": "tiny"}}, "training": {"epochs": 2, "batch_size": 32}}
+    stage = DecoderStage(DecoderOptions(**options))
+    train.fit(stage, rows, rows.head(8), FitContext(folder / "decoder", device="cpu", threads=1))
+    stage.save(folder)
+    return folder
 
 
 MEASURED = ["identifier", "mzs", "intensities", *VISIBLE[4:]]

@@ -53,6 +53,13 @@ OPTIONS = {
         "alpha": [0.5],
         "embedders": [{"network": {"name": "mlp", "out": 16, "width": 16}, "training": _TRAINING}],
     },
+    "fingerprint-to-smiles": {
+        "network": {"size": "tiny"},
+        "fingerprint": {"model": "nearest-spectrum"},
+        "beams": 2,
+        "rerank": {"fingerprint": "validation"},
+        "training": {"val_limit": 2},
+    },
     "spectrum-to-smiles": {
         "network": {"size": "tiny"},
         "beams": 2,
@@ -81,6 +88,8 @@ def case(request, world, ranking, tmp_path):
         made = MODELS["precursor-only"]().predict(world["queries"])
         made.write_parquet(tmp_path / "made.parquet")
         options = {"predictions": str(tmp_path / "made.parquet")}
+    if name == "fingerprint-to-smiles":
+        options = {**options, "weights": str(request.getfixturevalue("decoder"))}
     try:
         model = MODELS[name](**options)  # a model of models may need what it does not import itself
     except MissingExtraError as error:

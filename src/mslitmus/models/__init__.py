@@ -27,6 +27,7 @@ MODELS = Registry(
         "binned-mlp": "mslitmus.models.fingerprint.binned_mlp:BinnedMLP",
         "fingerprint-blend": "mslitmus.models.fingerprint.blend:FingerprintBlend",
         "fingerprint-transformer": "mslitmus.models.fingerprint.formula_transformer:FingerprintTransformer",
+        "fingerprint-to-smiles": "mslitmus.models.generate.fingerprint_to_smiles:FingerprintToSmiles",
         "spectrum-to-smiles": "mslitmus.models.generate.spectrum_to_smiles:SpectrumToSmiles",
         "tuned-spectrum-to-smiles": "mslitmus.models.generate.tuning:TunedSpectrumToSmiles",
         "random-ranking": f"{_CONTROLS}.random_ranking:RandomRanking",

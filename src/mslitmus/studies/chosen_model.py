@@ -114,6 +114,8 @@ def _registered(folder: Path, task: str) -> str:
     """What a model folder without a cell holds."""
     if task == TASK:
         return "neural"
+    if (folder / "inner").is_dir():
+        return "fingerprint-to-smiles"
     return "tuned-spectrum-to-smiles" if (folder / "pool.parquet").is_file() else "spectrum-to-smiles"
 
 

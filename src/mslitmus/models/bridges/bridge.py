@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,9 +13,8 @@ from pydantic import Field
 
 from ...errors import ConfigError
 from ...provenance import write_json
-from ...tasks import TASKS
-from ...tasks.protocol import mean_per_molecule
 from .. import MODELS
+from ..inner import INNER, Around, fit_inner, inputs_of
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 
@@ -33,7 +32,7 @@ class BridgeOptions(Options):
     options: dict[str, Any] = Field(default_factory=dict, description="that model's own options")
 
 
-class Bridge:
+class Bridge(Around):
     """A ranker made of an inner model. A subclass names the inner task, and ranks."""
 
     task = "retrieval"
@@ -61,14 +60,7 @@ class Bridge:
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Hashes of the files that the inner model answers from, where it says so."""
         chosen: Any = parse_options(cls.Options, options, where=f"model {cls.name!r}")
-        read = getattr(MODELS[chosen.of], "inputs", None)
-        return dict(read(chosen.options)) if read else {}
-
-    def check_task(self, task: Any) -> None:
-        """What the inner model has to say against the task, before any work."""
-        check = getattr(self.inner, "check_task", None)
-        if check is not None:
-            check(task)
+        return inputs_of(chosen.of, chosen.options)
 
     def check_start(self, parent: Any, head: str = "keep") -> None:
         """Starts from a bridge around a model that the inner one can start from; `ranking` may differ."""
@@ -80,26 +72,7 @@ class Bridge:
 
     def start_from(self, folder: Path, head: str = "keep") -> None:
         """Weights of the inner model of a saved bridge."""
-        self.inner.start_from(folder / "inner", head)
-
-    def report_to(self, progress: Callable[[str], None]) -> None:
-        """Where `predict` tells what it does: a loaded model has no context."""
-        told = getattr(self.inner, "report_to", None)
-        if told is not None:
-            told(progress)
-
-    @property
-    def source(self) -> str | None:
-        """The file that the inner model's predictions come from, if they do."""
-        source: str | None = getattr(self.inner, "source", None)
-        return source
-
-    def inner_records(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The records that the inner model learns from, as its own task shows them."""
-        task = TASKS[self.inner_task]()
-        bare = frame.drop("candidates", "candidate_smiles", strict=False)
-        records: pl.DataFrame = task.training_view(task.eligible(bare))
-        return records
+        self.inner.start_from(folder / INNER, head)
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         """Fit the inner model in `folder/inner`; candidates play no part in it."""
@@ -108,15 +81,7 @@ class Bridge:
             self.inner = MODELS[self.options.of].load(context.fitted)
             notes = {"inner": self.options.of, "fitted": str(context.fitted)}
             return FitReport(0.0, self.inner.parameters(), "fitted before", notes=notes)
-        task, metric = TASKS[self.inner_task](), self.inner_metric
-
-        def score(predictions: pl.DataFrame, rows: pl.DataFrame) -> float:
-            truth = task.truth(rows)
-            return mean_per_molecule(task.score(predictions, truth, [metric], missing="fail"), truth, metric)
-
-        inside = replace(context, folder=context.folder / "inner", score=score)
-        inside.folder.mkdir(parents=True, exist_ok=True)
-        report: FitReport = self.inner.fit(self.inner_records(train), self.inner_records(val), inside)
+        report = fit_inner(self.inner, self.inner_metric, train, val, context)
         return replace(report, notes={**report.notes, "inner": self.options.of, "inner_metric": self.inner_metric})
 
     def parameters(self) -> int:
@@ -124,7 +89,7 @@ class Bridge:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.inner.save(folder / "inner")
+        self.inner.save(folder / INNER)
         cache = None if self._cache is None else str(self._cache)
         write_json(folder / "bridge.json", {"options": self.options.model_dump(), "cache": cache})
 
@@ -132,7 +97,7 @@ class Bridge:
     def load(cls, folder: Path) -> Self:
         record = json.loads((folder / "bridge.json").read_text(encoding="utf-8"))
         model = cls(**record["options"])
-        model.inner = MODELS[model.options.of].load(folder / "inner")
+        model.inner = MODELS[model.options.of].load(folder / INNER)
         if record["cache"] is not None and Path(record["cache"]).is_dir():
             model._cache = Path(record["cache"])
         return model

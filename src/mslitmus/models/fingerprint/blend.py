@@ -34,7 +34,7 @@ _EDGE = 1e-3  # a copied bit is 0 or 1: its logit has none
 
 
 class Member(Options):
-    """One predictor of a blend."""
+    """One predictor of fingerprints and its options."""
 
     model: str
     options: dict[str, Any] = Field(default_factory=dict, description="that model's own options")

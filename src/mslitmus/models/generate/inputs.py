@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from ..embed.peaks import PeakTable
+from ..embed.peaks import PeakTable, filled
 from ..predict.batching import tensor, tensors
 from ..predict.conditioning import ConditionVocabulary
 from .smiles_tokens import PAD, FormulaTokens
@@ -26,18 +26,33 @@ class InputTable:
     Attributes:
         peaks: the most intense peaks and the conditions.
         formula: (n, elements) padded numbers; all 0 where the formula is not told.
-        known: (n, bits / 8) packed fingerprints that are told, or none.
+        known: (n, bits / 8) packed fingerprints that are told, or (n, bits) numbers from 0 to 1; or none. Where all are
+            0 none is told.
     """
 
     peaks: PeakTable
     formula: NDArray[np.int64]
-    known: NDArray[np.uint8] | None = None
+    known: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, frame: pl.DataFrame, vocabulary: ConditionVocabulary, top: int) -> InputTable:
         """`frame` as a query shows it; without the column `formula`, or where it is null, no formula is told."""
         told = frame["formula"].to_list() if "formula" in frame.columns else [None] * frame.height
         return cls(PeakTable.of(frame, vocabulary, top), formula_numbers(told))
+
+    @classmethod
+    def blank(
+        cls,
+        formulas: Sequence[str | None],
+        known: NDArray[np.uint8] | NDArray[np.float32],
+        vocabulary: ConditionVocabulary,
+    ) -> InputTable:
+        """Formulae and fingerprints without a spectrum: no peaks, unknown conditions."""
+        n, nothing = len(formulas), np.zeros(0)
+        rows = pl.DataFrame({"identifier": [str(k) for k in range(n)]}, schema={"identifier": pl.String})
+        conditions = vocabulary.encode(filled(rows))
+        peaks = PeakTable(nothing, nothing.astype(np.float32), np.zeros(n + 1, np.int64), np.zeros(n), conditions)
+        return cls(peaks, formula_numbers(formulas), known)
 
     def __len__(self) -> int:
         return len(self.formula)
@@ -71,7 +86,9 @@ class InputTable:
     def _known(self, rows: NDArray[np.int64], bits: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         if self.known is None:
             return np.zeros((len(rows), bits), np.float32), np.zeros(len(rows), bool)
-        return np.unpackbits(self.known[rows], axis=1).astype(np.float32), np.ones(len(rows), bool)
+        known = self.known[rows]
+        known = np.unpackbits(known, axis=1) if known.dtype == np.uint8 else known
+        return known.astype(np.float32), known.any(axis=1)
 
 
 def formula_numbers(formulas: Sequence[str | None]) -> NDArray[np.int64]:

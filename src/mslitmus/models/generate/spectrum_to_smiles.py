@@ -46,7 +46,7 @@ from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
 _TOKENS = SmilesTokens()
 _FORMULAS = "formulas.json"
 _GUESSED = 1000  # validation spectra by which the guessing of formulae is judged
-_TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
+TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
 
 
 class SpectrumToSmilesOptions(Options):
@@ -119,7 +119,7 @@ class SpectrumToSmiles(TrainedModel):
         self.options: Any = parse_options(self.Options, options, where=where)
         self.shape = parse_options(GeneratorOptions, self.options.network, where="network")
         self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
-        self.training = parse_options(TrainingOptions, {**_TRAINING, **self.options.training}, where="training")
+        self.training = parse_options(TrainingOptions, {**TRAINING, **self.options.training}, where="training")
         self.reranker = Reranker(parse_options(RerankOptions, self.options.rerank, where="rerank"))
         self._chosen = check_conditions(self.options.conditioning)
         if self.options.constraint and self.options.formula == "absent":
@@ -168,7 +168,7 @@ class SpectrumToSmiles(TrainedModel):
         if not self.reranker.to_choose:
             return report
         rows = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(self.training.val_limit)
-        queries, answers = self.formulae.asked(self.queries(rows)), []
+        queries, answers = self._asked(self.queries(rows)), []
         context.progress(f"weights of re-ranking: {rows.height} validation queries")
         with self._predicting():
             for start in range(0, rows.height, self.options.chunk):
@@ -216,7 +216,7 @@ class SpectrumToSmiles(TrainedModel):
 
     def start_from(self, folder: Path, head: str = "keep") -> None:
         """Vocabulary and weights of a saved generator: this one answers as that one until it is trained on."""
-        parent = _opened(folder)
+        parent = opened(folder)
         self._build(parent.vocabulary)
         self.formulae.known = parent.formulas
         self._start = Start.of(parent.network, parent.vocabulary, folder, head)
@@ -224,7 +224,7 @@ class SpectrumToSmiles(TrainedModel):
 
     def _pretrained(self, folder: Path) -> Start:
         """Raises ConfigError where the folder's network is another than this one's."""
-        parent = _opened(folder)
+        parent = opened(folder)
         self.check_start(parent)
         return Start.of(parent.network, parent.vocabulary, folder, "keep")
 
@@ -283,12 +283,16 @@ class SpectrumToSmiles(TrainedModel):
         """PREDICTED_STRUCTURES, best first within a query, in the order asked. The score is the log-likelihood of the
         string among all strings of its formula. A query without any structure gets one row without SMILES."""
         self.refused = 0
-        queries = self.formulae.asked(queries)
+        queries = self._asked(queries)
         rows: list[tuple[str, str | None, float | None]] = []
         with self._predicting():
             for start in range(0, queries.height, self.options.chunk):
                 rows += self._answers(queries.slice(start, self.options.chunk))
         return conform(pl.DataFrame(rows, schema=PREDICTED_STRUCTURES, orient="row"), PREDICTED_STRUCTURES)
+
+    def _asked(self, queries: pl.DataFrame) -> pl.DataFrame:
+        """Queries with what is found out about all of them at once: their formulae."""
+        return self.formulae.asked(queries)
 
     def _answers(self, queries: pl.DataFrame) -> list[tuple[str, str | None, float | None]]:
         rows: list[tuple[str, str | None, float | None]] = []
@@ -370,7 +374,7 @@ class SpectrumToSmiles(TrainedModel):
         return model
 
 
-def _opened(folder: Path) -> SpectrumToSmiles:
+def opened(folder: Path) -> SpectrumToSmiles:
     """The plain generator of a saved one, tuned or not."""
     with reading(folder):
         saved = read_json(folder / "options.json")

@@ -28,7 +28,7 @@ _FREE |= {"cut", "sharpness", "at_most"}
 _FREE |= {"blind", "top", "formula", "random_spelling", "fingerprint_weight"}  # of generation: what is learned and read
 _FREE |= {"constraint", "beams", "temperature", "structures", "chunk", "longest"}  # and how it is decoded
 _FREE |= {"learn"}
-_FREE_SECTIONS = {"training", "rerank", "tuning"}
+_FREE_SECTIONS = {"training", "rerank", "tuning", "fingerprint"}
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from ...chem.molecule import formulas, morgan
 from ...data.candidates.lists import MoleculeList
 from ...errors import ModelError
 from ...lock import exclusive
-from ...models.embed.peaks import PeakTable, filled
-from ...models.generate.inputs import InputTable, formula_numbers
+from ...models.generate.inputs import InputTable
 from ...models.generate.smiles_tokens import PAD, SmilesTokens
 from ...models.generate.spectrum_to_smiles import Lesson, SpectrumToSmiles
 from ...models.options import Options, TrainingOptions, parse_options
@@ -79,11 +78,7 @@ class DecoderStage(SpectrumToSmiles):
         """Targets, fingerprints and inputs of those that can be written."""
         texts = [text for text in map(self._writable, frame["smiles"].to_list()) if text is not None]
         packed = np.packbits(morgan(texts, bits=self.shape.bits), axis=1)
-        n, nothing = len(texts), np.zeros(0)
-        blank = pl.DataFrame({"identifier": [str(k) for k in range(n)]}, schema={"identifier": pl.String})
-        conditions = self.vocabulary.encode(filled(blank))
-        peaks = PeakTable(nothing, nothing.astype(np.float32), np.zeros(n + 1, np.int64), np.zeros(n), conditions)
-        return texts, packed, InputTable(peaks, formula_numbers(formulas(texts)), packed)
+        return texts, packed, InputTable.blank(formulas(texts), packed, self.vocabulary)
 
     def lesson(self, rows: NDArray[np.int64], seed: int) -> Lesson:
         """The batch, its fingerprints made imperfect."""
