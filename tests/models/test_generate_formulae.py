@@ -14,6 +14,7 @@ from mslitmus.models import MODELS
 from mslitmus.models.formula_guess import FormulaPrior, GuessOptions, guess
 from mslitmus.models.generate.formulae import Formulae
 from mslitmus.models.generate.rerank import Asked
+from mslitmus.models.generate.spectrum_to_smiles import SpectrumToSmiles
 from mslitmus.models.generate.tuning import TunedSpectrumToSmiles
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks.generation import Generation
@@ -148,3 +149,15 @@ def test_older_models_say_true_or_false(predicted, world, tmp_path):
         assert loaded.described()["formula"] == means
     queries = Generation().queries(world["test"]).head(2)
     assert loaded.predict(queries).equals(loaded.predict(queries.drop("formula")))
+
+
+def test_weights_belong_to_the_identity_of_a_cell(tmp_path):
+    with pytest.raises(ConfigError, match="no weights here"):
+        SpectrumToSmiles.inputs({"weights": str(tmp_path)})
+    (tmp_path / "weights.pt").write_bytes(b"one")
+    first = SpectrumToSmiles.inputs({"weights": str(tmp_path), "rerank": {"predictor": str(tmp_path)}})
+    (tmp_path / "weights.pt").write_bytes(b"two")
+    again = SpectrumToSmiles.inputs({"weights": str(tmp_path), "rerank": {"predictor": str(tmp_path)}})
+    assert set(first) == {"weights", "predictor"}
+    assert first["weights"] != again["weights"] != ""
+    assert SpectrumToSmiles.inputs({}) == {}

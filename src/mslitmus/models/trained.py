@@ -15,8 +15,8 @@ import polars as pl
 import torch
 from torch import nn
 
-from ..errors import ModelError
-from ..provenance import write_json
+from ..errors import ConfigError, ModelError
+from ..provenance import file_hash, write_json
 from . import TRAINERS
 from .options import TrainingOptions
 from .predict.starting import Start, check_same
@@ -89,6 +89,14 @@ def write_weights(network: nn.Module, folder: Path) -> None:
     temporary = folder / f".weights.tmp{os.getpid()}"
     torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, temporary)
     os.replace(temporary, folder / "weights.pt")
+
+
+def weights_file_hash(folder: str, remedy: str) -> str:
+    """SHA-256 of a folder's weights.pt. Raises ConfigError with `remedy` where there is none."""
+    path = Path(folder) / "weights.pt"
+    if not path.is_file():
+        raise ConfigError("no weights here", where=folder, remedy=remedy)
+    return file_hash(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import pickle
 import random
 import shutil
@@ -43,6 +44,8 @@ from .keeper import OUT_OF_BUDGET, Keeper
 from .ranks import Follower, Ranks, Shared, deal, ranks_of
 
 _KILLED = 128 + signal.SIGTERM
+#: oneDNN keeps what it made for each shape, by default 1,024 of them: gigabytes where every batch has a length of its own.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:

@@ -26,7 +26,7 @@ from ..options import TrainingOptions, parse_options
 from ..predict.batching import tensor
 from ..predict.conditioning import ConditionVocabulary
 from ..protocol import FitContext
-from ..trained import TrainedModel, read_json, reading
+from ..trained import TrainedModel, read_json, reading, weights_file_hash
 from .contrastive import ContrastOptions, Labels, contrast, epoch
 from .embedder import (
     Design,
@@ -109,11 +109,8 @@ class LibraryEmbedding(TrainedModel):
         folder = options.get("pretrained")
         if folder is None:
             return {}
-        path = Path(str(folder)) / "weights.pt"
-        if not path.is_file():
-            remedy = "run `mslitmus pretrain peaks` first, or leave out pretrained"
-            raise ConfigError("no pretrained weights here", where=str(folder), remedy=remedy)
-        return {"pretrained": file_hash(path)}
+        remedy = "run `mslitmus pretrain peaks` first, or leave out pretrained"
+        return {"pretrained": weights_file_hash(str(folder), remedy)}
 
     def check_start(self, parent: Any, head: str = "keep") -> None:
         """Raises ConfigError: an embedder starts from a folder."""

@@ -42,7 +42,7 @@ class NetworkOptions(Options):
 
 def fold(bits: Tensor, to: int) -> Tensor:
     """(n, bits) → (n, to): bit i is any of i, i + to, i + 2 to, …, since a bit is its hash modulo the size."""
-    return bits.reshape(len(bits), -1, to).amax(dim=1)
+    return bits.reshape(len(bits), bits.shape[1] // to, to).amax(dim=1)
 
 
 class CountFeatures(nn.Module):

@@ -96,9 +96,10 @@ class FingerprintToSmiles(Around, SpectrumToSmiles):
 
     @classmethod
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Hashes of the files that the fingerprint's model answers from, where it says so."""
+        """Hashes of the decoder and of the files that the fingerprint's model answers from, where it says so."""
         chosen: Any = parse_options(cls.Options, options, where=f"model {cls.name!r}")
-        return inputs_of(chosen.fingerprint.model, chosen.fingerprint.options)
+        inner = inputs_of(chosen.fingerprint.model, chosen.fingerprint.options)
+        return {**SpectrumToSmiles.inputs(options), **inner}
 
     def check_task(self, task: Any) -> None:
         """Raises ConfigError where a formula is needed, by the decoder or by the fingerprint's model, and hidden.

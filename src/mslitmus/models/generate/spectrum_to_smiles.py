@@ -9,7 +9,7 @@ the liar that a generator must beat. `rerank` orders the answers anew (`rerank.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -34,7 +34,7 @@ from ..predict.batching import epoch_rows, like_length, number_molecules, tensor
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
 from ..predict.starting import Start
 from ..protocol import FitContext, FitReport, Kind
-from ..trained import TrainedModel, read_json, reading
+from ..trained import TrainedModel, read_json, reading, weights_file_hash
 from .constraint import FormulaConstraint, own_charge, writable
 from .decode import Search, Written, decode
 from .formulae import Formulae, Source
@@ -139,6 +139,18 @@ class SpectrumToSmiles(TrainedModel):
     def formulas(self) -> tuple[str, ...]:
         """Of the training molecules: what an unknown formula is guessed by."""
         return self.formulae.known
+
+    @classmethod
+    def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Hashes of the weights that it starts from and of the predictor that re-ranks: part of a cell's identity."""
+        folder = str(options.get("weights", "random"))
+        remedy = "run `mslitmus pretrain decoder` first, or weights: random"
+        found = {} if folder == "random" else {"weights": weights_file_hash(folder, remedy)}
+        if predictor := (options.get("rerank") or {}).get("predictor"):
+            remedy = "predictor: runs/matrix/cells/SPLIT/ROW/seed0/model"
+            inside = Path(predictor) / "model"
+            found["predictor"] = weights_file_hash(str(inside if inside.is_dir() else predictor), remedy)
+        return found
 
     def check_task(self, task: Any) -> None:
         """Raises ConfigError where the formula is to be given and the task hides it."""

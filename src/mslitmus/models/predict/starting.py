@@ -27,8 +27,8 @@ _FREE = {"weights", "freeze", "reinitialise", "mask", "hide", "loss", "threshold
 _FREE |= {"cut", "sharpness", "at_most"}
 _FREE |= {"blind", "top", "formula", "random_spelling", "fingerprint_weight"}  # of generation: what is learned and read
 _FREE |= {"constraint", "beams", "temperature", "structures", "chunk", "longest"}  # and how it is decoded
-_FREE |= {"learn"}
-_FREE_SECTIONS = {"training", "rerank", "tuning", "fingerprint"}
+_FREE |= {"learn", "guesses"}
+_FREE_SECTIONS = {"training", "rerank", "tuning", "fingerprint", "guess"}
 
 
 @dataclass(frozen=True)
