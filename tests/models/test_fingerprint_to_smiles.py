@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -82,7 +83,7 @@ def test_what_is_not_predicted_is_not_told(world, decoder, tmp_path):
     """With `skip` and the tier of the formula alone, a query of a new formula has no neighbour."""
     options = {"model": "nearest-spectrum", "options": {"tiers": ["formula"], "skip": True}}
     model, _ = fitted(world, decoder, tmp_path, fingerprint=options)
-    queries = Generation().queries(world["test"])
+    queries = Generation().queries(pl.concat([world["train"].head(3), world["test"].head(3)]))
     new = ~queries["formula"].is_in(world["train"]["formula"].unique().to_list())
     told = model._asked(queries)["told"].to_numpy().any(axis=1)
     assert 0 < new.sum() < queries.height

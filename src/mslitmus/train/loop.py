@@ -44,7 +44,7 @@ from .keeper import OUT_OF_BUDGET, Keeper
 from .ranks import Follower, Ranks, Shared, deal, ranks_of
 
 _KILLED = 128 + signal.SIGTERM
-#: oneDNN keeps what it made for each shape, by default 1,024 of them: gigabytes where every batch has a length of its own.
+#: oneDNN keeps what it made for each shape, by default 1,024 of them: gigabytes where each batch has its own length.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 

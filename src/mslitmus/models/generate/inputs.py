@@ -87,8 +87,12 @@ class InputTable:
         if self.known is None:
             return np.zeros((len(rows), bits), np.float32), np.zeros(len(rows), bool)
         known = self.known[rows]
-        known = np.unpackbits(known, axis=1) if known.dtype == np.uint8 else known
-        return known.astype(np.float32), known.any(axis=1)
+        values: NDArray[np.float32] = (
+            np.unpackbits(known.astype(np.uint8), axis=1).astype(np.float32)
+            if known.dtype == np.uint8
+            else known.astype(np.float32)
+        )
+        return values, np.asarray(values.any(axis=1), bool)
 
 
 def formula_numbers(formulas: Sequence[str | None]) -> NDArray[np.int64]:
