@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch  # noqa: F401 - where it is absent this file is left out, see conftest
 
 from mslitmus.chem.molecule import formulas
 from mslitmus.errors import ConfigError, ModelError
