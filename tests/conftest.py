@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import polars as pl
 import pytest
 
@@ -13,6 +14,10 @@ import pytest
 HERE = Path(__file__).parent
 NEURAL = sorted(str(p.relative_to(HERE)) for p in HERE.rglob("test_*.py") if "\nimport torch" in p.read_text("utf-8"))
 collect_ignore = NEURAL if find_spec("torch") is None else []
+
+# Nothing here asserts speed: on a busy machine a single example may take any time.
+hypothesis.settings.register_profile("mslitmus", deadline=None)
+hypothesis.settings.load_profile("mslitmus")
 
 REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
