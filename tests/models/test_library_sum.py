@@ -135,7 +135,7 @@ def test_other_pretrained_weights_are_another_cell(tmp_path):
     model = LibraryEmbedding(**SMALL)
     folder = tmp_path / "p"
     given = {"pretrained": str(folder)}
-    with pytest.raises(ConfigError, match="no pretrained weights"):
+    with pytest.raises(ConfigError, match="no weights here"):
         LibraryEmbedding.inputs(given)
     found = []
     for _ in range(2):  # weights are drawn anew
