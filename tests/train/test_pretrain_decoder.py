@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import polars as pl
+import pytest
 import torch
 
 from mslitmus.chem.molecule import formulas
@@ -13,7 +15,7 @@ from mslitmus.data.molecules import MOLECULES
 from mslitmus.models.generate.spectrum_to_smiles import SpectrumToSmiles
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks import TASKS
-from mslitmus.train.pretrain.decoder import pretrain_decoder
+from mslitmus.train.pretrain.decoder import DecoderOptions, misread, pretrain_decoder
 from mslitmus.train.pretrain.molecules import HeldOut
 from mslitmus.train.pretrain.run import Setting
 
@@ -47,3 +49,17 @@ def test_weights_from_molecules_alone(tiny, tmp_path):
     asked_formula = dict(queries.select("identifier", "formula").iter_rows())
     for identifier, smiles, _ in answers.drop_nulls("smiles").iter_rows():
         assert formulas([smiles]) == [asked_formula[identifier]]
+
+
+def test_a_misread_fingerprint_forgets_and_invents_as_asked():
+    rng = np.random.default_rng(3)
+    bits = rng.random((4_000, 200)) < np.linspace(0.02, 0.4, 200)
+    common = bits.sum(axis=0) / bits.sum()
+    told = misread(bits, common, DecoderOptions(flip=0.0, forget=0.6, invent=0.4), rng)
+    forgotten = (bits & ~told).sum(axis=1) / bits.sum(axis=1)
+    assert forgotten.mean() == pytest.approx(0.3, abs=0.02)
+    assert forgotten.std() > 0.1  # much of one, little of another
+    invented = (told & ~bits).sum(axis=0)
+    assert invented.sum() / bits.sum() == pytest.approx(0.2 * (1 - bits.mean()), abs=0.05)
+    assert invented[100:].sum() > 2 * invented[:100].sum()  # what many molecules have
+    assert (misread(bits, common, DecoderOptions(flip=0.0), rng) == bits).all()

@@ -1,8 +1,9 @@
 """Molecule-only pretraining of the generator: fingerprint and formula → SMILES. No spectrum is needed.
 
 The decoder learns to write, and the encoder to pass on a fingerprint, before either sees a spectrum (as DiffMS, MADGEN
-and most of the leaderboard do). Bits are flipped at random and the whole fingerprint is withheld now and then, so that
-the formula alone and an imperfect fingerprint are known states too. The folder is a saved `spectrum-to-smiles`:
+and most of the leaderboard do). The fingerprint can be made as imperfect as predicted ones are: set bits are forgotten,
+bits that many molecules have are invented, some are flipped at random, and now and then the whole is withheld, so that
+the formula alone is a known state too. The folder is a saved `spectrum-to-smiles`:
 
 - `weights.pt`, `options.json`, `vocabulary.json`  what its option `weights: <folder>` starts from;
 - `pretraining.json`, `molecules.parquet`, `decoder/`  record, molecules that took part, checkpoints: as in `run`.
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -42,6 +42,7 @@ from .stage import accuracy
 
 _CHUNK = 64
 _STAGE = "decoder"
+_NOISE = {"flip", "forget", "invent", "withhold", "validation"}
 
 
 class DecoderOptions(Options):
@@ -49,9 +50,27 @@ class DecoderOptions(Options):
 
     model: dict[str, Any] = Field(default_factory=dict, description="options of spectrum-to-smiles")
     flip: float = Field(0.02, ge=0, lt=0.5, description="probability of flipping a bit of the fingerprint")
+    forget: float = Field(0.0, ge=0, lt=1, description="largest share of a molecule's set bits that is left out")
+    invent: float = Field(0.0, ge=0, le=2, description="most wrong bits that are told, per set bit")
     withhold: float = Field(0.1, ge=0, le=1, description="probability of withholding the whole fingerprint")
     training: dict[str, Any] = Field(default_factory=dict)
     validation: float = Field(0.05, gt=0, lt=1, description="share of the molecules that judges the epochs")
+
+
+def misread(
+    bits: NDArray[np.bool_], common: NDArray[np.float64], options: DecoderOptions, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(n, bits) fingerprints → as a spectrum would tell them.
+
+    How much is forgotten and how much invented is drawn for each molecule, from nothing to the most: predicted
+    fingerprints of a test set differ as much. common: (bits,), how often a bit is set, relative to all set bits; an
+    invented bit is drawn by it.
+    """
+    n = len(bits)
+    forgotten = options.forget * rng.random((n, 1))
+    invented = options.invent * rng.random((n, 1)) * bits.sum(axis=1, keepdims=True) * common
+    chance = np.where(bits, forgotten, invented)
+    return bits ^ (rng.random(bits.shape) < np.maximum(chance, options.flip))
 
 
 class DecoderStage(SpectrumToSmiles):
@@ -72,6 +91,8 @@ class DecoderStage(SpectrumToSmiles):
         if not self._targets:
             raise ModelError("no molecule of the list can be written", remedy="give another list of molecules")
         self._table, self._molecule = table, np.arange(len(self._targets))
+        set_ = np.unpackbits(self._packed, axis=1, count=self.shape.bits).sum(axis=0, dtype=np.int64)
+        self._common = set_ / max(1, set_.sum())
         self._data_hash = table_hash(train, ["identifier", "smiles"])
 
     def _read_molecules(self, frame: pl.DataFrame) -> tuple[list[str], NDArray[np.uint8], InputTable]:
@@ -83,9 +104,9 @@ class DecoderStage(SpectrumToSmiles):
     def lesson(self, rows: NDArray[np.int64], seed: int) -> Lesson:
         """The batch, its fingerprints made imperfect."""
         batch, rng = super().lesson(rows, seed), np.random.default_rng([seed, 1])
-        flips = tensor(rng.random(batch.bits.shape) < self.pretraining.flip, batch.bits.device)
+        wrong = misread(batch.bits.cpu().numpy() > 0, self._common, self.pretraining, rng)
         told_ = tensor(rng.random(len(rows)) >= self.pretraining.withhold, batch.bits.device)
-        known = torch.where(flips, 1 - batch.inputs.known, batch.inputs.known)
+        known = tensor(wrong.astype(np.float32), batch.bits.device)
         return replace(batch, inputs=replace(batch.inputs, known=known, told=told_))
 
     def queries(self, val: pl.DataFrame) -> pl.DataFrame:
@@ -134,7 +155,7 @@ def _pretrain(
     stage = DecoderStage(chosen)
     wanted = {
         "method": "decoder",
-        "options": {**stage.described(), **chosen.model_dump(include={"flip", "withhold", "validation"})},
+        "options": {**stage.described(), **chosen.model_dump(include=_NOISE)},
         "lists": [list_record(each) for each in lists],
         "limit": setting.limit,
         "near": setting.near,
