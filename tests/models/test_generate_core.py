@@ -127,14 +127,28 @@ def network(request):
 
 
 def test_step_by_step_is_all_at_once(network):
-    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, 7))
+    places = 19  # more than there is room for at first
+    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, places))
     with torch.no_grad():
         together, bits = network(batch, written)
         states, there, _ = network.encode(batch)
-        cache = network.cache(states, there, 1)
-        steps = torch.stack([network.step(written[:, i], i, cache) for i in range(7)], dim=1)
+        cache = network.cache(states, there)
+        steps = torch.stack([network.step(written[:, i], i, cache) for i in range(places)], dim=1)
     assert bits.shape == (2, 128)
     torch.testing.assert_close(steps, together, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_query_is_written_alike_alone_and_beside_shorter_ones(network, temperature):
+    asked, search = ["CH4O", "C8H10N4O2", "C4H9NO2"], {"beams": 5, "longest": 60, "temperature": temperature}
+    with torch.no_grad():
+        states, there, _ = network.encode(inputs(asked))
+        together = decode(network, states, there, Search(**search, seeds=(4, 5, 6)), CONSTRAINT, asked)
+        for i, formula in enumerate(asked):
+            one = slice(i, i + 1)
+            (alone,) = decode(network, states[one], there[one], Search(**search, seeds=(4 + i,)), CONSTRAINT, [formula])
+            assert [TOKENS.decode(row) for row in alone.tokens] == [TOKENS.decode(row) for row in together[i].tokens]
+            np.testing.assert_allclose(alone.scores, together[i].scores, atol=1e-4)
 
 
 def test_decoding_keeps_to_the_formula(network):
@@ -171,7 +185,8 @@ def test_without_the_constraint_anything_may_come(network):
 
 
 def test_a_second_look_knows_what_the_first_guessed(network):
-    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, 7))
+    places = 19  # more than there is room for at first
+    batch, written = inputs(["C6H6", "C2H6O"]), torch.randint(3, 60, (2, places))
     again = Generator(network.options.model_copy(update={"second_look": True}), network.conditioning).eval()
     again.load_state_dict(network.state_dict())
     with torch.no_grad():

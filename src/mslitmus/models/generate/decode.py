@@ -1,7 +1,8 @@
 """Beam search and sampling, all queries of a batch together, with or without the constraint of the formula.
 
 A beam that has ended stays where it is and only pads, so its log-likelihood no longer falls; a beam without a permitted
-token is dropped. The constraint's state follows each beam when beams are reordered.
+token is dropped; a query is left out of the further steps when no beam of it goes on. The constraint's state follows
+each beam when beams are reordered.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def decode(
     The network must be in evaluation mode, without gradients.
     """
     n, k = len(states), search.beams
-    cache = network.cache(states, there, k)
+    cache = network.cache(states, there)
     beams = None
     if constraint is not None:
         beams = constraint.start(formulas, charges).take(np.repeat(np.arange(n), k))
@@ -76,17 +77,27 @@ def decode(
     scores = torch.full((n, k), _NEVER)
     scores[:, : k if draw else 1] = 0.0  # equal beams would stay equal: a beam search starts with one
     written = torch.full((n * k, 1), BEGIN)
+    left, found = list(range(n)), [_one(written[:0], scores[0, :0])] * n
     for place in range(min(search.longest, MOST_TOKENS - 1)):
         logits = network.step(written[:, -1].to(states.device), place, cache).float().cpu()
         step = _permitted(torch.log_softmax(logits, dim=-1), written, constraint, beams)
         choose = _beam if draw is None else _samples
         scores, parents, tokens = choose(scores, step, search.temperature, draw)
         written = torch.cat([written[parents], tokens.unsqueeze(1)], dim=1)
-        beams = _follow(cache, constraint, beams, parents, tokens, states.device)
-        ended = (written == END).any(dim=1)
-        if bool((ended | (scores.flatten() <= _NEVER / 2)).all()):
+        still = (~(written == END).any(dim=1) & (scores.flatten() > _NEVER / 2)).reshape(-1, k).any(dim=1)
+        for i in (~still).nonzero().flatten().tolist():
+            found[left[i]] = _one(written[i * k : (i + 1) * k, 1:], scores[i])
+        going = still.nonzero().flatten()
+        left = [left[i] for i in going.tolist()]
+        if not left:
             break
-    found = [_one(written[i * k : (i + 1) * k, 1:], scores[i]) for i in range(n)]
+        rows = still.repeat_interleave(k).nonzero().flatten()
+        finished = len(rows) < len(written)
+        beams = _follow(cache, constraint, beams, parents[rows], tokens[rows], going if finished else None)
+        scores, written = scores[going], written[rows]
+        draw = None if draw is None else [draw[i] for i in going.tolist()]
+    for i, query in enumerate(left):  # too long
+        found[query] = _one(written[i * k : (i + 1) * k, 1:], scores[i])
     if constraint is None:
         return found
     lost = [i for i, each in enumerate(found) if not each.ended.any()]
@@ -113,7 +124,7 @@ def surely(
     `decode` falls back on it where every beam was lost.
     """
     n = len(states)
-    cache, beams = network.cache(states, there, 1), constraint.start(formulas, charges)
+    cache, beams = network.cache(states, there), constraint.start(formulas, charges)
     written, scores = torch.full((n, 1), BEGIN), np.zeros(n)
     for place in range(MOST_TOKENS - 1):
         logp = torch.log_softmax(network.step(written[:, -1].to(states.device), place, cache).float().cpu(), dim=-1)
@@ -172,10 +183,12 @@ def _follow(
     beams: Beams | None,
     parents: Tensor,
     tokens: Tensor,
-    device: torch.device,
+    queries: Tensor | None,
 ) -> Beams | None:
-    """Reorder what belongs to the beams, and write the tokens."""
-    cache.take(parents.to(device))
+    """Reorder what belongs to the beams, and write the tokens. `queries` is given where some of them are finished: the
+    others, whose beams `parents` are."""
+    device = cache.mask.device
+    cache.take(parents.to(device), None if queries is None else queries.to(device))
     if constraint is None or beams is None:
         return None
     beams = beams.take(parents.numpy())

@@ -34,6 +34,7 @@ SIZES = {
     "medium": (640, 5, 5, 8),
     "paper": (1024, 6, 6, 8),
 }
+_ROOM = 16  # places that the keys of what is written grow by
 MOST_TOKENS = 320
 #: The paper's text: m/z to 0.1 Da, intensity in hundredths of the base peak.
 MZ_STEPS, INTENSITY_STEPS, MOST_PEAKS = 20_000, 101, 256
@@ -142,31 +143,67 @@ class DecoderBlock(nn.Module):
         self.attention, self.across = Attention(width, heads), Attention(width, heads)
         self.forward_, self.drop = Gated(width, dropout), nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor, past: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """x: (n, t, width). With `past` keys and values, x is the one next place. Returns those of all places too."""
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """x: (n, t, width), all places of a string at once; each sees those before it."""
         y = self.norms[0](x)
-        keys = self.attention.keys(y)
-        if past is not None:
-            keys = (torch.cat([past[0], keys[0]], dim=2), torch.cat([past[1], keys[1]], dim=2))
-        x = x + self.drop(self.attention(y, keys, causal=past is None and x.shape[1] > 1))
+        x = x + self.drop(self.attention(y, self.attention.keys(y), causal=x.shape[1] > 1))
         x = x + self.drop(self.across(self.norms[1](x), memory, mask))
-        return x + self.drop(self.forward_(self.norms[2](x))), keys
+        out: Tensor = x + self.drop(self.forward_(self.norms[2](x)))
+        return out
+
+    def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor, past: Past) -> Tensor:
+        """x: (queries × beams, 1, width), the next place of each string. The beams of a query look at its memory
+        together, (queries, …), so that it lies in memory once."""
+        y = self.norms[0](x)
+        x = x + self.attention(y, past.grown(self.attention.keys(y)))
+        together = self.norms[1](x).reshape(len(mask), -1, x.shape[2])
+        x = x + self.across(together, memory, mask).reshape(x.shape)
+        out: Tensor = x + self.forward_(self.norms[2](x))
+        return out
+
+
+class Past:
+    """Keys and values of what was written, (rows, heads, places, width / heads) each, with room for more places."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._pair: tuple[Tensor, ...] = ()
+
+    def grown(self, last: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """With those of one more place: views of what is kept."""
+        if not self._pair or self.length == self._pair[0].shape[2]:
+            rows, heads, _, width = last[0].shape
+            wider = tuple(one.new_empty(rows, heads, self.length + _ROOM, width) for one in last)
+            for new, old in zip(wider, self._pair, strict=False):
+                new[:, :, : self.length] = old
+            self._pair = wider
+        for kept, one in zip(self._pair, last, strict=True):
+            kept[:, :, self.length] = one[:, :, 0]
+        self.length += 1
+        key, value = (kept[:, :, : self.length] for kept in self._pair)
+        return key, value
+
+    def take(self, rows: Tensor) -> None:
+        """Reorder, or leave out."""
+        self._pair = tuple(kept.index_select(0, rows) for kept in self._pair)
 
 
 @dataclass
 class Cache:
-    """What decoding keeps of each beam: keys and values of the encoder and of what was written, one pair a layer."""
+    """What decoding keeps, one entry a layer: keys and values of the encoder (queries, …), and of what was written
+    (queries × beams, …)."""
 
     memory: list[tuple[Tensor, Tensor]]
     mask: Tensor
-    past: list[tuple[Tensor, Tensor]] | None = None
+    past: list[Past]
 
-    def take(self, rows: Tensor) -> None:
-        """Reorder what was written; the encoder's side stays, since beams of one query share it."""
-        if self.past is not None:
-            self.past = [(key.index_select(0, rows), value.index_select(0, rows)) for key, value in self.past]
+    def take(self, rows: Tensor, queries: Tensor | None = None) -> None:
+        """Reorder beams among those of their query; with `queries`, keep these alone, of which `rows` are the beams."""
+        for past in self.past:
+            past.take(rows)
+        if queries is not None:
+            self.memory = [(key.index_select(0, queries), value.index_select(0, queries)) for key, value in self.memory]
+            self.mask = self.mask.index_select(0, queries)
 
 
 class Generator(nn.Module):
@@ -248,25 +285,18 @@ class Generator(nn.Module):
         x = self.tokens(written) + self.places(torch.arange(written.shape[1], device=written.device))
         mask = there[:, None, None, :]
         for block in self.decoder:
-            x, _ = block(x, block.across.keys(states), mask)
+            x = block(x, block.across.keys(states), mask)
         return self.decoded(x) @ self.tokens.weight.T, bits
 
-    def cache(self, states: Tensor, there: Tensor, beams: int) -> Cache:
-        """Ready to decode `beams` strings for each query; rows of one query lie together."""
-        memory = []
-        for block in self.decoder:
-            key, value = block.across.keys(states)
-            memory.append((key.repeat_interleave(beams, 0), value.repeat_interleave(beams, 0)))
-        return Cache(memory, there[:, None, None, :].repeat_interleave(beams, 0))
+    def cache(self, states: Tensor, there: Tensor) -> Cache:
+        """Ready to decode strings, equally many for each query; rows of one query lie together."""
+        memory = [block.across.keys(states) for block in self.decoder]
+        return Cache(memory, there[:, None, None, :], [Past() for _ in self.decoder])
 
     def step(self, last: Tensor, place: int, cache: Cache) -> Tensor:
         """last: (rows,) tokens just written at `place` → (rows, vocabulary) logits of the next; the cache grows."""
         x = (self.tokens(last) + self.places.weight[place]).unsqueeze(1)
-        past = []
-        for number, block in enumerate(self.decoder):
-            before = None if cache.past is None else cache.past[number]
-            x, keys = block(x, cache.memory[number], cache.mask, before)
-            past.append(keys)
-        cache.past = past
+        for block, memory, past in zip(self.decoder, cache.memory, cache.past, strict=True):
+            x = block.step(x, memory, cache.mask, past)
         out: Tensor = self.decoded(x[:, 0]) @ self.tokens.weight.T
         return out
