@@ -146,6 +146,23 @@ def test_a_model_that_guesses_formulae_takes_told_ones_for_true(call, folder, tm
     assert answers["record"]["formula"].to_list() == [told[name] for name in answers["record"]["identifier"]]
     assert set(answers["inferred"]["formula_from"]) == {"inferred"}
     assert answers["inferred"]["formula"].to_list() == formulas(answers["inferred"]["smiles"].to_list())
+    best = answers["inferred"].group_by("identifier").agg(pl.col("formula").filter(pl.col("formula_lead") > 0).unique())
+    assert best["formula"].list.len().max() == 1  # the lead of the best guess stands beside its own structures alone
+    assert answers["inferred"].filter(pl.col("formula_lead") <= 0).is_empty()
+    assert answers["inferred"]["formula_lead"].null_count() > 0
+
+
+def test_a_masked_model_guesses_formulae_without_peaks(folder, tmp_path):
+    for name in ("vocabulary.json", "weights.pt", "formulas.json"):
+        (tmp_path / name).symlink_to(folder / name)
+    options = json.loads((folder / "options.json").read_text())
+    seen = []
+    for blind in (True, False):
+        write_json(tmp_path / "options.json", {**options, "blind": blind})
+        asking = generating.open_generating(tmp_path, None, "inferred", (0.5, None), None, 10)
+        assert asking.formulae is not None
+        seen.append(asking.formulae.options.peaks)
+    assert seen == [0.0, 5.0]
 
 
 def test_what_is_wrong_is_said(call, folder, tmp_path):

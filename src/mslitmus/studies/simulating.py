@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -28,20 +28,21 @@ import polars as pl
 from pydantic import Field
 
 from ..data.candidates.lists import MoleculeList
-from ..errors import RunError
 from ..lock import exclusive
 from ..models.options import Options
 from ..models.predict.asking import Defaults, Question
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..schemas import SPECTRA, conform
 from ..spectra.flat import Flat, flatten, select
+from ..spectra.formats.folders import EXCLUDED
+from ..spectra.formats.folders import MOLECULES as USED
+from ..spectra.formats.folders import SIMULATION as RECORD
+from ..train.pretrain.folder import Progress, earlier
 from ..train.pretrain.molecules import HeldOut, exclude, join, list_record
 from .predicting import Predictor, stream
 
-RECORD, USED, EXCLUDED = "simulation.json", "molecules.parquet", "excluded.parquet"
 FLAG = "simulated"
 _LOWEST_MZ = 40.0  # of noise peaks, Da
-Progress = Callable[[str], None]
 
 
 class SimulationOptions(Options):
@@ -111,7 +112,7 @@ def _simulate(
             }
         )
     )
-    record = _claim(setting.folder, asked)
+    record = earlier(setting.folder / RECORD, asked, "a simulation")
     if record is None:
         record = {"asked": asked, **_choose(lists, held_out, setting, progress), "environment": environment()}
         record |= {"spectra": None, "refused": None, "finished": None}
@@ -216,22 +217,6 @@ def _with_peaks(frame: pl.DataFrame, mzs: Any, heights: Any, row: Any) -> pl.Dat
     numbered = frame.drop("mzs", "intensities").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     joined = numbered.join(lists, on="row", how="inner", maintain_order="left")
     return conform(joined.with_columns(flags=pl.lit([FLAG], dtype=pl.List(pl.String))), SPECTRA)
-
-
-def _claim(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of this very simulation, begun or finished. Raises RunError where the folder holds another one."""
-    path = folder / RECORD
-    if not path.exists():
-        return None
-    remedy = "choose another --out, or start anew with --fresh"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        earlier = record["asked"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError("not the record of a simulation", where=str(path), remedy=remedy) from error
-    if other := [key for key in asked if asked[key] != earlier.get(key)]:
-        raise RunError(f"holds a simulation with other {other[0]}", where=str(folder), remedy=remedy)
-    return record
 
 
 def _forget(folder: Path) -> None:
