@@ -34,9 +34,7 @@ from ..models.predict.asking import Defaults, Question
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..schemas import SPECTRA, conform
 from ..spectra.flat import Flat, flatten, select
-from ..spectra.formats.folders import EXCLUDED
-from ..spectra.formats.folders import MOLECULES as USED
-from ..spectra.formats.folders import SIMULATION as RECORD
+from ..spectra.formats.folders import EXCLUDED, MOLECULES, SIMULATION
 from ..train.pretrain.folder import Progress, earlier
 from ..train.pretrain.molecules import HeldOut, exclude, join, list_record
 from .predicting import Predictor, stream
@@ -61,7 +59,7 @@ class SimulationOptions(Options):
 
 @dataclass(frozen=True)
 class SimulationSetting:
-    """Where, how many, and how near to held-out molecules (Tanimoto) is too near; see `train.pretrain.run.Setting`."""
+    """Where, how many, and how near to held-out molecules (Tanimoto) is too near; as `Setting` of a pretraining."""
 
     folder: Path
     seed: int = 0
@@ -112,12 +110,12 @@ def _simulate(
             }
         )
     )
-    record = earlier(setting.folder / RECORD, asked, "a simulation")
+    record = earlier(setting.folder / SIMULATION, asked, "a simulation")
     if record is None:
         record = {"asked": asked, **_choose(lists, held_out, setting, progress), "environment": environment()}
         record |= {"spectra": None, "refused": None, "finished": None}
-        write_json(setting.folder / RECORD, record)
-    molecules = pl.read_parquet(setting.folder / USED)
+        write_json(setting.folder / SIMULATION, record)
+    molecules = pl.read_parquet(setting.folder / MOLECULES)
     counts = [
         _shard(predictor, molecules, number, start, options, setting, progress)
         for number, start in enumerate(range(0, molecules.height, options.shard))
@@ -125,7 +123,7 @@ def _simulate(
     spectra = sum(made for made, _ in counts)
     refused = [names for _, names in counts]
     record |= {"spectra": spectra, "refused": sum(refused), "finished": record["finished"] or now()}
-    write_json(setting.folder / RECORD, record)
+    write_json(setting.folder / SIMULATION, record)
     return record
 
 
@@ -136,7 +134,7 @@ def _choose(
     progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
     kept, excluded = exclude(everything, held_out, setting.near, processes=setting.processes, progress=progress)
     write_parquet(setting.folder / EXCLUDED, held_out.molecules.select("inchikey14", "smiles").unique().sort("smiles"))
-    write_parquet(setting.folder / USED, kept.select("inchikey14", "smiles"))
+    write_parquet(setting.folder / MOLECULES, kept.select("inchikey14", "smiles"))
     told = {"available": everything.height, "used": kept.height, "hash": table_hash(kept.select("inchikey14"))}
     return {"molecules": told, "excluded": excluded}
 
@@ -221,7 +219,7 @@ def _with_peaks(frame: pl.DataFrame, mzs: Any, heights: Any, row: Any) -> pl.Dat
 
 def _forget(folder: Path) -> None:
     """Remove what a simulation left in its folder, and nothing else."""
-    for name in (RECORD, USED, EXCLUDED):
+    for name in (SIMULATION, MOLECULES, EXCLUDED):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob("part-[0-9]*.parquet"):
         path.unlink()
