@@ -68,8 +68,9 @@ def pretrain_molebert(
     fresh: Fresh = False,
 ) -> None:
     """Mole-BERT: tokens for atoms, then masked atoms and contrast. Stopped, it continues at the last epoch."""
+    from ..train.pretrain.folder import Setting
     from ..train.pretrain.molecules import open_lists
-    from ..train.pretrain.run import Setting, pretrain
+    from ..train.pretrain.run import pretrain
 
     options = _options(config, encoder)
     lists = open_lists(molecules or [], processes=processes, progress=_say)
@@ -100,8 +101,8 @@ def pretrain_the_decoder(
 ) -> None:
     """Fingerprint and formula → SMILES, for `weights` of spectrum-to-smiles. Stopped, it continues at the last one."""
     from ..train.pretrain.decoder import pretrain_decoder
+    from ..train.pretrain.folder import Setting
     from ..train.pretrain.molecules import open_lists
-    from ..train.pretrain.run import Setting
 
     options = _options(config, "")
     lists = open_lists(molecules or [], processes=processes, progress=_say)
@@ -148,9 +149,9 @@ def pretrain_peaks(
     fresh: Fresh = False,
 ) -> None:
     """Masked peaks: a peak transformer learns the m/z of hidden peaks. Stopped, it continues at the last epoch."""
+    from ..train.pretrain.folder import Setting
     from ..train.pretrain.peaks_run import open_spectra
     from ..train.pretrain.peaks_run import pretrain_peaks as work
-    from ..train.pretrain.run import Setting
 
     held_out = held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     rows = open_spectra(spectra or [str(held_out.record["dataset"])], progress=_say)
