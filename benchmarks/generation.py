@@ -166,7 +166,7 @@ def noise(run: Run, row: str) -> pl.DataFrame:
     """Scores with the formula changed in a share of the queries, each share within the next, and guessed."""
     model, rng, told = run.model(row), np.random.default_rng(run.seed), run.queries
     wrong = [changed(text, rng) for text in told["formula"]]
-    guessed = guess(told.drop("formula"), model.formulae.prior, model.guessing)
+    guessed = guess(told.drop("formula"), model.formulae.prior, model.formulae.options)
     place = rng.permutation(told.height)
     true, false = (run.scored(model.predict(told.with_columns(formula=pl.Series(f)))) for f in (told["formula"], wrong))
     out = []
@@ -317,14 +317,14 @@ def _traits(run: Run) -> pl.DataFrame:
 def _watched(model: Any) -> list[tuple[str, Any]]:
     """(formula, Written) of every query that the model answers from now on."""
     seen: list[tuple[str, Any]] = []
-    inner = model._strings
+    inner = model._decoded
 
-    def strings(inputs: Any, part: pl.DataFrame) -> Any:
-        written, bits = inner(inputs, part)
+    def decoded(states: Any, there: Any, part: pl.DataFrame, beams: int) -> Any:
+        written = inner(states, there, part, beams)
         seen.extend(zip(part["formula"].to_list(), written, strict=True))
-        return written, bits
+        return written
 
-    model._strings = strings
+    model._decoded = decoded
     return seen
 
 

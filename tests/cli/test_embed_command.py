@@ -20,10 +20,10 @@ from mslitmus.models.embed.library_embedding import LibraryEmbedding
 from mslitmus.models.embed.peaks import PeakTable
 from mslitmus.spectra.formats.writing import write
 from mslitmus.train.fine_tune import fine_tune
+from mslitmus.train.pretrain.folder import Setting
 from mslitmus.train.pretrain.masked_peaks import PeakMasking, hide
 from mslitmus.train.pretrain.molecules import HeldOut
 from mslitmus.train.pretrain.peaks_run import pretrain_peaks
-from mslitmus.train.pretrain.run import Setting
 
 OPTIONS = {
     "network": {"name": "transformer", "size": "tiny", "out": 16},

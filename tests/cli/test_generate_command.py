@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from mslitmus.cli import main
 from mslitmus.models import MODELS
 from mslitmus.models.protocol import FitContext
 from mslitmus.provenance import write_json
+from mslitmus.report.generate_page import GeneratePage, _card
 from mslitmus.spectra import formats
 from mslitmus.studies import generating
 from mslitmus.studies.generating import GENERATED, Trust, listed_formulae
@@ -146,6 +148,41 @@ def test_a_model_that_guesses_formulae_takes_told_ones_for_true(call, folder, tm
     assert answers["record"]["formula"].to_list() == [told[name] for name in answers["record"]["identifier"]]
     assert set(answers["inferred"]["formula_from"]) == {"inferred"}
     assert answers["inferred"]["formula"].to_list() == formulas(answers["inferred"]["smiles"].to_list())
+
+
+def test_the_lead_of_a_guess_stands_beside_its_own_structures(spectra_module):
+    class Guesses:
+        options = SimpleNamespace(formula="predicted")
+
+        def predict(self, queries):
+            two = pl.DataFrame({"smiles": ["CCO", "CCN"], "score": [-1.0, -2.0]})
+            return queries.select("identifier").join(two, how="cross")
+
+    class Inferred:
+        def add(self, frame):
+            told = {"formula": pl.lit("C2H6O"), "formula_from": pl.lit("inferred"), "formula_lead": pl.lit(1.5)}
+            return frame.with_columns(**told)
+
+    asking = generating.Generating(Guesses(), None, Trust(), Inferred())
+    queries, found = asking.answer(spectra_module[:1])
+    assert found.select("formula", "formula_lead").rows() == [("C2H6O", 1.5), ("C2H7N", None)]
+    page = GeneratePage("q", ())
+    page.add(queries, found)
+    drawn = _card(*page._drawn[0], {found["identifier"][0]: "q1"}).answers
+    assert [told for _, _, told in drawn] == ["\N{MINUS SIGN}1.000", "\N{MINUS SIGN}2.000, C2H7N"]
+
+
+def test_a_masked_model_guesses_formulae_without_peaks(folder, tmp_path):
+    for name in ("vocabulary.json", "weights.pt", "formulas.json"):
+        (tmp_path / name).symlink_to(folder / name)
+    options = json.loads((folder / "options.json").read_text())
+    seen = []
+    for blind in (True, False):
+        write_json(tmp_path / "options.json", {**options, "blind": blind})
+        asking = generating.open_generating(tmp_path, None, "inferred", (0.5, None), None, 10)
+        assert asking.formulae is not None
+        seen.append(asking.formulae.options.peaks)
+    assert seen == [0.0, 5.0]
 
 
 def test_what_is_wrong_is_said(call, folder, tmp_path):

@@ -12,6 +12,7 @@ from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.data.molecules import MOLECULES
 from mslitmus.models import MODELS
 from mslitmus.models.protocol import FitContext
+from mslitmus.search.queries import read
 
 pytest.importorskip("torch")
 
@@ -71,6 +72,15 @@ def test_spectra_of_a_list_by_a_fitted_predictor(call, few, tmp_path):
     assert made["identifier"].n_unique() == made.height == record["spectra"]
     assert (made["mzs"].list.max() <= made["precursor_mz"] + 5).all()
     assert made["mzs"].list.len().mean() > 2
+    for source in ("made", "made/part-00000.parquet"):  # a simulation's lists of molecules are no spectra
+        code, _, err = call("data", "add", "file", "--from", source, "--as", "simulated-few", "--license", "CC0")
+        assert code == 0, err
+        assert "could not be read" not in err
+        assert store.load("simulated-few").frame().height == made.height
+    assert pl.concat(read([tmp_path / "made"]))["identifier"].n_unique() == made.height
+    code, _, err = call("simulate", "list.smi", "--model", "predictor", "--out", "x", "--config", "no.yaml", *HELD_OUT)
+    assert code == 1
+    assert "cannot be read" in err
     code, _, err = call("simulate", "list.smi", "--model", "absent", "--out", "x", *HELD_OUT)
     assert code == 1
     assert "no such folder" in err

@@ -95,6 +95,7 @@ def decoder(tmp_path_factory) -> Path:
     from mslitmus import train
     from mslitmus.data.molecules import MOLECULES
     from mslitmus.models.protocol import FitContext
+    from mslitmus.provenance import file_hash, write_json
     from mslitmus.train.pretrain.decoder import DecoderOptions, DecoderStage
 
     folder = tmp_path_factory.mktemp("decoder")
@@ -103,6 +104,8 @@ def decoder(tmp_path_factory) -> Path:
     stage = DecoderStage(DecoderOptions(**options))
     train.fit(stage, rows, rows.head(8), FitContext(folder / "decoder", device="cpu", threads=1))
     stage.save(folder)
+    record = {"asked": {"method": "decoder"}, "weights_sha256": file_hash(folder / "weights.pt")}
+    write_json(folder / "pretraining.json", record)
     return folder
 
 

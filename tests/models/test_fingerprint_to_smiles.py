@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -64,7 +67,7 @@ def test_the_decoder_is_told_the_neighbours_fingerprint(world, decoder, tmp_path
     assert all(torch.equal(value, stored[name]) for name, value in model.network.state_dict().items())
     with model._predicting():
         inputs = model._inputs(model._tabulate(asked), np.arange(asked.height))
-        _, bits = model._strings(inputs, asked)
+        _, bits = model._strings(inputs, asked, np.ones(asked.height, np.int64))
     assert np.array_equal(bits, wanted)
 
     found = model.predict(queries)
@@ -160,3 +163,18 @@ def test_the_decoder_must_fit(world, decoder, tmp_path):
         fitted(world, decoder, tmp_path, network={"size": "tiny", "bits": 256})
     with pytest.raises(ModelError, match="not a saved model"):
         fitted(world, tmp_path / "nowhere", tmp_path)
+
+
+def test_the_decoder_must_have_seen_molecules_alone(world, decoder, tmp_path):
+    """A generator trained on spectra fits as well; so does a decoder that was trained on. Told before any work."""
+    copied = Path(shutil.copytree(decoder, tmp_path / "decoder"))
+    FingerprintToSmiles.inputs({**LOOK_UP, "weights": str(copied)})
+    (copied / "weights.pt").write_bytes((decoder / "weights.pt").read_bytes() + b"more")
+    changed = {**LOOK_UP, "weights": str(copied)}
+    with pytest.raises(ConfigError, match="no decoder that was trained on molecules alone") as caught:
+        FingerprintToSmiles.inputs(changed)
+    assert "pretrain decoder" in caught.value.remedy
+    shutil.copy(decoder / "weights.pt", copied)
+    (copied / "pretraining.json").unlink()
+    with pytest.raises(ConfigError, match="molecules alone"):
+        fitted(world, copied, tmp_path)

@@ -33,6 +33,8 @@ def test_where_formulae_come_from(world):
     assert Formulae("given", GuessOptions()).asked(given).equals(given)
     odd = given.with_columns(formula=pl.lit("unknown"))
     assert Formulae("given", GuessOptions()).asked(odd)["formula"].null_count() == given.height
+    spelled = given.with_columns(formula=pl.lit("C6H6NCl"))
+    assert set(Formulae("given", GuessOptions()).asked(spelled)["formula"]) == {"C6H6ClN"}  # as answers spell it
     assert "formula" not in Formulae("absent", GuessOptions()).asked(given).columns
     source = Formulae("predicted", GuessOptions(**WIDE), guesses=3)
     source.known = KNOWN
@@ -102,6 +104,60 @@ def test_strings_have_the_guessed_formulae(predicted, world):
     assert model.predict(hidden.clear()).is_empty()
 
 
+def test_beams_are_shared_where_several_formulae_are_asked(predicted, world, monkeypatch):
+    """Four beams: two each for two guesses, all for a formula that is told or that is the only guess."""
+    model, folder, _ = predicted
+    hidden = Generation(formula="hidden").queries(world["test"]).gather_every(3)
+    used: dict[str, int] = {}
+
+    def decoded(self, states, there, part, beams):
+        used.update(dict.fromkeys(part["identifier"], beams))
+        return plain(self, states, there, part, beams)
+
+    plain = SpectrumToSmiles._decoded
+    monkeypatch.setattr(SpectrumToSmiles, "_decoded", decoded)
+    guesses = dict(model.formulae.asked(hidden).select("identifier", pl.col("formulae").list.len()).iter_rows())
+    assert {1, 2} <= set(guesses.values())
+    model.predict(hidden)
+    assert used == {name: 4 // number for name, number in guesses.items() if number}
+    used.clear()
+    again = MODELS["spectrum-to-smiles"].load(folder)
+    again.formulae.believes = True
+    again.predict(hidden.with_columns(formula=pl.lit("C3H8O")))
+    assert set(used.values()) == {4}
+
+
+def test_odd_queries_cost_themselves_alone(predicted, world):
+    """No peak, peaks without height, no precursor, no adduct or one that nobody reads: answered or not, no crash."""
+    model, _, _ = predicted
+    hidden = Generation(formula="hidden").queries(world["test"])[:6]
+    empty, flat = [[]], [[0.0, 0.0]]
+    odd = pl.concat(
+        [
+            hidden[0:1].with_columns(
+                mzs=pl.Series(empty, dtype=pl.List(pl.Float64)), intensities=pl.Series(empty, dtype=pl.List(pl.Float32))
+            ),
+            hidden[1:2].with_columns(
+                mzs=pl.Series([[50.0, 60.0]]), intensities=pl.Series(flat, dtype=pl.List(pl.Float32))
+            ),
+            hidden[2:3].with_columns(precursor_mz=pl.lit(float("nan"))),
+            hidden[3:4].with_columns(adduct=pl.lit("[M+Xx]+")),
+            hidden[4:5].with_columns(precursor_mz=pl.lit(None, pl.Float64)),
+            hidden[5:6],
+        ]
+    )
+    found = model.predict(odd)
+    assert found["identifier"].unique(maintain_order=True).to_list() == odd["identifier"].to_list()
+    answered = set(found.drop_nulls("smiles")["identifier"])
+    assert answered == set(odd["identifier"][[0, 1, 5]])
+    given = model.formulae.asked(hidden)["formula"]
+    told = MODELS["spectrum-to-smiles"](**TINY)
+    told.network, told.vocabulary = model.network, model.vocabulary
+    assert told.predict(odd.with_columns(formula=given)).drop_nulls("smiles")["identifier"].n_unique() == 6
+    lost = hidden.with_columns(formula=pl.Series(["C40000H2", "H2", "Hg", "", "CH100", None]))
+    assert told.predict(lost)["smiles"].to_list() == [None] * 6
+
+
 def test_tuned_on_neighbours_under_the_guessed_formula(predicted, world, tmp_path):
     options = {**TINY, "formula": "predicted", "guess": WIDE, "learn": False}
     queries = Generation(formula="hidden").queries(world["test"]).gather_every(5)
@@ -131,6 +187,8 @@ def test_what_cannot_be_asked():
         MODELS["spectrum-to-smiles"](formula="absent")
     with pytest.raises(ConfigError, match="5 guesses share 4 beams"):
         MODELS["spectrum-to-smiles"](formula="predicted", beams=4, guesses=5)
+    with pytest.raises(ConfigError, match="looks at the spectrum"):
+        MODELS["spectrum-to-smiles"](blind=True, rerank={"spectrum": 1.0, "predictor": "somewhere"})
     with pytest.raises(ConfigError, match="the task hides the formula"):
         MODELS["spectrum-to-smiles"]().check_task(Generation(formula="hidden"))
 
@@ -150,6 +208,24 @@ def test_older_models_say_true_or_false(predicted, world, tmp_path):
         assert loaded.described()["formula"] == means
     queries = Generation().queries(world["test"]).head(2)
     assert loaded.predict(queries).equals(loaded.predict(queries.drop("formula")))
+
+
+def test_models_that_could_have_looked_twice(predicted, tmp_path):
+    """Saved with `second_look`, which is no option any more: false is dropped, true is refused."""
+    _, folder, _ = predicted
+    for name in ("vocabulary.json", "weights.pt", "formulas.json"):
+        (tmp_path / name).symlink_to(folder / name)
+    saved = json.loads((folder / "options.json").read_text())
+    for looked in (False, True):
+        network = {**saved["network"], "second_look": looked}
+        (tmp_path / "options.json").write_text(json.dumps({**saved, "network": network}))
+        if looked:
+            with pytest.raises(ModelError, match="encodes each spectrum twice"):
+                MODELS["spectrum-to-smiles"].load(tmp_path)
+        else:
+            assert MODELS["spectrum-to-smiles"].load(tmp_path).described() == saved
+    with pytest.raises(ConfigError, match="second_look"):
+        MODELS["spectrum-to-smiles"](network={"second_look": False})
 
 
 def test_weights_belong_to_the_identity_of_a_cell(tmp_path):

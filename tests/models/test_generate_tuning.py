@@ -37,6 +37,8 @@ def test_clusters_and_neighbours():
     assert numbers[0, 0] == 4
     assert (np.diff(cosines[0]) <= 0).all()
     assert set(numbers[0]) <= set(range(10))
+    equal = np.repeat(middles[:2], [3, 40], axis=0)
+    assert Exact(equal).nearest(middles[1:2], 5)[0].tolist() == [[3, 4, 5, 6, 7]]  # in the order of the pool
 
 
 def test_faiss_finds_what_exact_finds():
@@ -158,6 +160,9 @@ def test_weights_are_chosen_by_the_first_answer():
     again = Reranker(RerankOptions(fingerprint="validation"))
     again.recall(reranker.told())
     assert again.ranked(asked) == reranker.ranked(asked)
+    again.forget()
+    assert again.to_choose
+    assert [text for text, _ in again.ranked(asked)] == ["CCN", "CCO"]
 
 
 def test_reranking_by_predicted_spectra(plain, world, tmp_path):

@@ -28,10 +28,11 @@ from mslitmus.models.predict.encoders.molebert import MoleBERTEncoder, MoleBERTO
 from mslitmus.models.predict.features import FeatureStore
 from mslitmus.provenance import table_hash
 from mslitmus.train.pretrain import contrast as tmcl
+from mslitmus.train.pretrain.folder import Setting, forget
 from mslitmus.train.pretrain.masked_atoms import MaskedAtoms
 from mslitmus.train.pretrain.masking import check_maskable, mask
 from mslitmus.train.pretrain.molecules import HeldOut, exclude, join, near_any, open_lists
-from mslitmus.train.pretrain.run import Setting, forget, pretrain
+from mslitmus.train.pretrain.run import LEAVES, pretrain
 from mslitmus.train.pretrain.tokeniser import GROUPS, Codebook, CodeUse, Tokeniser, TokeniserOptions, groups
 
 SMILES = [smiles for _, smiles in MOLECULES]
@@ -262,7 +263,7 @@ def test_a_pretraining_leaves_weights_its_molecules_and_how_it_came_about(molecu
             pretrain([molecules], unseen, options, setting(tmp_path, near=near), lines.append)
         assert "--fresh" in caught.value.remedy
     (tmp_path / "mine.txt").write_text("stays")
-    forget(tmp_path)
+    forget(tmp_path, *LEAVES)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -16,8 +16,8 @@ from mslitmus.models.generate.spectrum_to_smiles import SpectrumToSmiles
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks import TASKS
 from mslitmus.train.pretrain.decoder import DecoderOptions, misread, pretrain_decoder
+from mslitmus.train.pretrain.folder import Setting
 from mslitmus.train.pretrain.molecules import HeldOut
-from mslitmus.train.pretrain.run import Setting
 
 _MODEL = {"network": {"size": "tiny"}, "conditioning": ["adduct"]}
 

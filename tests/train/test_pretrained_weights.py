@@ -21,8 +21,9 @@ from mslitmus.models.predict.batching import tensors
 from mslitmus.models.predict.encoders.molebert import AtomNorm, MoleBERTLayer, bond_counts
 from mslitmus.models.predict.encoders.pretrained import load_pretrained, weights_hash
 from mslitmus.models.protocol import FitContext
+from mslitmus.train.pretrain.folder import Setting
 from mslitmus.train.pretrain.molecules import HeldOut
-from mslitmus.train.pretrain.run import Setting, pretrain
+from mslitmus.train.pretrain.run import pretrain
 
 SMILES = [smiles for _, smiles in MOLECULES[:40]]
 GRAPH = [name for name in ENCODERS if name in ("molebert", "gin", "gcn", "gat", "graphormer")]

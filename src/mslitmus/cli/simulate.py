@@ -7,10 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from .pretrain import Dataset, Filters, Fresh, Limit, Near, Processes, Seed, SplitParameters, Splits, SplitSeed, Study
-from .pretrain import _held_out as held_out_of
-from .referee import _say, _yaml
+from .referee import _say
 from .terminal import console
+from .unseen import (
+    Dataset,
+    Filters,
+    Fresh,
+    Limit,
+    Near,
+    Processes,
+    Seed,
+    SplitParameters,
+    Splits,
+    SplitSeed,
+    Study,
+    configured,
+    held_out_of,
+)
 
 
 def simulate_molecules(
@@ -43,8 +56,7 @@ def simulate_molecules(
     from ..studies.simulating import SimulationOptions, SimulationSetting, simulate_spectra
     from ..train.pretrain.molecules import open_lists
 
-    given = _yaml(config.read_text(encoding="utf-8"), str(config)) if config is not None else {}
-    options = parse_options(SimulationOptions, given, where="simulation")
+    options = parse_options(SimulationOptions, configured(config), where="simulation")
     held_out = _with_declared(held_out_of(study, dataset, split or [], split_seed, split_parameters, data), declared)
     chosen = choose(model, row, None, None)
     _say(f"model: {chosen.label}")

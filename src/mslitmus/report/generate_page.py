@@ -77,7 +77,7 @@ class GeneratePage:
         grouped = answers.group_by("identifier", maintain_order=True).agg(pl.all())
         for query, found in zip(queries.iter_rows(named=True), grouped.iter_rows(named=True), strict=True):
             one = {name: (value if name in ("smiles", "score") else value[0]) for name, value in found.items() if value}
-            one["identifier"] = query["identifier"]
+            one |= {"identifier": query["identifier"], "formulae": found["formula"]}
             self.queries += 1
             self.answered += one["rank"] is not None
             self.confident += bool(one["confident"])
@@ -94,7 +94,7 @@ class GeneratePage:
         page = environment().get_template("generate.html.j2")
         text = page.render(
             page=self,
-            style=static("style.css"),
+            style=static("style.css") + static("queries.css"),
             script=static("search.js"),
             lines=lines,
             cards=[_card(one, query, anchors) for one, query in self._drawn],
@@ -145,6 +145,11 @@ def _why(one: Mapping[str, Any]) -> str:
     return NOTHING if one["rank"] is None else NOT_SURE if one["confident"] is False else ""
 
 
+def _worth(value: float, own: str | None, first: str | None) -> str:
+    """The score of a structure, and its formula where that is not the first one's."""
+    return score(value) if own == first else f"{score(value)}, {own}"
+
+
 def _known(value: float | None) -> str:
     return score(value) if usable(value) else ""
 
@@ -157,9 +162,10 @@ def _card(one: Mapping[str, Any], query: Mapping[str, Any], anchors: Mapping[str
         plot = mirror(mine, theirs, precursor, (0.1, "Da"), label, sides=("measured", "predicted"))
     else:
         plot = measured_spectrum(mine, precursor, f"Spectrum of {name}")
+    columns = (one[column][:DRAWN] for column in ("smiles", "score", "formulae"))
     answers = [
-        (structure(text, f"Structure {place} of {name}"), text, score(value))
-        for place, (text, value) in enumerate(zip(one["smiles"][:DRAWN], one["score"][:DRAWN], strict=True), 1)
+        (structure(text, f"Structure {place} of {name}"), text, _worth(value, own, one["formula"]))
+        for place, (text, value, own) in enumerate(zip(*columns, strict=True), 1)
     ]
     formula = f"{one['formula']} ({one['formula_from']})" if one["formula"] else "formula not asked"
     value = _known(one["expected_similarity"]) or score(one["score"][0])

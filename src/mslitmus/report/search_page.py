@@ -151,7 +151,7 @@ class SearchPage:
             .get_template("search.html.j2")
             .render(
                 page=self,
-                style=static("style.css"),
+                style=static("style.css") + static("queries.css"),
                 script=static("search.js"),
                 lines=[*lines, *lost],
                 cards=cards,

@@ -86,12 +86,10 @@ def read(
 
 
 def _files(path: Path) -> list[Path]:
-    """The path, or the files of a folder in order; hidden ones left alone."""
+    """The path, or the files of a folder in order."""
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.is_file() and not any(q.startswith(".") for q in p.parts))
-    if not found:
-        raise FormatError("the folder holds no files", where=str(path), remedy="name a file or another folder")
+    found = formats.files_of(path)
     return [file for file in found if _known(file)] or found[:1]
 
 

@@ -38,7 +38,7 @@ GENERATED: Schema = {
     "repredicted": pl.Float64(),  # cosine of the query and the spectrum predicted for this structure; of rank 1
     "formula": pl.String(),  # that the structure was asked to have
     "formula_from": pl.String(),  # told, inferred
-    "formula_lead": pl.Float64(),  # of an inferred one: score before the next best formula
+    "formula_lead": pl.Float64(),  # of the best inferred one: score before the next best formula
     "precursor_mz": pl.Float64(),
     "adduct": pl.String(),
 }
@@ -170,7 +170,7 @@ class Generating:
         else:
             nothing = {"formula_from": pl.lit(None, pl.String), "formula_lead": pl.lit(None, pl.Float64)}
             queries = queries.with_columns(formula=pl.lit(None, pl.String), **nothing)
-        able = queries.filter(pl.col("precursor_mz").is_not_null() & (pl.col("mzs").list.len() > 0))
+        able = queries.filter(pl.col("precursor_mz").is_finite() & (pl.col("mzs").list.len() > 0))
         if self.guesses:  # the model's own, more than one of a query perhaps
             able = able.with_columns(pl.when(pl.col("formula_from") == "told").then("formula"))
         found = self.model.predict(able if self.formulae is not None else able.drop("formula"))
@@ -182,7 +182,8 @@ class Generating:
             found.filter(pl.col("rank") <= self.top), on="identifier", how="left", maintain_order="left_right"
         )
         if self.guesses:
-            rows = rows.with_columns(formula=_own_formulae(rows))
+            own = _own_formulae(rows)  # the lead is the best guess's, not that of the others
+            rows = rows.with_columns(own, formula_lead=pl.when(pl.col("formula") == own).then("formula_lead"))
         rows = self._judged(rows)
         rows = rows.with_columns(pl.col("smiles").map_elements(inchikey14, pl.String).alias("inchikey14"))
         first = rows.filter(pl.col("rank") == 1)
@@ -263,7 +264,7 @@ def open_generating(
     if model.options.formula != "absent":
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))
         prior = FormulaPrior.of(model.formulas) if model.formulas else None
-        formulae = Formulae(prior, listed, formula == "inferred", model.guessing)
+        formulae = Formulae(prior, listed, formula == "inferred", model.formulae.options)
         model.formulae.believes = True
     predicts = None
     if predictor is not None:

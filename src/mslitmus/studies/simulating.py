@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -28,20 +28,19 @@ import polars as pl
 from pydantic import Field
 
 from ..data.candidates.lists import MoleculeList
-from ..errors import RunError
 from ..lock import exclusive
 from ..models.options import Options
 from ..models.predict.asking import Defaults, Question
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..schemas import SPECTRA, conform
 from ..spectra.flat import Flat, flatten, select
+from ..spectra.formats.folders import EXCLUDED, MOLECULES, SIMULATION
+from ..train.pretrain.folder import Progress, earlier
 from ..train.pretrain.molecules import HeldOut, exclude, join, list_record
 from .predicting import Predictor, stream
 
-RECORD, USED, EXCLUDED = "simulation.json", "molecules.parquet", "excluded.parquet"
 FLAG = "simulated"
 _LOWEST_MZ = 40.0  # of noise peaks, Da
-Progress = Callable[[str], None]
 
 
 class SimulationOptions(Options):
@@ -60,7 +59,7 @@ class SimulationOptions(Options):
 
 @dataclass(frozen=True)
 class SimulationSetting:
-    """Where, how many, and how near to held-out molecules (Tanimoto) is too near; see `train.pretrain.run.Setting`."""
+    """Where, how many, and how near to held-out molecules (Tanimoto) is too near; as `Setting` of a pretraining."""
 
     folder: Path
     seed: int = 0
@@ -111,12 +110,12 @@ def _simulate(
             }
         )
     )
-    record = _claim(setting.folder, asked)
+    record = earlier(setting.folder / SIMULATION, asked, "a simulation")
     if record is None:
         record = {"asked": asked, **_choose(lists, held_out, setting, progress), "environment": environment()}
         record |= {"spectra": None, "refused": None, "finished": None}
-        write_json(setting.folder / RECORD, record)
-    molecules = pl.read_parquet(setting.folder / USED)
+        write_json(setting.folder / SIMULATION, record)
+    molecules = pl.read_parquet(setting.folder / MOLECULES)
     counts = [
         _shard(predictor, molecules, number, start, options, setting, progress)
         for number, start in enumerate(range(0, molecules.height, options.shard))
@@ -124,7 +123,7 @@ def _simulate(
     spectra = sum(made for made, _ in counts)
     refused = [names for _, names in counts]
     record |= {"spectra": spectra, "refused": sum(refused), "finished": record["finished"] or now()}
-    write_json(setting.folder / RECORD, record)
+    write_json(setting.folder / SIMULATION, record)
     return record
 
 
@@ -135,7 +134,7 @@ def _choose(
     progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
     kept, excluded = exclude(everything, held_out, setting.near, processes=setting.processes, progress=progress)
     write_parquet(setting.folder / EXCLUDED, held_out.molecules.select("inchikey14", "smiles").unique().sort("smiles"))
-    write_parquet(setting.folder / USED, kept.select("inchikey14", "smiles"))
+    write_parquet(setting.folder / MOLECULES, kept.select("inchikey14", "smiles"))
     told = {"available": everything.height, "used": kept.height, "hash": table_hash(kept.select("inchikey14"))}
     return {"molecules": told, "excluded": excluded}
 
@@ -218,25 +217,9 @@ def _with_peaks(frame: pl.DataFrame, mzs: Any, heights: Any, row: Any) -> pl.Dat
     return conform(joined.with_columns(flags=pl.lit([FLAG], dtype=pl.List(pl.String))), SPECTRA)
 
 
-def _claim(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of this very simulation, begun or finished. Raises RunError where the folder holds another one."""
-    path = folder / RECORD
-    if not path.exists():
-        return None
-    remedy = "choose another --out, or start anew with --fresh"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        earlier = record["asked"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError("not the record of a simulation", where=str(path), remedy=remedy) from error
-    if other := [key for key in asked if asked[key] != earlier.get(key)]:
-        raise RunError(f"holds a simulation with other {other[0]}", where=str(folder), remedy=remedy)
-    return record
-
-
 def _forget(folder: Path) -> None:
     """Remove what a simulation left in its folder, and nothing else."""
-    for name in (RECORD, USED, EXCLUDED):
+    for name in (SIMULATION, MOLECULES, EXCLUDED):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob("part-[0-9]*.parquet"):
         path.unlink()

@@ -79,7 +79,8 @@ class PeakTable:
 def filled(frame: pl.DataFrame) -> pl.DataFrame:
     """`READ` of a table, absent columns null; an unknown precursor m/z is 0."""
     absent = [pl.lit(None, dtype=SPECTRA[name]).alias(name) for name in READ if name not in frame.columns]
-    return frame.with_columns(absent).select(READ).with_columns(pl.col("precursor_mz").fill_null(0.0))
+    known = pl.col("precursor_mz").cast(pl.Float64).fill_nan(None).fill_null(0.0)
+    return frame.with_columns(absent).select(READ).with_columns(known)
 
 
 def length_batches(lengths: NDArray[np.int64], tokens: int, most: int) -> list[NDArray[np.int64]]:

@@ -22,13 +22,15 @@ from . import _lookahead, _writing
 from .rules import rules
 from .smiles_tokens import BEGIN, ELEMENTS, END, PAD
 
+_MOST_ATOMS = 10_000  # a state counts in 16 bits
 _ODD = ("H", "N", "P", "F", "Cl", "Br", "I", "B", "As")
 
 
 def writable(formula: str | Formula) -> bool:
-    """Whether all elements of a formula can be written."""
+    """Whether all elements of a formula can be written, and its atoms counted."""
     counts = (parse_formula(formula) if isinstance(formula, str) else formula).counts
-    return all(element in (*ELEMENTS, "H") for element, _ in counts) and any(e in ELEMENTS for e, _ in counts)
+    known = all(element in (*ELEMENTS, "H") for element, _ in counts) and any(e in ELEMENTS for e, _ in counts)
+    return known and sum(count for _, count in counts) <= _MOST_ATOMS
 
 
 def net_charges(formula: Formula) -> tuple[int, int]:
@@ -98,7 +100,8 @@ class FormulaConstraint:
         for number, (row, text) in enumerate(zip(states, formulas, strict=True)):
             formula = parse_formula(text) if isinstance(text, str) else text
             if not writable(formula):
-                remedy = f"leave it out: what can be written holds {', '.join(ELEMENTS)} and hydrogen"
+                held = f"{', '.join(ELEMENTS)} and hydrogen, {_MOST_ATOMS:,} atoms at most"
+                remedy = f"leave it out: what can be written holds {held}"
                 raise ModelError(f"{formula} has no writable structure", remedy=remedy)
             left = [formula[element] for element in ELEMENTS]
             row[_writing.LEFT : _writing.LEFT + len(ELEMENTS)] = left

@@ -127,7 +127,8 @@ def surely(
     cache, beams = network.cache(states, there), constraint.start(formulas, charges)
     written, scores = torch.full((n, 1), BEGIN), np.zeros(n)
     for place in range(MOST_TOKENS - 1):
-        logp = torch.log_softmax(network.step(written[:, -1].to(states.device), place, cache).float().cpu(), dim=-1)
+        logits = network.step(written[:, -1].to(states.device), place, cache).float().cpu()
+        logp = _permitted(torch.log_softmax(logits, dim=-1), written, constraint, beams)
         tokens = constraint.choose(beams, logp.numpy())
         going = tokens > PAD
         if not going.any():

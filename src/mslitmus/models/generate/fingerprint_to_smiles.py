@@ -37,11 +37,14 @@ from ..inner import INNER, Around, fit_inner, inputs_of
 from ..options import TrainingOptions, parse_options
 from ..predict.starting import check_same
 from ..protocol import FitContext, FitReport
+from ..trained import read_json
 from .decode import Written
 from .inputs import InputTable
-from .spectrum_to_smiles import TRAINING, SpectrumToSmiles, SpectrumToSmilesOptions, opened
+from .options import TRAINING, SpectrumToSmilesOptions
+from .spectrum_to_smiles import SpectrumToSmiles, opened
 from .transformer import Inputs
 
+_RECORD = "pretraining.json"
 _TOLD = "told"  # column: (n, network.bits) of what the decoder is told
 _IDLE = ("top", "hide", "random_spelling", "at_most", "fingerprint_weight")  # of training on spectra
 
@@ -98,8 +101,9 @@ class FingerprintToSmiles(Around, SpectrumToSmiles):
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Hashes of the decoder and of the files that the fingerprint's model answers from, where it says so."""
         chosen: Any = parse_options(cls.Options, options, where=f"model {cls.name!r}")
-        inner = inputs_of(chosen.fingerprint.model, chosen.fingerprint.options)
-        return {**SpectrumToSmiles.inputs(options), **inner}
+        found = SpectrumToSmiles.inputs(options)
+        check_decoder(Path(chosen.weights))
+        return {**found, **inputs_of(chosen.fingerprint.model, chosen.fingerprint.options)}
 
     def check_task(self, task: Any) -> None:
         """Raises ConfigError where a formula is needed, by the decoder or by the fingerprint's model, and hidden.
@@ -129,9 +133,12 @@ class FingerprintToSmiles(Around, SpectrumToSmiles):
         return self._weighed(replace(report, parameters=self.parameters(), notes=notes), val, context)
 
     def prepare(self, train: pl.DataFrame, context: FitContext) -> None:
-        """Open the decoder; remember the formulae of the training fold. Raises ConfigError for another network."""
+        """Open the decoder; remember the formulae of the training fold. Raises ConfigError for another network, and for
+        one that was not trained on molecules alone."""
         folder = Path(self.options.weights)
         parent = opened(folder)
+        check_decoder(folder)
+        self.reranker.forget()
         check_same(self, parent, "keep")
         self._build(parent.vocabulary)
         self.network.load_state_dict(parent.network.state_dict())
@@ -170,9 +177,11 @@ class FingerprintToSmiles(Around, SpectrumToSmiles):
         told = frame["formula"].to_list() if "formula" in frame.columns else [None] * frame.height
         return InputTable.blank(told, frame[_TOLD].to_numpy(), self.vocabulary)
 
-    def _strings(self, inputs: Inputs, part: pl.DataFrame) -> tuple[list[Written], NDArray[np.float32]]:
+    def _strings(
+        self, inputs: Inputs, part: pl.DataFrame, among: NDArray[np.int64]
+    ) -> tuple[list[Written], NDArray[np.float32]]:
         """The strings, and the fingerprints that were told: the decoder's own head has learned nothing."""
-        return super()._strings(inputs, part)[0], inputs.known.float().cpu().numpy()
+        return super()._strings(inputs, part, among)[0], inputs.known.float().cpu().numpy()
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -186,3 +195,18 @@ class FingerprintToSmiles(Around, SpectrumToSmiles):
         model = super()._read_from(folder, options)
         model.inner = MODELS[model.options.fingerprint.model].load(folder / INNER)
         return model
+
+
+def check_decoder(folder: Path) -> None:
+    """Raises ConfigError where the weights are not those that `mslitmus pretrain decoder` left here.
+
+    Weights of a training on spectra have seen whatever its split let them see, and were never told a fingerprint.
+    """
+    try:
+        record = read_json(folder / _RECORD)
+        own = record["asked"]["method"] == "decoder" and record["weights_sha256"] == file_hash(folder / "weights.pt")
+    except (OSError, ValueError, KeyError, TypeError):
+        own = False
+    if not own:
+        remedy = "weights: a folder as `mslitmus pretrain decoder` leaves it, with its pretraining.json"
+        raise ConfigError("no decoder that was trained on molecules alone", where=str(folder), remedy=remedy)

@@ -105,17 +105,16 @@ class Formulae:
 
 
 def _readable(formulae: pl.Series) -> pl.Series:
-    """Null for what is no formula."""
-    known = {text: text if _reads(text) else None for text in formulae.drop_nulls().unique().to_list()}
+    """In the one spelling by which answers are compared (Hill's); null for what is no formula."""
+    known = {text: _read(text) for text in formulae.drop_nulls().unique().to_list()}
     return formulae.cast(pl.String).replace_strict(known, default=None, return_dtype=pl.String)
 
 
-def _reads(text: str) -> bool:
+def _read(text: str) -> str | None:
     try:
-        parse_formula(text)
+        return str(parse_formula(text))
     except ChemistryError:
-        return False
-    return True
+        return None
 
 
 def _log_softmax(scores: pl.Series) -> list[list[float]]:

@@ -83,8 +83,7 @@ class Exact:
         numbers, values = np.empty((len(asked), n), np.int64), np.empty((len(asked), n), np.float32)
         for row, point in enumerate(asked):  # one product a point: the same numbers whatever else is asked
             cosines = self._pool @ point
-            best = np.argpartition(-cosines, n - 1)[:n] if n < len(cosines) else np.arange(n)
-            numbers[row] = best[np.lexsort((best, -cosines[best]))]
+            numbers[row] = np.argsort(-cosines, kind="stable")[:n]
             values[row] = cosines[numbers[row]]
         return numbers, values
 

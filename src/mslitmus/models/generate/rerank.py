@@ -145,6 +145,10 @@ class Reranker:
         ]
         return float(np.mean(firsts)) if firsts else 0.0
 
+    def forget(self) -> None:
+        """Weights that were chosen are open again: before another fit."""
+        self.chosen, self.weights = {}, np.where(self.open, 0.0, self.weights)
+
     def told(self) -> dict[str, Any]:
         """What was chosen, as JSON."""
         return dict(self.chosen)

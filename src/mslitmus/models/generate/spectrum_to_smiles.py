@@ -19,7 +19,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,8 +36,9 @@ from ..protocol import FitContext, FitReport, Kind
 from ..trained import TrainedModel, read_json, reading, weights_file_hash
 from .constraint import FormulaConstraint, own_charge, writable
 from .decode import Search, Written, decode
-from .formulae import Formulae, Source
+from .formulae import Formulae
 from .inputs import InputTable
+from .options import TRAINING, SpectrumToSmilesOptions, of_saved
 from .rerank import Asked, Reranker, RerankOptions
 from .smiles_tokens import END, PAD, SmilesTokens, spellings, target
 from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
@@ -46,40 +46,6 @@ from .transformer import MOST_TOKENS, Generator, GeneratorOptions, Inputs
 _TOKENS = SmilesTokens()
 _FORMULAS = "formulas.json"
 _GUESSED = 1000  # validation spectra by which the guessing of formulae is judged
-TRAINING = {"epochs": 30, "batch_size": 64, "learning_rate": 5e-4, "evaluate_every": 5, "val_limit": 100}
-
-
-class SpectrumToSmilesOptions(Options):
-    """Options of `spectrum-to-smiles`."""
-
-    network: dict[str, Any] = Field(default_factory=dict)
-    weights: str = Field("random", description="random, or a folder of `mslitmus pretrain decoder`")
-    conditioning: tuple[str, ...] = ("adduct", "instrument", "energy", "precursor_mz")
-    conditions: dict[str, Any] = Field(default_factory=dict)
-    formula: Source = Field("given", description="given by the task; predicted from the spectrum; absent")
-    guess: dict[str, Any] = Field(default_factory=dict, description="of `formula: predicted`")
-    guesses: int = Field(1, ge=1, le=100, description="predicted formulae of a query, which share the beams")
-    constraint: bool = Field(True, description="write only what can end with the formula")
-    blind: bool = Field(False, description="mask the spectrum: what the formula alone is worth")
-    top: int = Field(64, ge=1, le=256, description="most intense peaks that are read")
-    hide: float = Field(0.1, ge=0, lt=1, description="probability of hiding a peak in training")
-    random_spelling: float = Field(0.0, ge=0, le=1, description="share of targets spelled at random, anew each epoch")
-    at_most: int | None = Field(None, ge=1, description="spectra of a molecule in an epoch, drawn anew each time")
-    stereo: bool = Field(False, description="whether targets carry stereo marks")
-    fingerprint_weight: float = Field(1.0, ge=0, description="λ of the fingerprint's cross-entropy")
-    beams: int = Field(10, ge=1, le=1000)
-    temperature: float = Field(0.0, ge=0, description="0: beam search; above it samples")
-    structures: int = Field(10, ge=1, le=1000, description="of a query at most")
-    chunk: int = Field(16, ge=1, description="queries decoded together")
-    longest: int = Field(200, ge=8, lt=MOST_TOKENS, description="tokens of a string at most")
-    rerank: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("formula", mode="before")
-    @classmethod
-    def _older(cls, value: Any) -> Any:
-        """Models saved before formulae could be predicted say true or false."""
-        return {True: "given", False: "absent"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -125,6 +91,9 @@ class SpectrumToSmiles(TrainedModel):
         if self.options.constraint and self.options.formula == "absent":
             remedy = "constraint: false, or formula: given or predicted"
             raise ConfigError("a constraint needs the formula", where=where, remedy=remedy)
+        if self.options.blind and self.reranker.options.spectrum != 0:
+            remedy = "leave out rerank.spectrum, or blind"
+            raise ConfigError("blind: re-ranking by spectra looks at the spectrum", where=where, remedy=remedy)
         if self.options.guesses > self.options.beams:
             what = f"{self.options.guesses} guesses share {self.options.beams} beams"
             raise ConfigError(what, where=where, remedy="at most as many guesses as beams")
@@ -193,6 +162,7 @@ class SpectrumToSmiles(TrainedModel):
 
         Molecules that cannot be written (elements, radicals, too long) are left out. Raises ModelError if none is left.
         """
+        self.reranker.forget()
         train = self._remember(train)
         vocabulary, start = ConditionVocabulary.of(train), self._start
         self._build(vocabulary if start is None else start.vocabulary(vocabulary))
@@ -321,26 +291,38 @@ class SpectrumToSmiles(TrainedModel):
         able = [k for k, text in enumerate(named) if not self.options.constraint or (text and writable(text))]
         parts: list[list[Asked]] = [[] for _ in range(queries.height)]
         if able:
-            part = spread[able]
-            written, bits = self._strings(self._inputs(self._tabulate(part), np.arange(len(able))), part)
+            part, among = spread[able], np.bincount(own[able])[own[able]]
+            written, bits = self._strings(self._inputs(self._tabulate(part), np.arange(len(able))), part, among)
             answers = [self._read(each, named[k]) for k, each in zip(able, written, strict=True)]
             for k, each in zip(able, self.reranker.looked_at(answers, bits, part), strict=True):
                 parts[own[k]].append(each.weighed(float(weights[k])))
         return [Asked.merged(each) for each in parts]
 
-    def _strings(self, inputs: Inputs, part: pl.DataFrame) -> tuple[list[Written], NDArray[np.float32]]:
-        """The strings of each query, and (n, bits) the probabilities of its fingerprint."""
+    def _strings(
+        self, inputs: Inputs, part: pl.DataFrame, among: NDArray[np.int64]
+    ) -> tuple[list[Written], NDArray[np.float32]]:
+        """The strings of each row, and (n, bits) the probabilities of its fingerprint.
+
+        among: (n,) formulae that are asked for the row's query, which share its beams.
+        """
         states, there, logits = self.network.encode(inputs)
-        bits = torch.sigmoid(logits).float().cpu().numpy()
-        beams = self.options.beams // (self.options.guesses if self.options.formula == "predicted" else 1)
+        found: dict[int, Written] = {}
+        for sharers in np.unique(among):
+            rows = np.flatnonzero(among == sharers)
+            at, beams = torch.from_numpy(rows).to(states.device), self.options.beams // int(sharers)
+            found |= zip(rows.tolist(), self._decoded(states[at], there[at], part[rows], beams), strict=True)
+        return [found[k] for k in range(part.height)], torch.sigmoid(logits).float().cpu().numpy()
+
+    def _decoded(self, states: Tensor, there: Tensor, part: pl.DataFrame, beams: int) -> list[Written]:
+        """The strings of rows that are encoded, with as many beams each."""
         seeds = tuple(crc32(name.encode()) for name in part["identifier"])
         search = Search(beams, self.options.longest, self.options.temperature, seeds=seeds)
         if not self.options.constraint:
-            return decode(self.network, states, there, search), bits
+            return decode(self.network, states, there, search)
         constraint = FormulaConstraint(stereo=self.options.stereo)
         charges = [own_charge(adduct) for adduct in part["adduct"]]
         formulae = part["formula"].to_list()
-        return decode(self.network, states, there, search, constraint, formulae, charges), bits
+        return decode(self.network, states, there, search, constraint, formulae, charges)
 
     def _read(self, written: Written, formula: str | None) -> list[tuple[str, float]]:
         """Distinct molecules of the strings of one query, canonical, best first.
@@ -378,7 +360,7 @@ class SpectrumToSmiles(TrainedModel):
 
     @classmethod
     def _read_from(cls, folder: Path, options: dict[str, Any]) -> Self:
-        model, vocabulary = cls(**options), read_json(folder / "vocabulary.json")
+        model, vocabulary = cls(**of_saved(options, folder)), read_json(folder / "vocabulary.json")
         model._build(ConditionVocabulary(tuple(vocabulary["adducts"])))
         model._read_weights(folder)
         model.formulae.known = tuple(read_json(folder / _FORMULAS)) if (folder / _FORMULAS).is_file() else ()

@@ -13,7 +13,7 @@ row came from, so the state of the formula constraint could not follow its beam;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -48,7 +48,6 @@ class GeneratorOptions(Options):
     bits: int = Field(128, ge=16, le=4096, multiple_of=8, description="of the fingerprint head (Morgan radius 2)")
     waves: int = Field(64, ge=4, le=512, description="wavelengths of the Fourier features")
     dropout: float = Field(0.1, ge=0, lt=1)
-    second_look: bool = Field(False, description="encode twice: the fingerprint of the first time is told the second")
 
 
 @dataclass(frozen=True)
@@ -235,19 +234,7 @@ class Generator(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def encode(self, batch: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, tokens, width) states, (n, tokens) bool of what is no padding, (n, bits) logits of the fingerprint.
-
-        With `second_look` the logits are those of the first time, and where no fingerprint was told the states are
-        those of a reader who knows what it guessed.
-        """
-        states, there = self._states(batch)
-        bits = self._bits(states, there)
-        if self.options.second_look:
-            guess = torch.where(batch.told.unsqueeze(1), batch.known, torch.sigmoid(bits.detach().float()))
-            states, there = self._states(replace(batch, known=guess, told=torch.ones_like(batch.told)))
-        return states, there, bits
-
-    def _states(self, batch: Inputs) -> tuple[Tensor, Tensor]:
+        """(n, tokens, width) states, (n, tokens) bool of what is no padding, (n, bits) logits of the fingerprint."""
         n = len(batch.told)
         first = self.start.expand(n, -1)
         if self.condition is not None:
@@ -260,7 +247,9 @@ class Generator(nn.Module):
         mask = there[:, None, None, :]
         for block in self.encoder:
             x = block(x, mask)
-        return self.encoded(x), there
+        states = self.encoded(x)
+        share = there.unsqueeze(-1).float()
+        return states, there, self.fingerprint((states * share).sum(1) / share.sum(1))
 
     def _peaks(self, batch: Inputs) -> tuple[Tensor, Tensor]:
         if self.options.peaks == "fourier":
@@ -272,12 +261,6 @@ class Generator(nn.Module):
         text = torch.stack([mz, height], dim=2).flatten(1, 2)
         places = self.text_places(torch.arange(text.shape[1], device=text.device))
         return text + places, batch.present.repeat_interleave(2, dim=1)
-
-    def _bits(self, states: Tensor, there: Tensor) -> Tensor:
-        """(n, bits) logits of the fingerprint, from the mean of the encoder's states."""
-        share = there.unsqueeze(-1).float()
-        out: Tensor = self.fingerprint((states * share).sum(1) / share.sum(1))
-        return out
 
     def forward(self, batch: Inputs, written: Tensor) -> tuple[Tensor, Tensor]:
         """written: (n, t) tokens from `begin` on → (n, t, vocabulary) logits of the next token, (n, bits) logits."""

@@ -36,7 +36,8 @@ from ..protocol import FitContext, FitReport
 from ..trained import read_json
 from .inputs import InputTable
 from .near import Approximate, Exact, clusters, limit_of, pool_of, scaled
-from .spectrum_to_smiles import SpectrumToSmiles, SpectrumToSmilesOptions
+from .options import SpectrumToSmilesOptions
+from .spectrum_to_smiles import SpectrumToSmiles
 
 _POOL, _LIMIT = "pool.parquet", "tuning.json"
 _CHUNK = 64  # spectra whose fingerprints are predicted together
@@ -169,7 +170,7 @@ class TunedSpectrumToSmiles(SpectrumToSmiles):
         nearest = [self._smiles[k] for k in self._molecule[numbers[:, 0]]]
         pairs = zip(morgan(rows["smiles"].to_list()), morgan(nearest), strict=True)
         similar = np.array([tanimoto(a[None], b[None])[0, 0] for a, b in pairs])
-        relevant = similar >= self.tuning.relevant
+        relevant = (similar >= self.tuning.relevant) & (numbers[:, 0] >= 0)  # faiss may find nothing: -1
         self.limit = limit_of(cosines[:, 0], relevant)
         shares = {"relevant": float(relevant.mean()), "queries": rows.height}
         return {"limit": self.limit, "limit_from": "validation", "limit_chosen_on": shares}

@@ -23,7 +23,7 @@ from .conditioning import ConditionVocabulary
 _ADDUCTS = "conditioning.parts.adduct.weight"
 _HEAD = "head."
 #: Options that may differ: they change no weight and no meaning of one. So may any dropout, and all of `training`.
-_FREE = {"weights", "freeze", "reinitialise", "mask", "hide", "loss", "threshold", "max_peaks", "second_look"}
+_FREE = {"weights", "freeze", "reinitialise", "mask", "hide", "loss", "threshold", "max_peaks"}
 _FREE |= {"cut", "sharpness", "at_most"}
 _FREE |= {"blind", "top", "formula", "random_spelling", "fingerprint_weight"}  # of generation: what is learned and read
 _FREE |= {"constraint", "beams", "temperature", "structures", "chunk", "longest"}  # and how it is decoded

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ._problems import Problems
 from .annotations import read_annotations
+from .folders import files_of
 from .reading import ReadResult, iter_raw, read, read_batches, read_raw, sniff
 from .registry import FORMATS
 from .writing import write
@@ -17,6 +18,7 @@ __all__ = [
     "FORMATS",
     "Problems",
     "ReadResult",
+    "files_of",
     "iter_raw",
     "read",
     "read_annotations",

@@ -15,6 +15,7 @@ from typing import IO, Protocol
 from ...errors import FormatError
 from ._problems import Problems
 from ._tar import tar_members
+from .folders import files_of, hidden
 
 HEAD = 8192
 BLOCK = 1 << 22
@@ -188,7 +189,7 @@ def _open_zip(file: Path | io.BytesIO, label: str, problems: Problems) -> Iterat
         ) from error
     with archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            if info.is_dir() or _hidden(Path(info.filename)):
+            if info.is_dir() or hidden(Path(info.filename)):
                 continue
             inner = f"{label}!{info.filename}"
             try:
@@ -204,17 +205,10 @@ def _open_zip(file: Path | io.BytesIO, label: str, problems: Problems) -> Iterat
                 yield from open_stream(_Guarded(member, inner), inner, problems, inside=True)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
-
-
 def sources(path: Path, problems: Problems) -> Generator[Source, None, None]:
     """Every plain file under `path`, in a stable order. Labels read `archive.tar.gz!folder/member`."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
-        if not files:
-            raise FormatError("the folder holds no files", where=str(path), remedy="name a file or another folder")
-        for file in files:
+        for file in files_of(path):
             yield from _open_file(file, problems, inside=True)
     else:
         yield from _open_file(path, problems, inside=False)

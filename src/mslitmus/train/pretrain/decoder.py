@@ -11,8 +11,6 @@ the formula alone is a known state too. The folder is a saved `spectrum-to-smile
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,19 +23,18 @@ from pydantic import Field
 from ...chem.molecule import formulas, morgan
 from ...data.candidates.lists import MoleculeList
 from ...errors import ModelError
-from ...lock import exclusive
 from ...models.generate.inputs import InputTable
 from ...models.generate.smiles_tokens import PAD, SmilesTokens
 from ...models.generate.spectrum_to_smiles import Lesson, SpectrumToSmiles
 from ...models.options import Options, TrainingOptions, parse_options
 from ...models.predict.batching import tensor
 from ...models.predict.conditioning import ConditionVocabulary
-from ...models.predict.encoders.pretrained import WEIGHTS
 from ...models.protocol import FitContext
-from ...provenance import environment, file_hash, now, table_hash, write_json
+from ...provenance import table_hash
 from .. import fit
+from .folder import Progress, Setting, alone_in, asked_of, begin, claim, finish
 from .molecules import HeldOut, list_record
-from .run import RECORD, Progress, Setting, claim, drawn_molecules, forget, told
+from .run import drawn_molecules, told
 from .stage import accuracy
 
 _CHUNK = 64
@@ -139,12 +136,7 @@ def pretrain_decoder(
     progress: Progress = print,
 ) -> dict[str, Any]:
     """Exclude, train, save; returns the record that it wrote. Errors and resuming as `run.pretrain`."""
-    setting.folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(setting.folder):
-        if setting.fresh:
-            forget(setting.folder)
-            (setting.folder / "vocabulary.json").unlink(missing_ok=True)
-            shutil.rmtree(setting.folder / _STAGE, ignore_errors=True)
+    with alone_in(setting, ("options.json", "vocabulary.json", "formulas.json"), (_STAGE,)):
         return _pretrain(lists, held_out, options, setting, progress)
 
 
@@ -153,31 +145,14 @@ def _pretrain(
 ) -> dict[str, Any]:
     chosen = parse_options(DecoderOptions, options, where="pretraining")
     stage = DecoderStage(chosen)
-    wanted = {
-        "method": "decoder",
-        "options": {**stage.described(), **chosen.model_dump(include=_NOISE)},
-        "lists": [list_record(each) for each in lists],
-        "limit": setting.limit,
-        "near": setting.near,
-        "held_out": held_out.record,
-        "seed": setting.seed,
-    }
-    asked = json.loads(json.dumps(wanted))
-    if done := claim(setting.folder, asked):
-        progress("finished before: nothing to do")
+    described = {**stage.described(), **chosen.model_dump(include=_NOISE)}
+    given = {"options": described, "lists": [list_record(each) for each in lists]}
+    asked = asked_of("decoder", setting, held_out, **given)
+    if done := claim(setting.folder, asked, progress):
         return done
     train, val, molecules = drawn_molecules(lists, held_out, setting, chosen.validation, progress)
-    record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
-    record |= {"weights_sha256": None, "finished": None}
-    write_json(setting.folder / RECORD, record)
-    limits: dict[str, Any] = {
-        "device": setting.device,
-        "max_seconds": setting.max_seconds,
-        "threads": setting.threads,
-    }
-    context = FitContext(setting.folder / _STAGE, setting.seed, accuracy, progress, **limits)
+    record = begin(setting.folder, asked, {**molecules, "stages": {}})
+    context = setting.context(setting.folder / _STAGE, accuracy, progress)
     record["stages"][_STAGE] = told(fit(stage, train, val, context), train.height)
     stage.save(setting.folder)
-    record |= {"weights_sha256": file_hash(setting.folder / WEIGHTS), "finished": now()}
-    write_json(setting.folder / RECORD, record)
-    return record
+    return finish(setting.folder, record)

@@ -12,7 +12,6 @@ that it was trained on. Spectra without a structure cannot be checked and are le
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,21 +23,16 @@ from pydantic import Field
 from ...data.candidates.lists import dataset_list
 from ...data.simulate import opened
 from ...errors import ConfigError, DataError
-from ...lock import exclusive
 from ...models.embed.embedder import Design, DesignOptions
 from ...models.options import parse_options
-from ...models.protocol import FitContext
-from ...provenance import environment, file_hash, now, table_hash, write_json, write_parquet
+from ...provenance import table_hash, write_parquet
 from ...schemas import SPECTRA
 from ...search.queries import read
 from .. import fit
+from .folder import RECORD, USED, Progress, Setting, alone_in, asked_of, begin, claim, finish
 from .masked_peaks import MaskedPeaks, PeakMasking, PeakTraining
 from .molecules import HeldOut, exclude, used_hash
-from .run import Progress, Setting, claim
 from .stage import accuracy
-
-_RECORD, _USED, _WEIGHTS = "pretraining.json", "molecules.parquet", "weights.pt"
-_FILES = (_RECORD, _USED, _WEIGHTS, "embedder.json", "vocabulary.json")
 
 
 class PeakPretrainOptions(DesignOptions):
@@ -107,12 +101,7 @@ def pretrain_peaks(
     Raises ConfigError for options, RunError where the folder holds another pretraining or one is at work in it,
     DataError where no spectrum is left. After Ctrl-C or a kill the same call goes on from the last epoch.
     """
-    setting.folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(setting.folder):
-        if setting.fresh:
-            for name in _FILES:
-                (setting.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(setting.folder / "checkpoints", ignore_errors=True)
+    with alone_in(setting, ("embedder.json", "vocabulary.json"), ("checkpoints",)):
         return _pretrain(spectra, held_out, options, setting, progress)
 
 
@@ -125,34 +114,19 @@ def _pretrain(
         raise ConfigError(f"network {design.name!r} has no peaks to mask", where="pretraining", remedy="transformer")
     masking = parse_options(PeakMasking, chosen.masking, where="masking")
     model = MaskedPeaks(design, masking, parse_options(PeakTraining, chosen.training, where="training"))
-    wanted = {
-        "method": "masked-peaks",
-        "options": {**model.described(), "validation": chosen.validation},
-        "spectra": table_hash(spectra.select("identifier", "inchikey14", "precursor_mz", "mzs", "intensities")),
-        "limit": setting.limit,
-        "near": setting.near,
-        "held_out": held_out.record,
-        "seed": setting.seed,
-    }
-    asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
-    if done := claim(setting.folder, asked):
-        progress("finished before: nothing to do")
+    seen = table_hash(spectra.select("identifier", "inchikey14", "precursor_mz", "mzs", "intensities"))
+    given = {"options": {**model.described(), "validation": chosen.validation}, "spectra": seen}
+    asked = asked_of("masked-peaks", setting, held_out, **given)
+    if done := claim(setting.folder, asked, progress):
         return done
     train, val, told = _taking_part(spectra, held_out, setting, chosen.validation, progress)
-    record: dict[str, Any] = {"asked": asked, **told, "training": None, "environment": environment()}
-    record |= {"weights_sha256": None, "finished": None}
-    write_json(setting.folder / _RECORD, record)
-    context = FitContext(
-        setting.folder, setting.seed, accuracy, progress, setting.device, setting.max_seconds, threads=setting.threads
-    )
-    report = fit(model, train, val, context)
+    record = begin(setting.folder, asked, {**told, "training": None})
+    report = fit(model, train, val, setting.context(setting.folder, accuracy, progress))
     seconds = [epoch.seconds for epoch in report.history]
     speed = round(train.height / float(np.median(seconds)), 1) if seconds and np.median(seconds) > 0 else None
     record["training"] = {**report.to_json(), "spectra_per_second": speed, "commonest_bin": model.commonest(val)}
     model.embedder().save(setting.folder)
-    record |= {"weights_sha256": file_hash(setting.folder / _WEIGHTS), "finished": now()}
-    write_json(setting.folder / _RECORD, record)
-    return record
+    return finish(setting.folder, record)
 
 
 def _taking_part(
@@ -163,7 +137,7 @@ def _taking_part(
         pl.all_horizontal(pl.col(c).is_not_null() for c in ("inchikey14", "smiles", "precursor_mz"))
         & (pl.col("mzs").list.len() > 1)
     )
-    path, record = setting.folder / _USED, setting.folder / _RECORD
+    path, record = setting.folder / USED, setting.folder / RECORD
     if path.exists() and record.exists():
         earlier = json.loads(record.read_text(encoding="utf-8"))
         used, told = pl.read_parquet(path), {key: earlier[key] for key in ("spectra", "molecules", "excluded")}

@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,25 @@ import torch
 from pydantic import Field
 
 from ...data.candidates.lists import MoleculeList
-from ...errors import ConfigError, DataError, RunError
-from ...lock import exclusive
+from ...errors import ConfigError, DataError
 from ...models import ENCODERS
 from ...models.options import Options, parse_options
 from ...models.predict.encoders.graphs import GraphFeaturiser
-from ...models.predict.encoders.pretrained import RANDOM, WEIGHTS
+from ...models.predict.encoders.pretrained import RANDOM
 from ...models.predict.features import FeatureStore
-from ...models.protocol import FitContext, FitReport
-from ...provenance import environment, file_hash, now, write_json, write_parquet
+from ...models.protocol import FitReport
+from ...provenance import write_json, write_parquet
 from .. import fit
+from .folder import RECORD, USED, WEIGHTS, Progress, Setting, alone_in, asked_of, begin, claim, finish
 from .masked_atoms import MaskedAtoms
 from .masking import check_maskable
 from .molecules import HeldOut, exclude, join, list_record, used_hash
 from .stage import Stage, accuracy
 from .tokeniser import Tokeniser, TokeniserOptions
 
-Progress = Callable[[str], None]
-RECORD, _USED = "pretraining.json", "molecules.parquet"
 _STAGES = ("tokeniser", "encoder")
+#: Files and folders that a pretraining leaves beside record, list and weights.
+LEAVES = ("options.json",), (*_STAGES, "features")
 _ALL = 2**62  # molecules held in memory: all of them
 
 
@@ -54,31 +53,6 @@ class PretrainOptions(Options):
     masking: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     validation: float = Field(0.05, gt=0, lt=1, description="share of the molecules that judges the epochs")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where and with what means.
-
-    Args:
-        folder: of the results.
-        seed: of everything random.
-        limit: at most so many molecules, drawn by the seed; None takes all.
-        near: Tanimoto similarity to a held-out molecule from which on a molecule is excluded.
-        device, threads, max_seconds: as in `models.protocol.FitContext`; the seconds are of each stage.
-        processes: for chemistry before the training.
-        fresh: forget what an earlier run left in the folder.
-    """
-
-    folder: Path
-    seed: int = 0
-    limit: int | None = None
-    near: float = 0.8
-    device: str = "auto"
-    threads: int | None = None
-    max_seconds: float | None = None
-    processes: int = 2
-    fresh: bool = False
 
 
 def pretrain(
@@ -93,10 +67,7 @@ def pretrain(
     Raises ConfigError for options, RunError where the folder holds another pretraining or one is at work in it,
     DataError where no molecule is left. After Ctrl-C or a kill the same call goes on from the last epoch.
     """
-    setting.folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(setting.folder):
-        if setting.fresh:
-            forget(setting.folder)
+    with alone_in(setting, *LEAVES):
         return _pretrain(lists, held_out, options, setting, progress)
 
 
@@ -114,33 +85,17 @@ def _pretrain(
     graphs = FeatureStore(GraphFeaturiser(), features, _ALL, setting.processes, progress, memory=_ALL)
     tokeniser = Tokeniser(tokeniser_options, graphs)
     masked = MaskedAtoms.of(encoder, encoder_options, chosen.masking, chosen.training, tokeniser, _ALL)
-    wanted = {
-        "method": "molebert",
-        "options": {**masked.described(), "tokeniser": tokeniser.described(), "validation": chosen.validation},
-        "lists": [list_record(each) for each in lists],
-        "limit": setting.limit,
-        "near": setting.near,
-        "held_out": held_out.record,
-        "seed": setting.seed,
-    }
-    asked = json.loads(json.dumps(wanted))  # as it is read back: lists for tuples
-    if done := claim(setting.folder, asked):
-        progress("finished before: nothing to do")
+    described = {**masked.described(), "tokeniser": tokeniser.described(), "validation": chosen.validation}
+    given = {"options": described, "lists": [list_record(each) for each in lists]}
+    asked = asked_of("molebert", setting, held_out, **given)
+    if done := claim(setting.folder, asked, progress):
         return done
     train, val, molecules = drawn_molecules(lists, held_out, setting, chosen.validation, progress)
-    record: dict[str, Any] = {"asked": asked, **molecules, "stages": {}, "environment": environment()}
-    record |= {"weights_sha256": None, "finished": None}
-    write_json(setting.folder / RECORD, record)
+    record = begin(setting.folder, asked, {**molecules, "stages": {}})
 
     def stage(model: Stage, name: str) -> dict[str, Any]:
         progress(f"{name}: {train.height:,} molecules, judged on {min(val.height, model.training.val_limit):,}")
-        limits: dict[str, Any] = {
-            "device": setting.device,
-            "max_seconds": setting.max_seconds,
-            "threads": setting.threads,
-        }
-        context = FitContext(setting.folder / name, setting.seed, accuracy, progress, **limits)
-        return told(fit(model, train, val, context), train.height)
+        return told(fit(model, train, val, setting.context(setting.folder / name, accuracy, progress)), train.height)
 
     record["stages"]["tokeniser"] = stage(tokeniser, _STAGES[0])
     use = tokeniser.code_use(train["smiles"].to_list())
@@ -150,18 +105,8 @@ def _pretrain(
     record["stages"]["encoder"] = stage(masked, _STAGES[1])
     record["stages"]["encoder"]["commonest_token"] = masked.guess(val["smiles"].to_list())
     _export(masked, setting.folder)
-    record |= {"weights_sha256": file_hash(setting.folder / WEIGHTS), "finished": now()}
-    write_json(setting.folder / RECORD, record)
     shutil.rmtree(features, ignore_errors=True)
-    return record
-
-
-def forget(folder: Path) -> None:
-    """Remove what a pretraining left in its folder, and nothing else."""
-    for name in (RECORD, _USED, WEIGHTS, "options.json"):
-        (folder / name).unlink(missing_ok=True)
-    for name in (*_STAGES, "features"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    return finish(setting.folder, record)
 
 
 def _encoder(value: str | Mapping[str, Any]) -> tuple[str, Any]:
@@ -176,31 +121,12 @@ def _encoder(value: str | Mapping[str, Any]) -> tuple[str, Any]:
     return name, options
 
 
-def claim(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of this very pretraining where the folder holds it finished. Raises RunError where the folder holds
-    one that was asked for otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECORD
-    if not path.exists():
-        return None
-    remedy = "choose another --out, or start anew with --fresh"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        earlier, finished = record["asked"], record["weights_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError("not the record of a pretraining", where=str(path), remedy=remedy) from error
-    if other := [key for key in asked if asked[key] != earlier.get(key)]:
-        raise RunError(f"holds a pretraining with other {other[0]}", where=str(folder), remedy=remedy)
-    weights = folder / WEIGHTS
-    return record if finished and weights.is_file() and file_hash(weights) == finished else None
-
-
 def drawn_molecules(
     lists: Sequence[MoleculeList], held_out: HeldOut, setting: Setting, share: float, progress: Progress
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """(train, val) of identifier and smiles, and what is recorded of them; kept in the folder once made."""
     everything = join(lists, setting.limit, setting.seed)
-    path, record = setting.folder / _USED, setting.folder / RECORD
+    path, record = setting.folder / USED, setting.folder / RECORD
     if path.exists() and record.exists():
         earlier = json.loads(record.read_text(encoding="utf-8"))
         counts = {key: earlier[key] for key in ("molecules", "excluded")}
