@@ -91,7 +91,7 @@ def trust_of(chosen: Chosen, expected: float, least_score: float | None) -> Trus
 
 
 @dataclass(frozen=True)
-class Formulae:
+class QueryFormulae:
     """Where formulae come from: a table of identifier and formula, the record, and else a guess.
 
     Args:
@@ -150,7 +150,7 @@ class Generating:
     model: Any
     chosen: Chosen
     trust: Trust
-    formulae: Formulae | None
+    formulae: QueryFormulae | None
     predictor: Predictor | None = None
     top: int = 10
     answered: int = 0
@@ -264,7 +264,7 @@ def open_generating(
     if model.options.formula != "absent":
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))
         prior = FormulaPrior.of(model.formulas) if model.formulas else None
-        formulae = Formulae(prior, listed, formula == "inferred", model.formulae.options)
+        formulae = QueryFormulae(prior, listed, formula == "inferred", model.formulae.options)
         model.formulae.believes = True
     predicts = None
     if predictor is not None:

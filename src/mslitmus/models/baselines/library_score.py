@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ...errors import ConfigError, ModelError
 from ...provenance import write_json, write_parquet
 from ...schemas import PREDICTED_SCORES, conform
-from ...search.pairs import pairs_of, score_pairs
+from ...search.pairs import Pairs, pairs_of, score_pairs
 from ...spectra.library import Library, Scoring
 from ...spectra.peaks import PRECURSOR_ABOVE, PRECURSOR_BELOW
 from ..controls.control import Control
@@ -69,9 +70,7 @@ class LibraryScore(Control):
         self.take(train, context)
         if len(self.choices) == 1:
             return FitReport(time.perf_counter() - started, stopped="the library is the model")
-        asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
-        if asked.is_empty():
-            raise ModelError("no validation query to choose by", where=self.name, remedy="name one value an option")
+        asked = validation_queries(val, self.name, "name one value an option")
         tried, best = [], -np.inf
         for choice in self.choices:
             value = context.score(self.answers(asked, choice), asked)
@@ -101,17 +100,7 @@ class LibraryScore(Control):
         pairs = pairs_of(library, queries)
         score, matched = score_pairs(library, prepared(queries, choice), _scoring(choice), pairs, self._threads)
         score = np.where(matched >= choice["min_matched_peaks"], score, 0.0)
-        found = pl.DataFrame(
-            {
-                "identifier": queries["identifier"].gather(pairs.query),
-                "candidate": library.rows["identifier"].gather(pairs.row),
-                "score": score,
-            }
-        )
-        order = queries.select("identifier", candidate="candidates").filter(pl.col("candidate").list.len() > 0)
-        keys = ["identifier", "candidate"]
-        rows = order.explode("candidate").join(found, on=keys, how="left", maintain_order="left")
-        return conform(rows, PREDICTED_SCORES)
+        return scored(queries, library, pairs, score)
 
     def _library(self, choice: Mapping[str, Any]) -> Library:
         if self._spectra is None:
@@ -136,6 +125,28 @@ class LibraryScore(Control):
         model.chosen = dict(json.loads((folder / "chosen.json").read_text(encoding="utf-8")))
         model._spectra = pl.read_parquet(folder / "library.parquet")
         return model
+
+
+def validation_queries(val: pl.DataFrame, where: str, remedy: str = "take a larger fold val") -> pl.DataFrame:
+    """The rows that have candidates. Raises ModelError where none has."""
+    asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
+    if asked.is_empty():
+        raise ModelError("no validation query to choose by", where=where, remedy=remedy)
+    return asked
+
+
+def scored(queries: pl.DataFrame, library: Library, pairs: Pairs, score: NDArray[np.float64]) -> pl.DataFrame:
+    """PREDICTED_SCORES of the queries' candidates in the order asked; score: (m,) of the pairs."""
+    found = pl.DataFrame(
+        {
+            "identifier": queries["identifier"].gather(pairs.query),
+            "candidate": library.rows["identifier"].gather(pairs.row),
+            "score": score,
+        }
+    )
+    order = queries.select("identifier", candidate="candidates").filter(pl.col("candidate").list.len() > 0)
+    rows = order.explode("candidate").join(found, on=["identifier", "candidate"], how="left", maintain_order="left")
+    return conform(rows, PREDICTED_SCORES)
 
 
 def _combinations(options: Mapping[str, Any]) -> list[dict[str, Any]]:

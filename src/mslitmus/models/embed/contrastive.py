@@ -59,7 +59,7 @@ def windows(frame: pl.DataFrame, ppm: float) -> NDArray[np.int64]:
     adduct, mz = _numbers(_column(frame, "adduct")), frame["precursor_mz"].to_numpy().astype(np.float64)
     order = np.lexsort((mz, adduct))
     new = np.diff(adduct[order], prepend=-2) != 0
-    new |= np.diff(mz[order], prepend=0.0) > ppm * 1e-6 * mz[order]
+    new |= ~(np.diff(mz[order], prepend=0.0) <= ppm * 1e-6 * mz[order])  # an unknown one lies near to none
     found = np.empty(len(order), np.int64)
     found[order] = np.cumsum(new) - 1
     return found
@@ -89,6 +89,15 @@ def epoch(labels: Labels, options: ContrastOptions, batch_size: int, seed: int) 
     shuffled = rng.permutation(int(run.max()) + 1)[run]
     rows = rows[np.argsort(shuffled, kind="stable")]
     return np.array_split(rows, max(1, round(len(rows) / batch_size)))
+
+
+def teaches(labels: Labels, rows: NDArray[np.int64], options: ContrastOptions) -> bool:
+    """Whether a contrast of these rows has anything to tell apart: a molecule with two of them, and a negative."""
+    molecules = np.unique(labels.molecule[rows]).size
+    if molecules < 2 or molecules == rows.size:
+        return False
+    pairs = np.unique(np.stack([labels.window[rows], labels.molecule[rows]]), axis=1).shape[1]
+    return options.window < 1 or pairs > np.unique(labels.window[rows]).size
 
 
 def contrast(vectors: Tensor, molecule: Tensor, window: Tensor, source: Tensor, options: ContrastOptions) -> Tensor:

@@ -50,4 +50,4 @@ def read_vectors(path: Path) -> tuple[list[str], Vectors]:
     table = pq.read_table(path)
     lists = table.column("vector").combine_chunks()
     flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return table.column("identifier").to_pylist(), flat.reshape(len(lists), -1)
+    return table.column("identifier").to_pylist(), flat.reshape(len(lists), lists.type.list_size)

@@ -30,6 +30,7 @@ from ...provenance import write_json, write_parquet
 from ...schemas import PREDICTED_SCORES, conform
 from ...search.pairs import Pairs, pairs_of
 from ...search.windows import Window
+from ..baselines.library_score import scored, validation_queries
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 from .pair_features import READ, Floats, Shelf, names, signs
@@ -120,10 +121,8 @@ class LibraryCombined:
         self._spectra, self._made = train.select(_NEEDED), None
         context.progress(f"{self.name}: pools of the training fold")
         library = asked if self.options.rivals == "unmet" else named
-        examples, pools = self._examples(train, library, asked, context.seed)
-        val_asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
-        if val_asked.is_empty():
-            raise ModelError("no validation query to choose by", where=self.name, remedy="take a larger fold val")
+        examples, pools = self._examples(library, asked, context.seed)
+        val_asked = validation_queries(val, self.name)
         x = self._features(val_asked)
         tried: list[dict[str, Any]] = []
         best = -np.inf
@@ -156,16 +155,14 @@ class LibraryCombined:
         )
         return named.filter(pl.col("inchikey14").is_in(kept.implode())), report.to_json()
 
-    def _examples(
-        self, train: pl.DataFrame, named: pl.DataFrame, asked: pl.DataFrame, seed: int
-    ) -> tuple[Examples, dict[str, Any]]:
+    def _examples(self, library: pl.DataFrame, asked: pl.DataFrame, seed: int) -> tuple[Examples, dict[str, Any]]:
         """Pairs of training spectra; a query with candidates of other molecules teaches, with or without the truth."""
         asked = asked.filter(pl.col("precursor_mz").is_not_null() & (pl.col("mzs").list.len() > 0))
         if asked.height > self.options.max_queries:
             drawn = np.random.default_rng(seed).choice(asked.height, self.options.max_queries, replace=False)
             asked = asked[np.sort(drawn)]
         keep = list(dict.fromkeys((*self.window.columns, "identifier", "inchikey14", "mzs", "intensities")))
-        small = Shelf.of(named.select(*READ, *(c for c in keep if c not in READ)))
+        small = Shelf.of(library.select(*READ, *(c for c in keep if c not in READ)))
         pairs = self.window.pairs(small.library, asked, self._threads)
         there, mine = small.library.rows["inchikey14"].to_numpy(), asked["inchikey14"].to_numpy()
         right = there[pairs.row] == mine[pairs.query]
@@ -260,16 +257,7 @@ class LibraryCombined:
         a, b = self._platt
         # A margin so wide that its probability is 1 to the last digit would tie with the next one.
         score = 1 / (1 + np.exp(-np.clip(a * margin + b, -30, 30)))
-        found = pl.DataFrame(
-            {
-                "identifier": queries["identifier"].gather(pairs.query),
-                "candidate": library.rows["identifier"].gather(pairs.row),
-                "score": score,
-            }
-        )
-        order = queries.select("identifier", candidate="candidates").filter(pl.col("candidate").list.len() > 0)
-        rows = order.explode("candidate").join(found, on=["identifier", "candidate"], how="left", maintain_order="left")
-        return conform(rows, PREDICTED_SCORES)
+        return scored(queries, library, pairs, score)
 
     def _shelf(self) -> Shelf:
         if self._made is None:

@@ -27,7 +27,7 @@ from ..predict.batching import tensor
 from ..predict.conditioning import ConditionVocabulary
 from ..protocol import FitContext
 from ..trained import TrainedModel, read_json, reading, weights_file_hash
-from .contrastive import ContrastOptions, Labels, contrast, epoch
+from .contrastive import ContrastOptions, Labels, contrast, epoch, teaches
 from .embedder import (
     Design,
     DesignOptions,
@@ -123,14 +123,15 @@ class LibraryEmbedding(TrainedModel):
         """Fix the vocabulary, build the network, hold the library as flat arrays.
 
         train: the named rows are learned from; those without a molecule are the rest of the library. Raises ModelError
-        where no molecule has two spectra.
+        where there is nothing to contrast.
         """
         named = train.with_row_index("_row").filter(pl.col("inchikey14").is_not_null())
         named = with_structure(named)
         self._own = named["_row"].to_numpy().astype(np.int64)
         self._labels = Labels.of(named, self.contrast.ppm)
-        if not epoch(self._labels, self.contrast, self.training.batch_size, 0):
-            what = "no training molecule has two spectra of one adduct"
+        drawn = epoch(self._labels, self.contrast, self.training.batch_size, 0)
+        if not drawn or not teaches(self._labels, np.concatenate(drawn), self.contrast):
+            what = "no training molecule has two spectra and another one to be told from"
             raise ModelError(what, where=self.name, remedy="a contrast needs them: take another split or more data")
         start = None if self.options.pretrained is None else Path(self.options.pretrained)
         self.design = self.design if start is None else same_design(self._asked, start)

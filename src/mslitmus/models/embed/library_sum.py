@@ -22,7 +22,7 @@ from pydantic import Field
 
 from ...errors import ConfigError, ModelError
 from ...provenance import write_json
-from ..baselines.library_score import LibraryScore, told
+from ..baselines.library_score import LibraryScore, told, validation_queries
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 from .library_embedding import LibraryEmbedding
@@ -105,9 +105,7 @@ class LibrarySum:
             part = replace(context, folder=context.folder / f"training{k}", fitted=None)
             reports.append(one.fit(train, val, part).to_json())
         self._classical.take(train, context)
-        asked = val.filter(pl.col("candidates").list.len() > 0) if "candidates" in val.columns else val.head(0)
-        if asked.is_empty():
-            raise ModelError("no validation query to choose by", where=self.name, remedy="take a larger fold val")
+        asked = validation_queries(val, self.name)
         tried = self._choose(asked, context)
         best = max(tried, key=lambda row: float(row["validation"]))
         notes: dict[str, Any] = {"chosen": best, "tried": tried, "validation_queries": asked.height}

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...schemas import SPECTRA
-from ...spectra.flat import flatten
+from ...spectra.flat import flatten, precursors
 from ..predict.conditioning import ConditionVocabulary
 from ..predict.features import gather_rows
 
@@ -59,7 +59,7 @@ class PeakTable:
             keep[order[np.arange(row.size) - offsets[row] < top]] = True
             mzs, relative, row = mzs[keep], relative[keep], row[keep]
             offsets = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=frame.height)))).astype(np.int64)
-        precursor = frame["precursor_mz"].fill_null(0.0).to_numpy().astype(np.float64)
+        precursor = frame["precursor_mz"].to_numpy().astype(np.float64)
         return cls(mzs, relative.astype(np.float32), offsets, precursor, vocabulary.encode(frame))
 
     def __len__(self) -> int:
@@ -77,10 +77,13 @@ class PeakTable:
 
 
 def filled(frame: pl.DataFrame) -> pl.DataFrame:
-    """`READ` of a table, absent columns null; an unknown precursor m/z is 0."""
+    """`READ` of a table, absent columns null; an unknown precursor m/z (as `spectra.flat.precursors` reads it) is 0."""
     absent = [pl.lit(None, dtype=SPECTRA[name]).alias(name) for name in READ if name not in frame.columns]
-    known = pl.col("precursor_mz").cast(pl.Float64).fill_nan(None).fill_null(0.0)
-    return frame.with_columns(absent).select(READ).with_columns(known)
+    known = pl.Series("precursor_mz", np.nan_to_num(precursors(frame)))
+    blank = [
+        pl.col(name).cast(SPECTRA[name]) for name in READ if name in frame.columns and frame[name].dtype == pl.Null
+    ]
+    return frame.with_columns(*absent, *blank).select(READ).with_columns(known)
 
 
 def length_batches(lengths: NDArray[np.int64], tokens: int, most: int) -> list[NDArray[np.int64]]:

@@ -55,17 +55,18 @@ def binned(frame: pl.DataFrame, options: BinningOptions) -> SparseRows:
     """Each spectrum's bins. In each block intensities are summed in a bin, taken to `power` and scaled to length 1.
 
     frame: `mzs`, `intensities`, `precursor_mz`. Peaks above `max_mz` and losses below 0 are left out; a spectrum
-    without peaks has its precursor's bin only.
+    without peaks has its precursor's bin only, one whose precursor is unknown its peaks' bins only.
     """
     peaks = flat_peaks(frame, np.zeros(frame.height, np.int64))
     owner, block = peaks.owner, _block(options)
+    precursor = np.nan_to_num(peaks.precursor_mz, nan=-1.0, posinf=-1.0, neginf=-1.0)  # below 0: in no bin
     parts = [_summed(owner, forward_bin(peaks.mzs, options.width), peaks.intensities, block, options.power)]
     if options.losses:
-        lost = reverse_bin(peaks.precursor_mz[owner] - peaks.mzs, options.width)
+        lost = reverse_bin(precursor[owner] - peaks.mzs, options.width)
         parts.append(_summed(owner, lost, peaks.intensities, block, options.power))
     if options.precursor:
         one = np.ones(frame.height, np.float32)
-        parts.append(_summed(np.arange(frame.height), forward_bin(peaks.precursor_mz, options.width), one, block, 1.0))
+        parts.append(_summed(np.arange(frame.height), forward_bin(precursor, options.width), one, block, 1.0))
     row = np.concatenate([part[0] for part in parts])
     index = np.concatenate([part[1] + number * block for number, part in enumerate(parts)])
     value = np.concatenate([part[2] for part in parts])

@@ -23,7 +23,7 @@ from ...chem.compositions import Rules
 from ...chem.formula import parse_adduct, parse_formula
 from ...chem.subformula import annotate_frame
 from ...errors import ChemistryError
-from ...spectra.flat import strongest
+from ...spectra.flat import precursors, strongest
 from ..options import Options
 from ..predict.batching import tensor, tensors
 from ..predict.features import gather_rows
@@ -140,7 +140,7 @@ def tokens(
     A spectrum whose formula and adduct make no ion keeps its formula as the precursor's, and its peaks have none.
     """
     owner, (mz, height, offsets) = strongest(frame, options.max_peaks)
-    precursor = frame["precursor_mz"].fill_null(0.0).fill_nan(0.0).to_numpy().astype(np.float64)
+    precursor = np.nan_to_num(precursors(frame))
     counts = np.zeros((len(mz), len(ELEMENTS)), np.uint8)
     explained, error = np.zeros(len(mz), bool), np.zeros(len(mz))
     isotope, ion = np.zeros(len(mz), bool), np.zeros((frame.height, len(ELEMENTS)), np.uint8)

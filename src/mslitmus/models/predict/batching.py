@@ -30,7 +30,7 @@ def training_peaks(frame: pl.DataFrame, heads: FeatureStore | None = None) -> Fl
 
 def flat_peaks(frame: pl.DataFrame, molecule: NDArray[np.int64]) -> FlatPeaks:
     """The measured peaks of a SPECTRA frame."""
-    lengths = frame["mzs"].list.len().to_numpy().astype(np.int64)
+    lengths = frame["mzs"].list.len().fill_null(0).to_numpy().astype(np.int64)
     filled = frame.filter(pl.col("mzs").list.len() > 0)
     return FlatPeaks(
         filled["mzs"].explode().to_numpy().astype(np.float64),

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from ...errors import unknown_name
 from ...schemas import ENERGY_KINDS, INSTRUMENT_TYPES, ION_MODES
+from ...spectra.flat import precursors
 from ..options import Options
 
 Condition = Literal["adduct", "instrument", "energy", "precursor_mz", "ion_mode"]
@@ -106,12 +107,12 @@ def _energies(frame: pl.DataFrame) -> NDArray[np.float32]:
     unit = frame["collision_energy_kind"].replace_strict(_UNITS, default=0, return_dtype=pl.Int64)
     slots = np.zeros((frame.height, _SLOTS, columns.shape[1]), np.float32)
     slots[np.arange(frame.height), unit.fill_null(0).to_numpy()] = columns
-    return slots.reshape(frame.height, -1)
+    return slots.reshape(frame.height, _SLOTS * columns.shape[1])
 
 
 def _precursors(frame: pl.DataFrame) -> NDArray[np.float64]:
     """Da, 0 where unknown: a NaN would spread over the whole prediction."""
-    known: NDArray[np.float64] = np.nan_to_num(frame["precursor_mz"].fill_null(0.0).to_numpy().astype(np.float64))
+    known: NDArray[np.float64] = np.nan_to_num(precursors(frame))
     return known
 
 
