@@ -22,7 +22,7 @@ from mslitmus.schemas import PREDICTED_FINGERPRINTS
 from mslitmus.tasks import TASKS
 
 SMALL = {
-    "network": {"width": 32, "layers": 2, "heads": 4, "pairs": 4, "bins": 5.0, "dropout": 0.0, "hide": 0.0},
+    "network": {"width": 32, "layers": 2, "heads": 4, "pairs": 4, "dropout": 0.0, "hide": 0.0},
     "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.003},
 }
 GIVEN = {"formula": "given"}

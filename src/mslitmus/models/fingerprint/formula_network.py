@@ -24,7 +24,6 @@ from .formula_tokens import ELEMENTS, SCALARS, TokenBatch
 
 _LONG, _SHORT = (2, 3, 4, 8, 16, 32, 64, 128), (2, 4, 8, 16)  # periods of C, H, N, O; of all others, in atoms
 _MASSES = 40  # frequencies of a m/z: periods from 0.02 to 2,000 Da
-_BINNED = 1000.0  # Da; beyond, the last bin
 _FAR = -1e9
 
 
@@ -35,7 +34,6 @@ class NetworkOptions(Options):
     layers: int = Field(4, ge=1, le=24)
     heads: int = Field(8, ge=1, le=64)
     pairs: int = Field(16, ge=0, le=256, description="hidden units of a difference formula; 0: plain attention")
-    bins: float = Field(0.0, ge=0, le=10, description="Da of bins of m/z and of loss with learned vectors; 0: none")
     dropout: float = Field(0.1, ge=0, lt=1)
     hide: float = Field(0.2, ge=0, lt=1, description="probability of hiding a peak in training")
     lowest: int = Field(256, ge=16, le=BITS, description="bits of the first resolution; doubled up to 2,048")
@@ -82,25 +80,6 @@ class MassFeatures(nn.Module):
     def forward(self, mass: Tensor) -> tuple[Tensor, Tensor]:
         angle = mass.unsqueeze(-1) * self.rate
         return torch.cos(angle).float(), torch.sin(angle).float()
-
-
-class BinVectors(nn.Module):
-    """m/z and neutral loss → the sum of their bins' learned vectors: (n, length) each → (n, length, width).
-
-    Sines and cosines must learn what a mass means; a vector of its own is what a perceptron on bins has.
-    """
-
-    def __init__(self, bins: float, width: int) -> None:
-        super().__init__()
-        self.bins, self.count = bins, int(np.ceil(_BINNED / bins)) + 1
-        self.mass, self.loss = nn.Embedding(self.count, width), nn.Embedding(self.count, width)
-        for table in (self.mass, self.loss):
-            nn.init.normal_(table.weight, std=0.02)
-
-    def forward(self, mz: Tensor, loss: Tensor) -> Tensor:
-        mass, lost = ((value / self.bins).long().clamp(0, self.count - 1) for value in (mz, loss))
-        out: Tensor = self.mass(mass) + self.loss(lost)
-        return out
 
 
 class PairBias(nn.Module):
@@ -199,7 +178,6 @@ class FormulaNetwork(nn.Module):
             pairs = self.counts.width
         self.mass = nn.Linear(4 * self.masses.width, width)
         self.scalar, self.kind = nn.Linear(SCALARS, width), nn.Embedding(4, width)
-        self.bins = BinVectors(options.bins, width) if options.bins else None
         self.condition = nn.Linear(conditioning.width, width)
         self.bias = PairBias(pairs, options.pairs, options.layers * options.heads) if options.pairs else None
         self.layers = nn.ModuleList(Layer(width, options.heads, options.dropout) for _ in range(options.layers))
@@ -250,8 +228,6 @@ class FormulaNetwork(nn.Module):
         first = torch.zeros_like(explained)
         first[:, 0] = True
         x = self.scalar(batch.scalars) + self.kind(2 * first.long() + explained.long())
-        if self.bins is not None:
-            x = x + self.bins(batch.mz, batch.loss)
         mass, loss = self.masses(batch.mz), self.masses(batch.loss)
         if not self.formulae:
             return x + self.mass(torch.cat([*mass, *loss], dim=-1)), mass
