@@ -165,6 +165,13 @@ def test_weights_are_chosen_by_the_first_answer():
     assert [text for text, _ in again.ranked(asked)] == ["CCN", "CCO"]
 
 
+def test_answers_under_several_formulae_are_molecules_each_once():
+    """Two tautomers of pyridone have one first block of the InChIKey: the likelier one stays."""
+    answers = (("Oc1ccccn1", -3.0), ("O=c1cccc[nH]1", -2.0))
+    parts = [Asked((text,), np.array([score]), np.zeros((1, 2))) for text, score in answers]
+    assert Asked.merged(parts).smiles == ("O=c1cccc[nH]1",)
+
+
 def test_reranking_by_predicted_spectra(plain, world, tmp_path):
     """A fitted predictor answers for each structure; what it refuses scores 0."""
     predictor = MODELS["neural"](trunk={"width": 16, "layers": 1}, training={"epochs": 1, "batch_size": 16})

@@ -121,6 +121,25 @@ def test_a_terminated_training_is_no_success(folds, tmp_path):
     assert len(train.fit(model(), *folds[:2], context(tmp_path)).history) == 4
 
 
+def test_what_was_not_judged_yet_is_not_lost(folds, tmp_path):
+    """Killed before the first evaluation: the epochs that were trained are not trained again."""
+
+    def interrupt(line: str) -> None:
+        if line.startswith("epoch 3/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(model(evaluate_every=4), *folds[:2], context(tmp_path, progress=interrupt))
+    assert not (tmp_path / "checkpoints" / "best.pt").exists()
+    lines: list[str] = []
+    report = train.fit(model(evaluate_every=4), *folds[:2], context(tmp_path, progress=lines.append))
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["3/4", "4/4"]
+    assert len(report.history) == report.best_epoch == 4
+    (tmp_path / "checkpoints" / "best.pt").unlink()
+    with pytest.raises(ModelError, match="the checkpoint is damaged"):
+        train.fit(model(evaluate_every=4), *folds[:2], context(tmp_path))
+
+
 def test_a_damaged_checkpoint_is_named(folds, tmp_path):
     train.fit(model(epochs=1), *folds[:2], context(tmp_path))
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"x")

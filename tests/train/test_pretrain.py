@@ -389,7 +389,7 @@ def test_the_command_leaves_out_what_the_study_holds_out(call, tiny, tmp_path):
 def test_the_command_says_what_is_missing(call, tmp_path):
     (tmp_path / "list.smi").write_text("CCO\n")
     for arguments, message in [
-        ((), "no molecules to pretrain on"),
+        (("--study", "quickstart"), "no molecules to pretrain on"),
         (("--molecules", tmp_path / "list.smi"), "nothing is held out"),
         (("--molecules", tmp_path / "list.smi", "--study", "quickstart", "--dataset", "x"), "names its own dataset"),
         (("--molecules", tmp_path / "list.smi", "--config", tmp_path / "absent.yaml"), "cannot be read"),

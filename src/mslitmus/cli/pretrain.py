@@ -10,23 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from . import unseen
 from .referee import _say
 from .terminal import console
-from .unseen import (
-    Dataset,
-    Filters,
-    Fresh,
-    Limit,
-    Near,
-    Processes,
-    Seed,
-    SplitParameters,
-    Splits,
-    SplitSeed,
-    Study,
-    configured,
-    held_out_of,
-)
 
 pretrain_app = typer.Typer(
     help="Pretrain encoders of molecules, or embedders of spectra; test molecules left out.", no_args_is_help=True
@@ -49,23 +35,23 @@ def _pretrain() -> None:
 @pretrain_app.command("molebert")
 def pretrain_molebert(
     molecules: Molecules = None,
-    study: Study = "",
-    dataset: Dataset = "",
-    split: Splits = None,
-    split_seed: SplitSeed = 0,
-    split_parameters: SplitParameters = "",
-    data: Filters = "",
+    study: unseen.Study = "",
+    dataset: unseen.Dataset = "",
+    split: unseen.Splits = None,
+    split_seed: unseen.SplitSeed = 0,
+    split_parameters: unseen.SplitParameters = "",
+    data: unseen.Filters = "",
     encoder: Annotated[str, typer.Option(help="molebert, or another graph encoder.")] = "",
     config: Annotated[Path | None, typer.Option(help="Options as YAML, see configs/pretrain-molebert.yaml.")] = None,
-    near: Near = 0.8,
-    limit: Limit = None,
-    seed: Seed = 0,
+    near: unseen.Near = 0.8,
+    limit: unseen.Limit = None,
+    seed: unseen.Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     max_seconds: Annotated[float | None, typer.Option(min=1, help="Of each of the two stages.")] = None,
-    processes: Processes = 2,
+    processes: unseen.Processes = 2,
     out: Out = Path("pretrained/molebert"),
-    fresh: Fresh = False,
+    fresh: unseen.Fresh = False,
 ) -> None:
     """Mole-BERT: tokens for atoms, then masked atoms and contrast. Stopped, it continues at the last epoch."""
     from ..train.pretrain.folder import Setting
@@ -73,8 +59,8 @@ def pretrain_molebert(
     from ..train.pretrain.run import pretrain
 
     options = _options(config, encoder)
+    held_out = unseen.held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     lists = open_lists(molecules or [], processes=processes, progress=_say)
-    held_out = held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
     _tell(pretrain(_told(lists), held_out, options, setting, _say), out)
 
@@ -82,22 +68,22 @@ def pretrain_molebert(
 @pretrain_app.command("decoder")
 def pretrain_the_decoder(
     molecules: Molecules = None,
-    study: Study = "",
-    dataset: Dataset = "",
-    split: Splits = None,
-    split_seed: SplitSeed = 0,
-    split_parameters: SplitParameters = "",
-    data: Filters = "",
+    study: unseen.Study = "",
+    dataset: unseen.Dataset = "",
+    split: unseen.Splits = None,
+    split_seed: unseen.SplitSeed = 0,
+    split_parameters: unseen.SplitParameters = "",
+    data: unseen.Filters = "",
     config: Annotated[Path | None, typer.Option(help="Options as YAML: model, flip, withhold, training.")] = None,
-    near: Near = 0.8,
-    limit: Limit = None,
-    seed: Seed = 0,
+    near: unseen.Near = 0.8,
+    limit: unseen.Limit = None,
+    seed: unseen.Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     max_seconds: Annotated[float | None, typer.Option(min=1, help="Of the training.")] = None,
-    processes: Processes = 2,
+    processes: unseen.Processes = 2,
     out: Out = Path("pretrained/decoder"),
-    fresh: Fresh = False,
+    fresh: unseen.Fresh = False,
 ) -> None:
     """Fingerprint and formula → SMILES, for `weights` of spectrum-to-smiles. Stopped, it continues at the last one."""
     from ..train.pretrain.decoder import pretrain_decoder
@@ -105,8 +91,8 @@ def pretrain_the_decoder(
     from ..train.pretrain.molecules import open_lists
 
     options = _options(config, "")
+    held_out = unseen.held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     lists = open_lists(molecules or [], processes=processes, progress=_say)
-    held_out = held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
     _tell(pretrain_decoder(_told(lists), held_out, options, setting, _say), out)
 
@@ -131,29 +117,29 @@ def pretrain_peaks(
         list[str] | None,
         typer.Option("--spectra", help="A stored dataset or a file; default: the study's; repeatable."),
     ] = None,
-    study: Study = "",
-    dataset: Dataset = "",
-    split: Splits = None,
-    split_seed: SplitSeed = 0,
-    split_parameters: SplitParameters = "",
-    data: Filters = "",
+    study: unseen.Study = "",
+    dataset: unseen.Dataset = "",
+    split: unseen.Splits = None,
+    split_seed: unseen.SplitSeed = 0,
+    split_parameters: unseen.SplitParameters = "",
+    data: unseen.Filters = "",
     config: Annotated[Path | None, typer.Option(help="Options as YAML, see configs/pretrain-peaks.yaml.")] = None,
-    near: Near = 0.8,
-    limit: Limit = None,
-    seed: Seed = 0,
+    near: unseen.Near = 0.8,
+    limit: unseen.Limit = None,
+    seed: unseen.Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     max_seconds: Annotated[float | None, typer.Option(min=1)] = None,
-    processes: Processes = 2,
+    processes: unseen.Processes = 2,
     out: Out = Path("pretrained/peaks"),
-    fresh: Fresh = False,
+    fresh: unseen.Fresh = False,
 ) -> None:
     """Masked peaks: a peak transformer learns the m/z of hidden peaks. Stopped, it continues at the last epoch."""
     from ..train.pretrain.folder import Setting
     from ..train.pretrain.peaks_run import open_spectra
     from ..train.pretrain.peaks_run import pretrain_peaks as work
 
-    held_out = held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
+    held_out = unseen.held_out_of(study, dataset, split or [], split_seed, split_parameters, data)
     rows = open_spectra(spectra or [str(held_out.record["dataset"])], progress=_say)
     setting = Setting(out, seed, limit, near, device, threads, max_seconds, processes, fresh)
     told = work(rows, held_out, _options(config, ""), setting, _say)["training"]
@@ -167,7 +153,7 @@ def pretrain_peaks(
 
 def _options(config: Path | None, encoder: str) -> dict[str, Any]:
     """The file's options; an encoder of the command line starts from its own defaults if the file's is another."""
-    options = configured(config)
+    options = unseen.configured(config)
     known = options.get("encoder", "molebert")
     name = known.get("name") if isinstance(known, dict) else known
     if encoder and encoder != name:

@@ -7,23 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from . import unseen
 from .referee import _say
 from .terminal import console
-from .unseen import (
-    Dataset,
-    Filters,
-    Fresh,
-    Limit,
-    Near,
-    Processes,
-    Seed,
-    SplitParameters,
-    Splits,
-    SplitSeed,
-    Study,
-    configured,
-    held_out_of,
-)
 
 
 def simulate_molecules(
@@ -31,23 +17,23 @@ def simulate_molecules(
     model: Annotated[Path, typer.Option(help="A run folder, or a cell's or model's folder: a predictor of spectra.")],
     out: Annotated[Path, typer.Option(help="Folder of the shards.")],
     row: Annotated[str | None, typer.Option(help="Model of the run; default: the best trained on validation.")] = None,
-    study: Study = "",
-    dataset: Dataset = "",
-    split: Splits = None,
-    split_seed: SplitSeed = 0,
-    split_parameters: SplitParameters = "",
-    data: Filters = "",
+    study: unseen.Study = "",
+    dataset: unseen.Dataset = "",
+    split: unseen.Splits = None,
+    split_seed: unseen.SplitSeed = 0,
+    split_parameters: unseen.SplitParameters = "",
+    data: unseen.Filters = "",
     declared: Annotated[
         list[str] | None,
         typer.Option("--declared", help="A list of a benchmark's molecules, excluded too; repeatable."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Conditions and imperfections as YAML.")] = None,
-    near: Near = 0.8,
-    limit: Limit = None,
-    seed: Seed = 0,
+    near: unseen.Near = 0.8,
+    limit: unseen.Limit = None,
+    seed: unseen.Seed = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    processes: Processes = 2,
-    fresh: Fresh = False,
+    processes: unseen.Processes = 2,
+    fresh: unseen.Fresh = False,
 ) -> None:
     """Simulated spectra of lists of molecules, test molecules and their neighbours left out. Stopped, it continues."""
     from ..models.options import parse_options
@@ -56,8 +42,10 @@ def simulate_molecules(
     from ..studies.simulating import SimulationOptions, SimulationSetting, simulate_spectra
     from ..train.pretrain.molecules import open_lists
 
-    options = parse_options(SimulationOptions, configured(config), where="simulation")
-    held_out = _with_declared(held_out_of(study, dataset, split or [], split_seed, split_parameters, data), declared)
+    options = parse_options(SimulationOptions, unseen.configured(config), where="simulation")
+    held_out = _with_declared(
+        unseen.held_out_of(study, dataset, split or [], split_seed, split_parameters, data), declared
+    )
     chosen = choose(model, row, None, None)
     _say(f"model: {chosen.label}")
     loaded = chosen.load()

@@ -253,13 +253,15 @@ def open_generating(
     predictor: Path | None,
     top: int,
 ) -> Generating:
-    """Everything that is needed, loaded. `formula`: `record`, `inferred`, or a table's path. Raises as its parts do."""
+    """Everything that is needed, loaded. `formula`: `record`, `inferred`, or a table's path; `top`: structures a query,
+    at most as many as the model has beams. Raises as its parts do."""
     chosen = choose(folder, row, task=TASK)
     model = chosen.load()
     if getattr(model, "formulas", None) is None:
         raise RunError(
             "this model writes no structures of its own", where=chosen.label, remedy="give a trained generator"
         )
+    model.options = model.options.model_copy(update={"structures": max(top, model.options.structures)})
     formulae = None
     if model.options.formula != "absent":
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))

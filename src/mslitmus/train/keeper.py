@@ -134,7 +134,7 @@ class Keeper(Callback):
             self.stopped = f"no better validation score in {options.patience} evaluations"
         elif epoch >= options.epochs:
             self.stopped = f"all {options.epochs} epochs"
-        elif spent := self.spent:  # last: only what ended for want of budget goes on with a larger one
+        elif score is not None and (spent := self.spent):  # last: only what lacked budget goes on with a larger one
             self.stopped = f"{OUT_OF_BUDGET} ({spent})"
             if epoch < options.warmup * options.epochs:
                 self.context.progress(

@@ -3,7 +3,7 @@
 What a fold of training leaves in `context.folder/checkpoints`:
 
 - `last.ckpt`   everything that is needed to go on (weights, optimiser, step, history), after every epoch;
-- `best.pt`     weights of the epoch with the best validation score;
+- `best.pt`     weights of the epoch with the best validation score, once there is one;
 - `fit.json`    fingerprint of options, data and seed: a checkpoint of something else is not resumed but replaced.
 
 All are written through temporary files, so that a kill costs at most the epoch under way. The order of the batches and
@@ -181,6 +181,8 @@ def _goes_on(keeper: Keeper, resume: Path | None) -> bool:
     if resume is None:
         return True
     state = _callback_state(resume, keeper)
+    if state["best"][0] is not None and not (resume.parent / "best.pt").exists():
+        raise _damaged(resume)
     keeper.load_state_dict(state)
     goes_on = not state["stopped"] or (state["stopped"].startswith(OUT_OF_BUDGET) and not keeper.spent)
     if not goes_on:
@@ -208,9 +210,13 @@ def _callback_state(path: Path, keeper: Keeper) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["callbacks"][keeper.state_key]
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        remedy = f"delete {path.parent} to train this model again from the start"
-        raise ModelError("the checkpoint is damaged", where=str(path), remedy=remedy) from error
+        raise _damaged(path) from error
     return state
+
+
+def _damaged(checkpoint: Path) -> ModelError:
+    remedy = f"delete {checkpoint.parent} to train this model again from the start"
+    return ModelError("the checkpoint is damaged", where=str(checkpoint), remedy=remedy)
 
 
 def _trainer(options: TrainingOptions, keeper: Any, device: str, folder: Path, ranks: Ranks) -> Any:
@@ -242,7 +248,7 @@ def _open_folder(folder: Path, fingerprint: str, seed: int) -> Path | None:
         same = json.loads((folder / "fit.json").read_text(encoding="utf-8")) == wanted
     except (OSError, ValueError):
         same = False
-    if same and (folder / "last.ckpt").exists() and (folder / "best.pt").exists():
+    if same and (folder / "last.ckpt").exists():
         return folder / "last.ckpt"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

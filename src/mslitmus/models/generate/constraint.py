@@ -124,11 +124,14 @@ class FormulaConstraint:
         out[self.done(beams), PAD] = True
         return out
 
-    def choose(self, beams: Beams, preference: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    def choose(
+        self, beams: Beams, preference: NDArray[np.floating[Any]], mask: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
         """(n,) the token that each beam prefers, (n, vocabulary), among those from which a search finds an end: a beam
-        that only ever takes these never meets a dead end. `PAD` for a finished one, −1 where the search finds none."""
+        that only ever takes these never meets a dead end. `PAD` for a finished one, −1 where the search finds none.
+        `mask`: that of these beams, where it is at hand."""
         table, out = rules(), np.full(len(beams), -1, np.int64)
-        mask = self.mask(beams)
+        mask = self.mask(beams) if mask is None else mask
         ranked = np.argsort(np.where(mask, -preference, np.inf), axis=1, kind="stable")
         ranked = np.where(np.take_along_axis(mask, ranked, axis=1), ranked, -1)
         done = self.done(beams)

@@ -80,7 +80,8 @@ def decode(
     left, found = list(range(n)), [_one(written[:0], scores[0, :0])] * n
     for place in range(min(search.longest, MOST_TOKENS - 1)):
         logits = network.step(written[:, -1].to(states.device), place, cache).float().cpu()
-        step = _permitted(torch.log_softmax(logits, dim=-1), written, constraint, beams)
+        mask = None if constraint is None or beams is None else constraint.mask(beams)
+        step = _permitted(torch.log_softmax(logits, dim=-1), written, mask)
         choose = _beam if draw is None else _samples
         scores, parents, tokens = choose(scores, step, search.temperature, draw)
         written = torch.cat([written[parents], tokens.unsqueeze(1)], dim=1)
@@ -128,8 +129,9 @@ def surely(
     written, scores = torch.full((n, 1), BEGIN), np.zeros(n)
     for place in range(MOST_TOKENS - 1):
         logits = network.step(written[:, -1].to(states.device), place, cache).float().cpu()
-        logp = _permitted(torch.log_softmax(logits, dim=-1), written, constraint, beams)
-        tokens = constraint.choose(beams, logp.numpy())
+        mask = constraint.mask(beams)
+        logp = _permitted(torch.log_softmax(logits, dim=-1), written, mask)
+        tokens = constraint.choose(beams, logp.numpy(), mask)
         going = tokens > PAD
         if not going.any():
             break
@@ -144,11 +146,11 @@ def surely(
     ]
 
 
-def _permitted(logp: Tensor, written: Tensor, constraint: FormulaConstraint | None, beams: Beams | None) -> Tensor:
+def _permitted(logp: Tensor, written: Tensor, permitted: NDArray[np.bool_] | None) -> Tensor:
     """Log-probabilities among what may come next, renormalised; where nothing may, all are impossible."""
     ended = (written == END).any(dim=1)
-    if constraint is not None and beams is not None:
-        mask = torch.from_numpy(constraint.mask(beams))
+    if permitted is not None:
+        mask = torch.from_numpy(permitted)
         logp = torch.log_softmax(logp.masked_fill(~mask, -torch.inf), dim=-1)
         logp = logp.masked_fill(~mask, _NEVER)
     else:

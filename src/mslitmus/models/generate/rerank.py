@@ -57,7 +57,7 @@ class Asked:
 
     @classmethod
     def merged(cls, parts: Sequence[Asked]) -> Self:
-        """The answers of one query under several formulae, likeliest first."""
+        """The answers of one query under several formulae, likeliest first, each molecule once."""
         if not parts:
             return cls.nothing()
         smiles = [text for part in parts for text in part.smiles]
@@ -65,9 +65,10 @@ class Asked:
         order = np.argsort(-likelihoods, kind="stable")
         kept: dict[str, int] = {}
         for k in order:
-            kept.setdefault(smiles[k], int(k))
+            kept.setdefault(identify(smiles[k]).inchikey14, int(k))
         rows = list(kept.values())
-        return cls(tuple(kept), likelihoods[rows], np.concatenate([part.similar for part in parts])[rows])
+        similar = np.concatenate([part.similar for part in parts])
+        return cls(tuple(smiles[k] for k in rows), likelihoods[rows], similar[rows])
 
     def weighed(self, weight: float) -> Asked:
         """With a log weight on every likelihood."""
@@ -89,6 +90,7 @@ class Reranker:
         self.weights = np.array([0.0 if w == "validation" else float(w) for w in asked.values()])
         self.open = np.array([w == "validation" for w in asked.values()])
         self.chosen: dict[str, Any] = {}
+        self.choosing = False
         self._predictor: Any = None
 
     @property
@@ -98,8 +100,8 @@ class Reranker:
 
     @property
     def used(self) -> NDArray[np.bool_]:
-        """(2,) which similarities count."""
-        return (self.weights > 0) | (self.open & (not self.chosen))
+        """(2,) which similarities count: an open one only while its weight is being chosen, not in every epoch."""
+        return (self.weights > 0) | (self.open & self.choosing)
 
     def looked_at(
         self, answers: Sequence[Sequence[tuple[str, float]]], bits: NDArray[np.float32], queries: pl.DataFrame

@@ -151,9 +151,13 @@ class SpectrumToSmiles(TrainedModel):
         rows = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(self.training.val_limit)
         queries, answers = self._asked(self.queries(rows)), []
         context.progress(f"weights of re-ranking: {rows.height} validation queries")
-        with self._predicting():
-            for start in range(0, rows.height, self.options.chunk):
-                answers += self._found(queries.slice(start, self.options.chunk))
+        self.reranker.choosing = True
+        try:
+            with self._predicting():
+                for start in range(0, rows.height, self.options.chunk):
+                    answers += self._found(queries.slice(start, self.options.chunk))
+        finally:
+            self.reranker.choosing = False
         self.reranker.choose(answers, rows["smiles"].to_list())
         return replace(report, notes={**report.notes, "rerank": self.reranker.told()})
 
