@@ -120,6 +120,17 @@ def test_a_predicted_formula_needs_none_of_the_task(world, tmp_path):
     assert MODELS["fingerprint-transformer"].load(tmp_path / "model").predict(queries).equals(before)
 
 
+def test_it_can_be_taught_with_the_formulae_it_will_be_told(world, tmp_path):
+    taught, report = fit(model(formula="predicted", teach="guessed"), world, tmp_path / "a")
+    assert 0 < report.notes["formula_accuracy_in_training"] < 1
+    own, _ = fit(model(formula="predicted"), world, tmp_path / "b")
+    queries = own.queries(world["test"])
+    assert not taught.predict(queries).equals(own.predict(queries))
+    taught.save(tmp_path / "model")
+    again = MODELS["fingerprint-transformer"].load(tmp_path / "model")
+    assert again.predict(queries).equals(taught.predict(queries))
+
+
 @pytest.fixture
 def trained(world, tmp_path):
     """Weights that make everything matter: a short training leaves pair biases near their zeros."""
@@ -206,6 +217,7 @@ def test_refusals(world, tmp_path):
         ({"formula": "guessed"}, "option 'formula'"),
         ({"network": {"width": 30, "heads": 4}}, "does not divide"),
         ({"network": {"lowest": 300}}, "lowest"),
+        ({"teach": "guessed"}, "teach: guessed, with formula: given"),
     ]:
         with pytest.raises(ConfigError, match=message):
             MODELS["fingerprint-transformer"](**options)

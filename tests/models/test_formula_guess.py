@@ -11,7 +11,7 @@ import pytest
 from mslitmus.chem.compositions import VALENCE
 from mslitmus.chem.formula import ELECTRON, MASSES, parse_formula
 from mslitmus.chem.formula_candidates import ELEMENTS, explained_by, formulae_of
-from mslitmus.models.formula_guess import FormulaPrior, GuessOptions, best_guesses, guess, scored_guess
+from mslitmus.models.formula_guess import FormulaPrior, GuessOptions, best_guesses, guess, guess_apart, scored_guess
 
 NONE = [0] * (len(ELEMENTS) - 4)
 CHLORINE = [0, 0, 0, 1, *NONE[4:]]
@@ -63,6 +63,18 @@ def test_the_formula_that_fits_is_chosen(world):
     assert guess(lost, prior, GuessOptions()).null_count() == frame.height
     far = frame.with_columns(pl.col("precursor_mz") + 0.5)
     assert guess(far, prior, GuessOptions()).null_count() == frame.height
+
+
+def test_a_molecule_does_not_help_to_guess_its_own_formula(world):
+    """Each spectrum's guess is that of a prior which lacks all spectra of its molecule, whatever the order of rows."""
+    frame, options = world["train"], GuessOptions(ppm=100.0, known=50.0)  # who is known is chosen
+    with_help = guess(frame, FormulaPrior.of(frame["formula"].to_list()), options)
+    apart = guess_apart(frame, options)
+    right, helped = (found == frame["formula"] for found in (apart, with_help))
+    assert right.sum() < helped.sum()
+    assert guess_apart(frame.reverse(), options).reverse().equals(apart)
+    alone = frame.filter(pl.col("inchikey14") == frame["inchikey14"][0])
+    assert guess_apart(alone, options).len() == alone.height  # no other molecule: a prior of nothing
 
 
 def test_a_prior_of_nothing_that_counts_still_answers(world):

@@ -4,7 +4,7 @@
     adduct, ion mode, instrument, energy → conditioning ┴→ attention that sees difference formulae → 256 … 2048 logits
 
 `formula` says where the precursor's formula comes from: `given` by the task, `predicted` from precursor and peaks
-(`formula_guess`; training spectra have their true one), or `absent`: m/z instead of formulae everywhere.
+(`formula_guess`; training spectra have their own or guessed ones), or `absent`: m/z instead of formulae everywhere.
 
 Source: MIST (Goldman et al., Nat. Mach. Intell. 2023, doi 10.1038/s42256-023-00708-3). Here without its simulated
 fragments and its contrastive retrieval.
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...provenance import table_hash
 from ...tasks.measured import MEASURED, with_structure
-from ..formula_guess import FormulaPrior, GuessOptions, guess
+from ..formula_guess import FormulaPrior, GuessOptions, guess, guess_apart
 from ..options import Options, TrainingOptions, parse_options
 from ..predict.batching import epoch_rows, like_length
 from ..predict.conditioning import Conditioning, ConditioningOptions, ConditionVocabulary, check_conditions
@@ -47,6 +47,7 @@ class TransformerOptions(FingerprintOptions):
 
     formula: Literal["given", "predicted", "absent"] = Field("given", description="where the precursor's comes from")
     guess: dict[str, Any] = Field(default_factory=dict, description="of `formula: predicted`")
+    teach: Literal["own", "guessed"] = Field("own", description="formulae of training spectra with `predicted`")
     peaks: dict[str, Any] = Field(default_factory=dict)
     network: dict[str, Any] = Field(default_factory=dict)
 
@@ -66,6 +67,9 @@ class FingerprintTransformer(FingerprintModel):
         if self.sizes.width % self.sizes.heads:
             what = f"width {self.sizes.width} does not divide by {self.sizes.heads} heads"
             raise ConfigError(what, where=where, remedy="set network.width to a multiple of network.heads")
+        if self.options.teach == "guessed" and self.options.formula != "predicted":
+            what = f"teach: guessed, with formula: {self.options.formula}"
+            raise ConfigError(what, where=where, remedy="formula: predicted, or leave teach out")
         if self.sizes.lowest & (self.sizes.lowest - 1):
             raise ConfigError(f"lowest: {self.sizes.lowest}", where=where, remedy="a power of two: 256, 512, …")
         self.condition_options = parse_options(ConditioningOptions, self.options.conditions, where="conditions")
@@ -73,6 +77,7 @@ class FingerprintTransformer(FingerprintModel):
         self._chosen = check_conditions(self.options.conditioning)
         self.shown = (*MEASURED, "formula") if self.options.formula == "given" else MEASURED
         self.prior = FormulaPrior.of(())
+        self._taught: float | None = None
         self._last: tuple[str, TokenTable] | None = None
 
     def described(self) -> dict[str, Any]:
@@ -120,6 +125,8 @@ class FingerprintTransformer(FingerprintModel):
             truth = with_structure(val)["formula"]
             right = (guess(queries, self.prior, self.guessing) == truth).fill_null(False).to_numpy()
             self.notes["formula_accuracy_on_validation"] = round(float(right.mean()), 4)
+        if self._taught is not None:
+            self.notes["formula_accuracy_in_training"] = self._taught
         return queries
 
     def _tabulate(self, frame: pl.DataFrame, molecule: NDArray[np.int64], packed: NDArray[np.uint8]) -> TokenTable:
@@ -127,13 +134,17 @@ class FingerprintTransformer(FingerprintModel):
         return tokens(frame, self._formulas(frame, len(packed) > 0), self.peaks, conditions, molecule, packed)
 
     def _formulas(self, frame: pl.DataFrame, training: bool) -> pl.Series | None:
-        """Formula of each row's molecule, None where the model reads none. Training spectra have their true one."""
+        """Formula of each row's molecule, None where the model reads none."""
         if self.options.formula == "absent":
             return None
         if self.options.formula == "predicted" and not training:
             return guess(frame, self.prior, self.guessing)
         if "formula" not in frame.columns:
             raise self._no_formula("which these do not name")
+        if self.options.teach == "guessed":
+            found = guess_apart(frame, self.guessing)
+            self._taught = round(float((found == frame["formula"]).fill_null(False).to_numpy().mean()), 4)
+            return found
         return frame["formula"]
 
     def _epoch(self, table: Any, order_seed: int) -> Sequence[NDArray[np.int64]]:
