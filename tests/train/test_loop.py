@@ -302,3 +302,13 @@ def test_half_precision_learns_and_keeps_weights_in_full(folds, tmp_path):
     assert losses[0] != losses[1]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
     assert {p.dtype for p in half.network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("amx", "found"), [(True, "bf16"), (False, "32")])
+def test_the_precision_is_that_of_the_hardware(folds, tmp_path, monkeypatch, amx, found):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    chosen, named = model(epochs=1, precision="auto"), model(epochs=1, precision=found)
+    reports = [train.fit(each, *folds[:2], context(tmp_path / name)) for each, name in ((chosen, "a"), (named, "b"))]
+    assert reports[0].history[0].loss == reports[1].history[0].loss
+    assert reports[0].notes["precision"] == found
+    assert "precision" not in reports[1].notes

@@ -30,7 +30,10 @@ class TrainingOptions(Options):
     patience: int = Field(8, ge=1, description="evaluations without a better validation score before stopping")
     evaluate_every: int = Field(1, ge=1, description="epochs; the last one is always evaluated")
     val_limit: int = Field(2000, ge=1, description="validation spectra scored each time (fixed by the seed)")
-    precision: Literal["32", "bf16"] = Field("32", description="bf16: matrix products in bfloat16, weights in 32 bits")
+    precision: Literal["32", "bf16", "auto"] = Field(
+        "32",
+        description="bf16: matrix products in bfloat16, weights in 32 bits; auto: where the hardware multiplies in it",
+    )
 
 
 O = TypeVar("O", bound=Options)  # noqa: E741

@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,10 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
     model.network.load_state_dict(best)
     model.network.eval()
-    return keeper.report()
+    report = keeper.report()
+    if model.training.precision == "auto":
+        report = replace(report, notes={**report.notes, "precision": resolve_precision("auto", device)})
+    return report
 
 
 def follow(shared: Shared, rank: int, device: str, resume: Path | None) -> None:
@@ -101,6 +105,14 @@ def resolve_device(name: str) -> str:
         return name
     remedy = "use device: auto or cpu" if name == "cuda" else "devices are auto, cpu and cuda"
     raise ConfigError(f"device {name!r} is not to be had here", remedy=remedy)
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """`auto` → `bf16` on a GPU or CPU that multiplies in it, else `32`. AVX-512's instructions for it are no gain."""
+    if name != "auto":
+        return name
+    on_cpu = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bf16" if (torch.cuda.is_bf16_supported() if device == "cuda" else on_cpu()) else "32"
 
 
 def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
@@ -145,7 +157,7 @@ class _Module(lightning.LightningModule):
             group["lr"] = rate
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        half = self.model.training.precision == "bf16"
+        half = resolve_precision(self.model.training.precision, self.device.type) == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss: Tensor = self.model.loss(batch)
         if not torch.isfinite(loss):
