@@ -32,7 +32,7 @@ class TrainingOptions(Options):
     val_limit: int = Field(2000, ge=1, description="validation spectra scored each time (fixed by the seed)")
     precision: Literal["32", "bf16", "auto"] = Field(
         "32",
-        description="bf16: matrix products in bfloat16, weights in 32 bits; auto: where the hardware multiplies in it",
+        description="bf16: matrix products in bfloat16, weights in 32 bits; auto: where hardware has it",
     )
 
 
