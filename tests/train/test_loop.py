@@ -18,7 +18,7 @@ from mslitmus.models import MODELS
 from mslitmus.models.options import TrainingOptions
 from mslitmus.models.protocol import FitContext
 from mslitmus.train.keeper import validation
-from mslitmus.train.loop import learning_rate
+from mslitmus.train.loop import learning_rate, resolve_precision
 
 
 class KilledError(Exception):
@@ -312,3 +312,12 @@ def test_the_precision_is_that_of_the_hardware(folds, tmp_path, monkeypatch, amx
     assert reports[0].history[0].loss == reports[1].history[0].loss
     assert reports[0].notes["precision"] == found
     assert "precision" not in reports[1].notes
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: not amx, raising=False)
+    again = train.fit(model(epochs=1, precision="auto"), *folds[:2], context(tmp_path / "a"))
+    assert again.notes["precision"] == found  # what was trained on, wherever it is told again
+
+
+def test_a_gpu_that_only_emulates_bfloat16_counts_as_one_without(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert resolve_precision("auto", "cuda") == "32"
+    assert resolve_precision("bf16", "cuda") == "bf16"

@@ -32,7 +32,7 @@ def generate_structures(
     ] = None,
     expect: Annotated[float, typer.Option(help="Least expected similarity of a confident structure.")] = 0.5,
     min_score: Annotated[float | None, typer.Option(help="Least score of a confident structure, instead.")] = None,
-    top: Annotated[int, typer.Option("--top", "-k", help="Structures a query.")] = 10,
+    top: Annotated[int, typer.Option("--top", "-k", help="Structures a query; the model's beams at most.")] = 10,
     ion_mode: Annotated[str | None, typer.Option(help="Of queries that state none: positive, negative.")] = None,
     plots: Annotated[int, typer.Option(help="Queries drawn on the page.")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
@@ -63,6 +63,8 @@ def generate_structures(
             asking.model.to(resolve_device(device))
     told = f"model: {asking.chosen.label}; confident: {asking.trust.told}"
     errors.print(told, highlight=False, markup=False, soft_wrap=True)
+    if top > (beams := asking.model.options.beams):
+        errors.print(f"warning: --top {top}: this model has {beams} beams, so {beams} structures a query at most")
     if getattr(asking.model, "transductive", False):
         said = f"this model learns from what it is asked, {_BATCH} spectra at a time: answers depend on their company"
         errors.print(f"warning: {said}", highlight=False, markup=False, soft_wrap=True)

@@ -90,8 +90,8 @@ def guess(frame: pl.DataFrame, prior: FormulaPrior, options: GuessOptions) -> pl
 
 
 def guess_apart(frame: pl.DataFrame, options: GuessOptions) -> pl.Series:
-    """The best formula of each training spectrum by what the formulae of *other* molecules say, so that it is wrong as
-    often as an unseen molecule's. `frame` has `formula` and `inchikey14`; null as of `guess`."""
+    """The best formula of each training spectrum by what the formulae of *other* molecules say, so that on a split
+    by molecule it is wrong as often as a query's. `frame` has `formula` and `inchikey14`; null as of `guess`."""
     part = ((frame["inchikey14"].rank("dense") - 1) % _PARTS).to_numpy()
     found = np.full(frame.height, None, dtype=object)
     for k in np.unique(part):

@@ -67,6 +67,7 @@ class Keeper(Callback):
         self.stopped = ""
         self.steps = 0
         self.interrupted = False
+        self.precision = ""
         self._epoch_started = started
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,6 +78,7 @@ class Keeper(Callback):
             "stopped": self.stopped,
             "seconds": self.elapsed,
             "steps": self.steps,
+            "precision": self.precision,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -84,6 +86,7 @@ class Keeper(Callback):
         self.best_epoch, self.best_score = state_dict["best"]
         self.waited, self.plateau, self.factor = state_dict["waited"]
         self.before, self.steps = state_dict["seconds"], state_dict["steps"]
+        self.precision = state_dict.get("precision", self.precision)
 
     def finished_before(self, state_dict: dict[str, Any]) -> None:
         """Only the report is asked for again: its seconds are those of the training."""
@@ -169,7 +172,13 @@ class Keeper(Callback):
 
     def report(self) -> FitReport:
         """What happened, once training is over."""
-        notes = {"steps": self.steps, "validation_spectra_scored": self.val.height, "validation_spectra": self.val_rows}
+        notes: dict[str, Any] = {
+            "steps": self.steps,
+            "validation_spectra_scored": self.val.height,
+            "validation_spectra": self.val_rows,
+        }
+        if self.model.training.precision == "auto":
+            notes["precision"] = self.precision
         notes |= getattr(self.model, "notes", {})
         return FitReport(
             seconds=round(self.elapsed, 3),

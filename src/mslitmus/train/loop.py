@@ -25,7 +25,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +64,14 @@ def fit_trainable(model: Trainable, train: pl.DataFrame, val: pl.DataFrame, cont
     folder = context.folder / "checkpoints"
     resume = _open_folder(folder, model.fingerprint(), context.seed)
     keeper = Keeper(model, val, context, folder, time.perf_counter())
+    keeper.precision = resolve_precision(model.training.precision, device)  # of the start, also for what resumes it
     if _goes_on(keeper, resume):
         with ranks_of(shared, model, device, resume, context.progress) as ranks:
             _train(model, keeper, device, context, resume, ranks)
     best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
     model.network.load_state_dict(best)
     model.network.eval()
-    report = keeper.report()
-    if model.training.precision == "auto":
-        report = replace(report, notes={**report.notes, "precision": resolve_precision("auto", device)})
-    return report
+    return keeper.report()
 
 
 def follow(shared: Shared, rank: int, device: str, resume: Path | None) -> None:
@@ -94,7 +91,8 @@ def _train(
         trainer = _trainer(model.training, callback, device, context.folder, ranks)
         model.network.to(place)
         model.to(place)
-        _run(trainer, _Module(model, context.seed, ranks), callback, resume)
+        precision = callback.precision or resolve_precision(model.training.precision, device)
+        _run(trainer, _Module(model, context.seed, ranks, precision == "bf16"), callback, resume)
 
 
 def resolve_device(name: str) -> str:
@@ -112,7 +110,9 @@ def resolve_precision(name: str, device: str) -> str:
     if name != "auto":
         return name
     on_cpu = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bf16" if (torch.cuda.is_bf16_supported() if device == "cuda" else on_cpu()) else "32"
+    return (
+        "bf16" if (torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else on_cpu()) else "32"
+    )
 
 
 def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
@@ -129,9 +129,9 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
 class _Module(lightning.LightningModule):
     """Lightning's view of a Trainable."""
 
-    def __init__(self, model: Trainable, seed: int, ranks: Ranks) -> None:
+    def __init__(self, model: Trainable, seed: int, ranks: Ranks, half: bool) -> None:
         super().__init__()
-        self.model, self.seed, self.network, self.ranks = model, seed, model.network, ranks
+        self.model, self.seed, self.network, self.ranks, self.half = model, seed, model.network, ranks, half
         self.losses: list[Tensor] = []
         self.shares: list[float] = []  # of this process in each batch
         self.factor = 1.0  # of a plateau schedule
@@ -157,8 +157,7 @@ class _Module(lightning.LightningModule):
             group["lr"] = rate
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        half = resolve_precision(self.model.training.precision, self.device.type) == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             loss: Tensor = self.model.loss(batch)
         if not torch.isfinite(loss):
             raise ModelError(
@@ -196,7 +195,8 @@ def _goes_on(keeper: Keeper, resume: Path | None) -> bool:
     if state["best"][0] is not None and not (resume.parent / "best.pt").exists():
         raise _damaged(resume)
     keeper.load_state_dict(state)
-    goes_on = not state["stopped"] or (state["stopped"].startswith(OUT_OF_BUDGET) and not keeper.spent)
+    more = state["stopped"].startswith(OUT_OF_BUDGET) and not keeper.spent
+    goes_on = state["best"][0] is None or not state["stopped"] or more
     if not goes_on:
         keeper.finished_before(state)
     return goes_on

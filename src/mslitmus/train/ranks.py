@@ -72,6 +72,7 @@ class Follower(Callback):
     """A callback in Keeper's place: takes part in what all processes must do together."""
 
     interrupted = False
+    precision = ""  # it finds its own
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         pl_module.factor = trainer.strategy.broadcast(1.0)
