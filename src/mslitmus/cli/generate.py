@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,10 +64,7 @@ def generate_structures(
             asking.model.to(resolve_device(device))
     told = f"model: {asking.chosen.label}; confident: {asking.trust.told}"
     errors.print(told, highlight=False, markup=False, soft_wrap=True)
-    if top > (beams := asking.model.options.beams):
-        errors.print(f"warning: --top {top}: this model has {beams} beams, so {beams} structures a query at most")
-    if getattr(asking.model, "transductive", False):
-        said = f"this model learns from what it is asked, {_BATCH} spectra at a time: answers depend on their company"
+    for said in _warnings(asking.model, top):
         errors.print(f"warning: {said}", highlight=False, markup=False, soft_wrap=True)
     intake = Intake(Problems("raise" if strict else "skip"))
     frames = read_queries(queries, None, intake, ion_mode=check_ion_mode(ion_mode), batch=_BATCH)
@@ -76,6 +74,13 @@ def generate_structures(
     ended = _answer(frames, asking, file, shown)
     seconds = max(time.perf_counter() - started, 1e-9)
     _finish(asking, file, seconds, intake, shown, page or target.with_suffix(".html"), ended)
+
+
+def _warnings(model: Any, top: int) -> Iterator[str]:
+    if top > (beams := model.options.beams):
+        yield f"--top {top}: this model has {beams} beams, so {beams} structures a query at most"
+    if getattr(model, "transductive", False):
+        yield f"this model learns from what it is asked, {_BATCH} spectra at a time: answers depend on their company"
 
 
 def _finish(asking: Any, file: Any, seconds: float, intake: Any, shown: Any, page: Path, ended: str) -> None:
