@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -97,6 +98,17 @@ def test_structures_and_a_page(call, folder, tmp_path, spectra_module):
     text = (tmp_path / "q.structures.html").read_text("utf-8")
     assert "Structures from spectra" in text
     assert "<svg" in text
+
+
+def test_more_structures_than_the_model_was_told_to_list(call, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "one")
+    options = json.loads((tmp_path / "one" / "options.json").read_text("utf-8"))
+    write_json(tmp_path / "one" / "options.json", {**options, "structures": 1})
+    for top, limit in ((1, 1), (2, 2), (50, 2)):
+        code, _, err = call("generate", "q.mgf", "--model", tmp_path / "one", "--top", top, "--no-page")
+        assert code == 0, err
+        assert read(tmp_path / "q.structures.tsv")["rank"].max() == limit
+        assert ("this model has 2 beams" in err) == (top > 2)
 
 
 def test_formulae_inferred_or_listed(call, folder, tmp_path, spectra_module):

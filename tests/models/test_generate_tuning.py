@@ -153,6 +153,9 @@ def test_weights_are_chosen_by_the_first_answer():
     reranker = Reranker(RerankOptions(fingerprint="validation"))
     asked = Asked(("CCN", "CCO"), np.array([-1.0, -4.0]), np.array([[0.2, 0.0], [0.6, 0.0]]))
     assert reranker.to_choose
+    assert not reranker.used.any()  # in the epochs before: nothing is looked at
+    reranker.choosing = True
+    assert reranker.used.tolist() == [True, False]
     reranker.choose([asked], ["OCC"])
     assert reranker.chosen["fingerprint"] == 8.0
     assert reranker.chosen["spectrum"] == 0.0

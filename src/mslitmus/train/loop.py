@@ -109,10 +109,9 @@ def resolve_precision(name: str, device: str) -> str:
     """`auto` → `bf16` on a GPU or CPU that multiplies in it, else `32`. AVX-512's instructions for it are no gain."""
     if name != "auto":
         return name
-    on_cpu = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return (
-        "bf16" if (torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else on_cpu()) else "32"
-    )
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)() else "32"
 
 
 def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
