@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mslitmus import lineage
 from mslitmus.audits import AUDITS
 from mslitmus.audits.contrast import advantages, contrast, profiting
 from mslitmus.audits.evidence import CellKey, Evidence, Pretraining
@@ -199,6 +200,21 @@ def test_weights_tell_what_they_have_seen(folds, tmp_path: Path, where):
     broken = worst(AUDITS["leakage"](evidence(folds, options=options)))
     assert (broken.severity, broken.affected) == ("fatal", 2)
     assert "left them out" in broken.claim
+
+
+def test_weights_tell_what_stands_behind_them(folds, tmp_path: Path):
+    """A generator whose simulated spectra come from a predictor that learned test molecules."""
+    predictor, simulated, weights = (tmp_path / name for name in ("predictor", "simulated", "weights"))
+    for folder in (predictor, simulated, weights):
+        folder.mkdir()
+    lineage.write(predictor, pl.Series(keys(folds, 3)), [])
+    (simulated / "simulation.json").write_text(json.dumps({"predictor": str(predictor)}))
+    lineage.write(weights, pl.Series(["ELSEWHERE"]), [("simulation", str(simulated))])
+    found = AUDITS["leakage"](evidence(folds, options={"weights": str(weights)}))
+    leak = worst(found)
+    assert (leak.severity, leak.affected) == ("warning", 3)
+    assert f"simulation {simulated} ← predictor {predictor}" in leak.evidence
+    assert any(f.severity == "pass" and f"weights {weights}, 1 molecules" in f.evidence for f in found)
 
 
 def test_promises_come_from_the_name_of_the_split_too():

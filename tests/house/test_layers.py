@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "mslitmus"
 LAYERS = (
     ["errors"],
     ["registry", "schemas", "provenance", "lock", "rays"],
+    ["lineage"],
     ["chem"],
     ["spectra"],
     ["data"],

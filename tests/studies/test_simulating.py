@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from mslitmus import lineage
 from mslitmus.data.candidates.lists import import_list
 from mslitmus.data.molecules import MOLECULES
 from mslitmus.errors import RunError
@@ -29,7 +31,7 @@ def test_shards_are_kept_and_held_out_molecules_left_out(molecules, tmp_path):
     held = molecules[0].frame.select("inchikey14", "smiles").head(3)
     options = SimulationOptions(spectra=2, shard=6)
     setting = SimulationSetting(tmp_path / "out", near=0.95, processes=1)
-    predictor = Predictor(PrecursorOnly(), SimpleNamespace(label="precursor only"))
+    predictor = Predictor(PrecursorOnly(), SimpleNamespace(label="precursor only", folder=tmp_path / "predictor"))
 
     def run(seed: int = 0, said=print):
         chosen = SimulationSetting(setting.folder, seed, near=0.95, processes=1)
@@ -51,6 +53,29 @@ def test_shards_are_kept_and_held_out_molecules_left_out(molecules, tmp_path):
     assert pl.read_parquet(setting.folder / "part-*.parquet").equals(made)
     with pytest.raises(RunError, match="a simulation with other seed"):
         run(seed=1)
+
+
+def test_a_predictor_that_met_held_out_molecules_is_told_of(molecules, tmp_path):
+    held = molecules[0].frame.select("inchikey14", "smiles").head(3)
+    for name, keys in (("knows", held["inchikey14"][:2]), ("clean", pl.Series(["ELSEWHERE"])), ("silent", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        if keys is not None:
+            lineage.write(folder, keys, [])
+        said: list[str] = []
+        record = simulate_spectra(
+            Predictor(PrecursorOnly(), SimpleNamespace(label="precursor only", folder=folder)),
+            molecules,
+            HeldOut(held, {"of": "test"}),
+            SimulationOptions(spectra=1),
+            SimulationSetting(tmp_path / f"out-{name}", near=0.95, processes=1),
+            said.append,
+        )
+        met, warned = (2 if name == "knows" else 0), [line for line in said if line.startswith("warning")]
+        assert record["predictor_met"]["held_out_met"] == met
+        assert Path(record["predictor"]) == folder
+        assert bool(warned) == (name != "clean")
+        assert bool(record["predictor_met"]["untold"]) == (name == "silent")
 
 
 def test_weak_peaks_are_lost_and_noise_is_added(tiny):

@@ -77,6 +77,7 @@ _LEFT_OUT = {
     "askable_retrieval": "The pool holds fewer candidates than min_candidates asks for.",
     "askable_library-search": "The library holds no candidate, or not what `ask` asks for.",
     "keep_max_val_molecules": "Queries of validation molecules beyond max_val_molecules.",
+    "leave_out_held_out": "Held out by the study that held_out_by names.",
     "keep_max_queries_per_molecule": "Further spectra of a molecule, above max_queries_per_molecule.",
 }
 _FOLDS = {"val": "validation", "test": "test"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from .. import train
+from .. import lineage, train
 from ..chem.molecule import inchikey14
 from ..data import store
 from ..errors import ChemistryError, ModelError, PredictionError
@@ -22,7 +22,7 @@ from .budget import continues
 from .config import ModelConfig, StudyConfig, build_model
 from .fitted import fitted_cell, fitted_identity
 from .folder import claim, digest, read_json, read_table
-from .start_from import outdated, take_over
+from .start_from import outdated, parent_cell, take_over
 
 Progress = Callable[[str], None]
 
@@ -154,6 +154,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     else:
         report = train.fit(model, task.training_view(training), task.training_view(cell.folds["val"]), context)
     model.save(context.folder)
+    lineage.write(context.folder, training["inchikey14"], _origins(cell, study))
     record = {
         "kind": model.kind,
         "parameters": model.parameters(),
@@ -167,6 +168,19 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     (cell.folder / "predict.json").unlink(missing_ok=True)  # of an earlier fit, perhaps within the same second
     write_json(path, record)
     return record
+
+
+def _origins(cell: Cell, study: StudyConfig) -> list[tuple[str, str]]:
+    """(what, folder) of everything that the model of a cell comes from: see `lineage`."""
+    origins = lineage.named(cell.model.resolved(study.task)[1])
+    if (parent := parent_cell(cell.folder, cell.model)) is not None:
+        origins.append(("row", str(parent / "model")))
+    if (source := fitted_cell(cell.model, cell.split, cell.seed)) is not None:
+        origins.append(("fitted", str(source / "model")))
+    dataset = cell.folder.parents[3] / "dataset.json"  # of the run; a worker elsewhere may have no store
+    read = read_json(dataset).get("sources") or () if dataset.exists() else ()
+    sources = [Path(each["path"]) for each in read]
+    return origins + [("simulation", str(path)) for path in sources if (path / lineage.SIMULATION).is_file()]
 
 
 def _training_set(cell: Cell) -> tuple[pl.DataFrame, dict[str, Any]]:

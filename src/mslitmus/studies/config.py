@@ -54,6 +54,8 @@ class DataConfig(Strict):
     max_val_molecules: int | None = Field(default=None, ge=1)  # whose queries are asked; test is always whole
     exclude_flags: list[str] = Field(default_factory=list)
     max_spectra_per_molecule: int | None = Field(default=None, ge=1)
+    held_out_by: str | None = None  # a study file: what any of its splits holds out takes no part here
+    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), "held_out_by"))
 
     @field_validator(*_NAMED_VALUES)
     @classmethod

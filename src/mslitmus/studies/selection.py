@@ -8,7 +8,7 @@ import polars as pl
 
 from ..data.ledger import Ledger, LedgerEntry
 from ..data.store import Dataset, keep_licenses
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..tasks.protocol import Task
 from .config import DataConfig
 
@@ -44,6 +44,10 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
         kept = frame.filter(keep.fill_null(False))
         entries.append(entry(rule, frame, kept))
         frame = kept
+    if data.held_out_by is not None:
+        kept = frame.join(_unseen(data.held_out_by), on="inchikey14", how="anti", maintain_order="left")
+        entries.append(entry("leave_out_held_out", frame, kept))
+        frame = kept
     if data.max_spectra_per_molecule is not None:
         kept = at_most(frame, data.max_spectra_per_molecule)
         entries.append(entry("keep_max_spectra_per_molecule", frame, kept))
@@ -54,6 +58,18 @@ def select(dataset: Dataset, data: DataConfig, task: Task) -> tuple[pl.DataFrame
             f"no record of {dataset.name!r} is left after {empty}", where="data", remedy="widen the filters"
         )
     return frame, Ledger(tuple(entries))
+
+
+def _unseen(reference: str) -> pl.DataFrame:
+    """InChIKey-14 of what a study holds out, validation and test of every split. Raises ConfigError."""
+    from .files import find, load
+    from .held_out import held_out  # which selects the records of that study itself
+
+    study = load(find(reference))
+    if study.data.held_out_by is not None:
+        what = f"{reference} itself leaves out what {study.data.held_out_by} holds out"
+        raise ConfigError(what, where="data.held_out_by", remedy="name that study, or one that leaves nothing out")
+    return held_out([study]).molecules.select("inchikey14").drop_nulls().unique()
 
 
 def at_most(frame: pl.DataFrame, limit: int | None) -> pl.DataFrame:

@@ -28,13 +28,14 @@ import polars as pl
 from pydantic import Field
 
 from ..data.candidates.lists import MoleculeList
+from ..lineage import MOLECULES, SIMULATION, ancestors
 from ..lock import exclusive
 from ..models.options import Options
 from ..models.predict.asking import Defaults, Question
 from ..provenance import environment, now, table_hash, write_json, write_parquet
 from ..schemas import SPECTRA, conform
 from ..spectra.flat import Flat, flatten, select
-from ..spectra.formats.folders import EXCLUDED, MOLECULES, SIMULATION
+from ..spectra.formats.folders import EXCLUDED
 from ..train.pretrain.folder import Progress, earlier
 from ..train.pretrain.molecules import HeldOut, exclude, join, list_record
 from .predicting import Predictor, stream
@@ -113,6 +114,7 @@ def _simulate(
     record = earlier(setting.folder / SIMULATION, asked, "a simulation")
     if record is None:
         record = {"asked": asked, **_choose(lists, held_out, setting, progress), "environment": environment()}
+        record |= _predictor(predictor, held_out, progress)
         record |= {"spectra": None, "refused": None, "finished": None}
         write_json(setting.folder / SIMULATION, record)
     molecules = pl.read_parquet(setting.folder / MOLECULES)
@@ -125,6 +127,29 @@ def _simulate(
     record |= {"spectra": spectra, "refused": sum(refused), "finished": record["finished"] or now()}
     write_json(setting.folder / SIMULATION, record)
     return record
+
+
+def _predictor(predictor: Predictor, held_out: HeldOut, progress: Progress) -> dict[str, Any]:
+    """Where the predictor lies and how many held-out molecules it met, itself or through what it comes from.
+
+    A predictor that learned the spectra of test molecules hands on what it knows, though none of them is simulated.
+    """
+    keys = held_out.molecules.select("inchikey14").drop_nulls().unique()
+    found, untold = pl.DataFrame(schema={"inchikey14": pl.String}), []
+    for each in ancestors("predictor", str(predictor.chosen.folder)):
+        if each.molecules is None:
+            untold.append(each.name)
+        else:
+            found = pl.concat([found, keys.join(each.molecules, on="inchikey14", how="semi")]).unique()
+    if found.height:
+        progress(
+            f"warning: {predictor.chosen.label} met {found.height:,} of the {keys.height:,} held-out molecules in "
+            "training: what it learned of them goes into these spectra. Train it with `data: {held_out_by: STUDY}`"
+        )
+    elif untold:
+        progress(f"warning: nobody says which molecules were met by {untold[0]}")
+    told = {"held_out_met": found.height, "untold": untold}
+    return {"predictor": str(Path(predictor.chosen.folder).resolve()), "predictor_met": told}
 
 
 def _choose(

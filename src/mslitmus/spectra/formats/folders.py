@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import FormatError
+from ...lineage import MOLECULES, SIMULATION
 
-#: What `mslitmus simulate` leaves beside its shards: its record, and lists of molecules.
-SIMULATION, MOLECULES, EXCLUDED = "simulation.json", "molecules.parquet", "excluded.parquet"
+#: What `mslitmus simulate` leaves beside its shards, besides its record and the list of its molecules.
+EXCLUDED = "excluded.parquet"
 
 
 def files_of(folder: Path) -> list[Path]:
