@@ -10,8 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from mslitmus import lock
+from mslitmus.cli.app import app
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError, MissingExtraError, ModelError, RunError
@@ -184,6 +187,19 @@ def test_every_process_has_its_own_gpus():
     assert [e["CUDA_VISIBLE_DEVICES"] for e in _environments(1, 3, ["4", "7"], 1)] == ["4", "7", "4"]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in _environments(2, 2, ["0", "1", "2", "3"], 2)] == ["0,1", "2,3"]
     assert _environments(2, 1, [], 1)[0]["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [([], Processes(2)), (["-j", "1"], Serial()), (["-j", "3"], Processes(3))]
+)
+def test_a_study_states_how_many_cells_at_a_time(said, expected, tmp_path, monkeypatch):
+    path, asked = tmp_path / "t.yaml", []
+    path.write_text(yaml.safe_dump({**STUDY, "budget": {"jobs": 2}}))
+    monkeypatch.setattr("mslitmus.studies.runner.run", lambda *_, engine, **__: asked.append(engine))
+    monkeypatch.setattr("mslitmus.cli.app.show_run", lambda run: None)
+    done = CliRunner().invoke(app, ["run", str(path), *said])
+    assert (done.exit_code, asked) == (0, [expected]), done.output
+    assert "jobs" not in StudyConfig.model_validate(STUDY).model_dump()["budget"]
 
 
 def test_engines_by_name():

@@ -86,8 +86,13 @@ def run_study(
     check: Annotated[bool, typer.Option("--check", help="Check the study file and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the leaderboard only.")] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", help="Cells at a time; 0: as many as GPUs or cores have room for.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Cells at a time; 0: as many as GPUs or cores have room for. Default: the study's, or 1.",
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: the cells as tasks of a Ray cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster: auto or host:port; default: RAY_ADDRESS, else this machine.")
@@ -106,7 +111,9 @@ def run_study(
     from ..studies.engines import engine_of
     from ..studies.runner import run
 
-    chosen = engine_of(engine, jobs, address)
+    if jobs is None and engine == "local":
+        jobs = config.budget.jobs
+    chosen = engine_of(engine, 1 if jobs is None else jobs, address)
 
     def say(line: str) -> None:
         if not quiet:

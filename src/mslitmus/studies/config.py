@@ -164,6 +164,8 @@ class BudgetConfig(Strict):
     threads: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, ge=1)  # GPUs of one training; on the CPU processes
+    jobs: int | None = Field(default=None, ge=0)  # cells at a time on this machine where --jobs says nothing; 0: all
+    _written = model_serializer(mode="wrap")(lambda self, dump: _without_unset(dump(self), "jobs"))
 
     @property
     def limits(self) -> dict[str, float | None]:
