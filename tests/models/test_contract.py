@@ -74,6 +74,7 @@ OPTIONS = {
         "rerank": {"fingerprint": "validation"},
         "training": {**_TRAINING, "val_limit": 2},
     },
+    "structure-blend": {"members": [{"model": "nearest-structure"}, {"model": "random-structure"}]},
     "rank-by-fingerprint": {"of": "mean-fingerprint"},
     "rank-by-spectra": {"of": "nearest-molecule"},
 }

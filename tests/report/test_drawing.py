@@ -12,6 +12,7 @@ import yaml
 
 from mslitmus.chem.molecule import draw_svg
 from mslitmus.report import numbers
+from mslitmus.report.card import _origins
 from mslitmus.report.describing import learned, readable
 from mslitmus.report.lines import APART, BOTTOM, RIGHT, Line, size_chart
 from mslitmus.report.mirror import MOST, matched, measured_spectrum, mirror
@@ -211,6 +212,13 @@ def test_what_is_special_about_a_cells_training_is_told() -> None:
     assert learned({"start_from": {**start, "fine_tune": False, "head": "keep"}}) == [
         "# weights of M-H only, as they are"
     ]
+
+
+def test_a_card_says_what_its_model_comes_from() -> None:
+    options = {"weights": "pretrained/decoder", "rerank": {"predictor": "runs/matrix"}}
+    told = ["weights pretrained/decoder", "predictor runs/matrix", "the row generator"]
+    assert _origins(options, [{"start_from": {"model": "generator"}}, {}]) == told
+    assert _origins({"weights": "random"}, [{}]) == []
 
 
 def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:

@@ -49,6 +49,7 @@ MODELS = Registry(
         "library-precursor": f"{_CONTROLS}.library_controls:LibraryPrecursor",
         "nearest-structure": "mslitmus.models.baselines.nearest_structure:NearestStructure",
         "random-structure": "mslitmus.models.baselines.nearest_structure:RandomStructure",
+        "structure-blend": "mslitmus.models.generate.blend:StructureBlend",
         "best-structure": "mslitmus.models.baselines.nearest_structure:BestStructure",
         "rank-by-fingerprint": f"{_BRIDGES}.rank_by_fingerprint:RankByFingerprint",
         "rank-by-spectra": f"{_BRIDGES}.rank_by_spectra:RankBySpectra",

@@ -15,6 +15,7 @@ import polars as pl
 import yaml
 
 from ..errors import RunError, unknown_name
+from ..lineage import named
 from .board import Entry, board, chosen, merit
 from .describing import facts, licences, readable
 from .finding import sentence
@@ -168,10 +169,17 @@ def _about(
             "Parameters",
             ", ".join(sorted(size)) or ("unknown (made elsewhere)" if config.get("model") == "external" else "0"),
         ),
+        ("Comes from", ", ".join(_origins(options, cells))),
         ("Counts as", files.kind(model)),
         ("Seeds", ", ".join(sorted({str(cell.get("seed")) for cell in cells}))),
     ]
     return tuple((name, str(value)) for name, value in pairs if value)
+
+
+def _origins(options: Mapping[str, Any], cells: list[Mapping[str, Any]]) -> list[str]:
+    """Weights and predictors that the options name, and the row that it starts from."""
+    rows = {str(cell["start_from"]["model"]) for cell in cells if cell.get("start_from")}
+    return [f"{what} {path}" for what, path in named(options)] + [f"the row {row}" for row in sorted(rows)]
 
 
 def _part(value: Any) -> str | None:

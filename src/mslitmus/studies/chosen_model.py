@@ -11,6 +11,7 @@ import polars as pl
 
 from ..errors import RunError, unknown_name
 from ..models import MODELS
+from ..models.generate.saved import registered
 from .folder import read_json, read_table
 
 TASK = "spectrum-prediction"
@@ -114,9 +115,7 @@ def _registered(folder: Path, task: str) -> str:
     """What a model folder without a cell holds."""
     if task == TASK:
         return "neural"
-    if (folder / "inner").is_dir():
-        return "fingerprint-to-smiles"
-    return "tuned-spectrum-to-smiles" if (folder / "pool.parquet").is_file() else "spectrum-to-smiles"
+    return "structure-blend" if (folder / "blend.json").is_file() else registered(folder)
 
 
 def _cell(folder: Path, wanted: str = TASK) -> Chosen:

@@ -1,0 +1,14 @@
+"""Which generator a model folder holds, where no record of a run says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+GENERATORS = ("spectrum-to-smiles", "tuned-spectrum-to-smiles", "fingerprint-to-smiles")
+
+
+def registered(folder: Path) -> str:
+    """Registered name of what `save` of a generator wrote."""
+    if (folder / "inner").is_dir():
+        return "fingerprint-to-smiles"
+    return "tuned-spectrum-to-smiles" if (folder / "pool.parquet").is_file() else "spectrum-to-smiles"
