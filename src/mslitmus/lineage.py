@@ -3,16 +3,19 @@
 The folder of a fitted model holds
 
 - `trained_on.parquet`  InChIKey-14 of the molecules in its training set;
-- `lineage.json`        folders that it comes from: weights and predictors that its options name, the row it starts
-                        from, the simulation whose spectra it learned.
+- `lineage.json`        what it comes from: weights and predictors that its options name, the row it starts from, the
+                        simulation whose spectra it learned. A simulation has this file too, and names its predictor.
 
-A folder of pretraining holds its own record and list; the record of a simulation names the folder of its predictor. So
-a test molecule is found that a predictor learned, whose spectra a generator learned, whose weights a run starts from.
+A folder of pretraining or fine-tuning holds its own record and list. So a test molecule is found that a predictor
+learned, whose spectra a generator learned, whose weights a run starts from. Every origin is named with a hash of its
+record: a folder that was filled anew since says nothing about what came from it before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,55 +25,83 @@ import polars as pl
 
 from .provenance import write_json, write_parquet
 
-LINEAGE, TRAINED_ON, MOLECULES, SIMULATION = (
-    "lineage.json",
-    "trained_on.parquet",
-    "molecules.parquet",
+LINEAGE, TRAINED_ON = "lineage.json", "trained_on.parquet"
+PRETRAINING, FINE_TUNING, SIMULATION, USED = (
+    "pretraining.json",
+    "fine_tuning.json",
     "simulation.json",
+    "molecules.parquet",
 )
-_PRETRAINED = ("pretraining.json", "fine_tuning.json")
 _RANDOM = "random"
 _NAMING = ("weights", "pretrained", "predictor")  # options that name a file or folder: of encoders, of re-rankers
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What something comes from: `what` it is (weights, predictor, row, …), where it lies, the hash of its record."""
+
+    what: str
+    path: str
+    hash: str | None = None
+
+
+@dataclass(frozen=True)
 class Ancestor:
-    """Something that a model comes from.
+    """Something that a model comes from, near or far.
 
     Attributes:
         name: how it got here, `weights A ← simulation B ← predictor C`.
+        folder: of its record.
         molecules: `inchikey14` of those that it learned from; None where nobody tells.
         excluded: what its record says was left out; None for one without such a promise.
     """
 
     name: str
+    folder: Path
     molecules: pl.DataFrame | None
     excluded: Mapping[str, Any] | None = None
 
 
-def write(folder: Path, learned: pl.Series, origins: Sequence[tuple[str, str]]) -> None:
-    """Record of a fitted model.
+def write(folder: Path, learned: pl.Series | None, origins: Sequence[Origin]) -> None:
+    """Record of a fitted model, or of a simulation.
 
     Args:
         folder: of the model.
-        learned: InChIKey-14 of its training set, in any number.
-        origins: (what, folder) of everything that it comes from, as `named` gives them.
+        learned: InChIKey-14 of its training set, in any number; None for a simulation, which learned nothing.
+        origins: everything that it comes from.
     """
-    keys = learned.drop_nulls().unique().sort().alias("inchikey14")
-    write_parquet(folder / TRAINED_ON, keys.to_frame())
-    found = [{"what": what, "folder": str(Path(path).resolve())} for what, path in origins]
-    write_json(folder / LINEAGE, {"molecules": len(keys), "comes_from": found})
+    if learned is not None:
+        write_parquet(folder / TRAINED_ON, learned.drop_nulls().unique().sort().alias("inchikey14").to_frame())
+    found = [_entry(folder, each) for each in origins]
+    write_json(folder / LINEAGE, {"comes_from": found})
 
 
-def named(options: Any) -> list[tuple[str, str]]:
-    """(option, path) of the weights and predictors that options name, however deep (presets, bridges nest them)."""
-    return list(dict.fromkeys(_named(options)))
+def _entry(folder: Path, origin: Origin) -> dict[str, str | None]:
+    place = Path(origin.path).resolve()
+    beside = os.path.relpath(place, folder.resolve())  # a run that is moved takes its own rows with it
+    return {"what": origin.what, "path": str(place), "beside": beside, "hash": _hash(_folder(place))}
+
+
+def comes_from(folder: Path) -> list[Origin]:
+    """What the record of a model or simulation names; empty where there is no record that can be read."""
+    found = []
+    for each in _list((_json(folder / LINEAGE) or {}).get("comes_from")):
+        what, path, digest = (str(each.get(key) or "") for key in ("what", "path", "hash"))
+        beside = folder / str(each.get("beside") or ".")
+        near = not Path(path).exists() and digest and _hash(_folder(beside)) == digest
+        found.append(Origin(what, str(beside) if near else path, digest or None))
+    return found
+
+
+def named(options: Any) -> list[Origin]:
+    """Weights and predictors that options name, however deep (presets, bridges nest them)."""
+    return [Origin(*each) for each in dict.fromkeys(_named(options))]
 
 
 def _named(options: Any) -> Iterator[tuple[str, str]]:
     if isinstance(options, Mapping):
         for key, value in options.items():
-            if key in _NAMING and isinstance(value, str) and value != _RANDOM:
+            if key in _NAMING and isinstance(value, str) and value not in ("", _RANDOM):
                 yield key, value
             else:
                 yield from _named(value)
@@ -79,31 +110,47 @@ def _named(options: Any) -> Iterator[tuple[str, str]]:
             yield from _named(value)
 
 
-def ancestors(what: str, path: str) -> list[Ancestor]:
-    """What a file or folder learned from, and what it comes from itself; never empty.
+def ancestors(origin: Origin) -> list[Ancestor]:
+    """What an origin learned from, and what it comes from itself; never empty.
 
-    What cannot be read is an ancestor that nobody tells about.
+    What cannot be read, or was made again since, is an ancestor that nobody tells about.
     """
-    return list(_walk(f"{what} {path}", Path(path), frozenset()))
+    return list(_walk(f"{origin.what} {origin.path}", origin, frozenset()))
 
 
-def _walk(name: str, path: Path, seen: frozenset[Path]) -> Iterator[Ancestor]:
-    folder = path if path.is_dir() else path.parent
-    if folder.resolve() in seen:
+def _walk(name: str, origin: Origin, seen: frozenset[Path]) -> Iterator[Ancestor]:
+    folder = _folder(Path(origin.path))
+    if folder in seen:
         return
-    seen |= {folder.resolve()}
-    record = next((_json(folder / each) for each in _PRETRAINED if (folder / each).is_file()), None)
-    if (folder / SIMULATION).is_file():  # its own molecules are those of whoever learned its spectra
-        predictor = (_json(folder / SIMULATION) or {}).get("predictor")
-        if predictor is None:
-            yield Ancestor(name, None)
-        else:
-            yield from _walk(f"{name} ← predictor {predictor}", Path(predictor), seen)
+    if origin.hash is not None and _hash(folder) != origin.hash:
+        yield Ancestor(f"{name} (not there as it was)", folder, None)
         return
-    keys = _keys(folder / (MOLECULES if record is not None else TRAINED_ON))
-    yield Ancestor(name, keys, ((record or {}).get("asked") or {}).get("held_out"))
-    for origin in (_json(folder / LINEAGE) or {}).get("comes_from") or ():
-        yield from _walk(f"{name} ← {origin['what']} {origin['folder']}", Path(origin["folder"]), seen)
+    record = next((_json(folder / each) for each in (PRETRAINING, FINE_TUNING) if (folder / each).is_file()), None)
+    behind = comes_from(folder) or named((record or {}).get("options"))
+    if not (folder / SIMULATION).is_file():  # whose own molecules are those of whoever learned its spectra
+        asked = (record or {}).get("asked")
+        excluded = asked.get("held_out") if isinstance(asked, dict) else None
+        yield Ancestor(name, folder, _keys(folder / (TRAINED_ON if record is None else USED)), excluded)
+    elif not behind:
+        yield Ancestor(name, folder, None)
+    for each in behind:
+        yield from _walk(f"{name} ← {each.what} {each.path}", each, seen | {folder})
+
+
+def _folder(path: Path) -> Path:
+    """Where the record of a file or folder lies: a cell's is in its model."""
+    folder = (path if path.is_dir() else path.parent).resolve()
+    known = (LINEAGE, TRAINED_ON, PRETRAINING, FINE_TUNING, SIMULATION)
+    recorded = any((folder / name).is_file() for name in known)
+    return folder / "model" if not recorded and path.is_dir() and (folder / "model").is_dir() else folder
+
+
+def _hash(folder: Path) -> str | None:
+    """Of what a folder says that it learned and comes from; None where it says nothing."""
+    digest, files = hashlib.sha256(), [folder / name for name in (TRAINED_ON, USED, LINEAGE)]
+    for path in (found := [file for file in files if file.is_file()]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16] if found else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -112,6 +159,10 @@ def _json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _keys(path: Path) -> pl.DataFrame | None:

@@ -14,6 +14,7 @@ from mslitmus.audits.contrast import advantages, contrast, profiting
 from mslitmus.audits.evidence import CellKey, Evidence, Pretraining
 from mslitmus.audits.finding import SEVERITIES, Finding, RunTables
 from mslitmus.audits.leakage import promises
+from mslitmus.lineage import Origin
 from mslitmus.schemas import COMPARISONS, SPECTRA, SUMMARY, conform
 
 METRIC = "cosine@0.1Da"
@@ -208,8 +209,9 @@ def test_weights_tell_what_stands_behind_them(folds, tmp_path: Path):
     for folder in (predictor, simulated, weights):
         folder.mkdir()
     lineage.write(predictor, pl.Series(keys(folds, 3)), [])
-    (simulated / "simulation.json").write_text(json.dumps({"predictor": str(predictor)}))
-    lineage.write(weights, pl.Series(["ELSEWHERE"]), [("simulation", str(simulated))])
+    (simulated / "simulation.json").write_text("{}")
+    lineage.write(simulated, None, [Origin("predictor", str(predictor))])
+    lineage.write(weights, pl.Series(["ELSEWHERE"]), [Origin("simulation", str(simulated))])
     found = AUDITS["leakage"](evidence(folds, options={"weights": str(weights)}))
     leak = worst(found)
     assert (leak.severity, leak.affected) == ("warning", 3)

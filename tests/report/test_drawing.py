@@ -12,7 +12,7 @@ import yaml
 
 from mslitmus.chem.molecule import draw_svg
 from mslitmus.report import numbers
-from mslitmus.report.card import _origins
+from mslitmus.report.card import _comes_from
 from mslitmus.report.describing import learned, readable
 from mslitmus.report.lines import APART, BOTTOM, RIGHT, Line, size_chart
 from mslitmus.report.mirror import MOST, matched, measured_spectrum, mirror
@@ -217,8 +217,8 @@ def test_what_is_special_about_a_cells_training_is_told() -> None:
 def test_a_card_says_what_its_model_comes_from() -> None:
     options = {"weights": "pretrained/decoder", "rerank": {"predictor": "runs/matrix"}}
     told = ["weights pretrained/decoder", "predictor runs/matrix", "the row generator"]
-    assert _origins(options, [{"start_from": {"model": "generator"}}, {}]) == told
-    assert _origins({"weights": "random"}, [{}]) == []
+    assert _comes_from(options, [{"start_from": {"model": "generator"}}, {}]) == told
+    assert _comes_from({"weights": "random"}, [{}]) == []
 
 
 def test_mirror_of_nothing_and_of_a_dense_prediction() -> None:

@@ -49,10 +49,14 @@ def test_shards_are_kept_and_held_out_molecules_left_out(molecules, tmp_path):
     (setting.folder / "part-00001.parquet").unlink()
     said: list[str] = []
     run(said=said.append)
-    assert [line.split(":")[0] for line in said] == ["part-00001.parquet"]
+    assert [line.split(":")[0] for line in said] == ["warning", "part-00001.parquet"]
     assert pl.read_parquet(setting.folder / "part-*.parquet").equals(made)
     with pytest.raises(RunError, match="a simulation with other seed"):
         run(seed=1)
+    (tmp_path / "predictor").mkdir()
+    (tmp_path / "predictor" / "weights.pt").write_text("another one of the same name")
+    with pytest.raises(RunError, match="a simulation with other predictor"):
+        run()
 
 
 def test_a_predictor_that_met_held_out_molecules_is_told_of(molecules, tmp_path):
@@ -73,7 +77,7 @@ def test_a_predictor_that_met_held_out_molecules_is_told_of(molecules, tmp_path)
         )
         met, warned = (2 if name == "knows" else 0), [line for line in said if line.startswith("warning")]
         assert record["predictor_met"]["held_out_met"] == met
-        assert Path(record["predictor"]) == folder
+        assert [Path(each.path) for each in lineage.comes_from(tmp_path / f"out-{name}")] == [folder]
         assert bool(warned) == (name != "clean")
         assert bool(record["predictor_met"]["untold"]) == (name == "silent")
 

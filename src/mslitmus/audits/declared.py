@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..lineage import ancestors, named
+from ..lineage import Ancestor, Origin, ancestors, named
 from .evidence import CellKey, Evidence, Pretraining
 
 
@@ -39,27 +40,34 @@ def met_before(evidence: Evidence) -> list[Met]:
     trained = tuple(sorted(model for model, kind in tables.kinds.items() if kind == "trained"))
     found = [_declared(each, trained) for each in evidence.pretraining]
     told = {model for each in found for model in each.models}
-    users: dict[tuple[str, str], list[str]] = {}
-    for key, record in evidence.cells.items():
+    met: dict[tuple[Path, bool], Met] = {}
+    for key, record in sorted(evidence.cells.items()):
         for origin in _origins(evidence, key, record):
-            models = users.setdefault(origin, [])
-            if key.model not in models:
-                models.append(key.model)
-    for origin, models in sorted(users.items()):
-        untold = tuple(model for model in models if model not in told)
-        for each in ancestors(*origin):
-            who = untold if each.molecules is None else tuple(models)
-            found.append(Met(each.name, who, each.molecules, each.excluded))
+            for each in _beyond_the_fold(origin):
+                known, place = each.molecules is not None, (each.folder, each.molecules is not None)
+                who = (key.model,) if known or key.model not in told else ()
+                before = met.get(place, Met(each.name, (), each.molecules, each.excluded))
+                name = min(before.name, each.name, key=len)
+                met[place] = replace(before, name=name, models=tuple(dict.fromkeys((*before.models, *who))))
+    found += met.values()
     return [each for each in found if each.models]
 
 
-def _origins(evidence: Evidence, key: CellKey, record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Weights and predictors that a cell names, or one of the rows that it starts from."""
+def _origins(evidence: Evidence, key: CellKey, record: Mapping[str, Any]) -> list[Origin]:
+    """What a cell's own record of its lineage says; of an older cell what its options name, and its parent's."""
+    if (told := record.get("comes_from")) is not None:
+        return [Origin(**each) for each in told]
     found = named(record.get("options") or {})
     parent = CellKey(key.split, (record.get("start_from") or {}).get("model", ""), key.seed)
     if parent in evidence.cells:
         found += _origins(evidence, parent, evidence.cells[parent])
     return found
+
+
+def _beyond_the_fold(origin: Origin) -> list[Ancestor]:
+    """Ancestors by an origin; a row of the same split learned from the same fold, which is looked at anyway."""
+    found = ancestors(origin)
+    return found[1:] if origin.what in ("row", "fitted") and found[0].molecules is not None else found
 
 
 def _declared(each: Pretraining, trained: tuple[str, ...]) -> Met:

@@ -225,10 +225,9 @@ def _pretrained(evidence: Evidence, split: str, met: Met, promised: Sequence[str
     users = ", ".join(met.models)
     if met.molecules is None:
         claim = f"nobody says which molecules {users} met in pretraining, split {split}"
-        shown = f"{met.name} holds no record (pretraining.json) and no list was declared"
-        return [
-            Finding("leakage", "warning", claim, 0, shown, "declare the list: mslitmus audit RUN --pretraining FILE")
-        ]
+        shown = f"{met.name} holds no record of what it learned from, and no list was declared"
+        remedy = "declare the list: mslitmus audit RUN --pretraining FILE; or run again what made it, if it is a run"
+        return [Finding("leakage", "warning", claim, 0, shown, remedy)]
     shared = shared_with(evidence, split, met.molecules)
     if not shared.every:
         claim = f"no test molecule of split {split} is in the pretraining of {users}"

@@ -169,17 +169,17 @@ def _about(
             "Parameters",
             ", ".join(sorted(size)) or ("unknown (made elsewhere)" if config.get("model") == "external" else "0"),
         ),
-        ("Comes from", ", ".join(_origins(options, cells))),
+        ("Comes from", ", ".join(_comes_from(options, cells))),
         ("Counts as", files.kind(model)),
         ("Seeds", ", ".join(sorted({str(cell.get("seed")) for cell in cells}))),
     ]
     return tuple((name, str(value)) for name, value in pairs if value)
 
 
-def _origins(options: Mapping[str, Any], cells: list[Mapping[str, Any]]) -> list[str]:
+def _comes_from(options: Mapping[str, Any], cells: list[Mapping[str, Any]]) -> list[str]:
     """Weights and predictors that the options name, and the row that it starts from."""
     rows = {str(cell["start_from"]["model"]) for cell in cells if cell.get("start_from")}
-    return [f"{what} {path}" for what, path in named(options)] + [f"the row {row}" for row in sorted(rows)]
+    return [f"{each.what} {each.path}" for each in named(options)] + [f"the row {row}" for row in sorted(rows)]
 
 
 def _part(value: Any) -> str | None:

@@ -15,6 +15,7 @@ from .. import lineage, train
 from ..chem.molecule import inchikey14
 from ..data import store
 from ..errors import ChemistryError, ModelError, PredictionError
+from ..lineage import Origin
 from ..models.protocol import FitContext, FitReport
 from ..provenance import code_hash, environment, file_hash, now, write_json, write_parquet
 from ..tasks.protocol import Task, mean_per_molecule, refuse_missing
@@ -120,6 +121,8 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     if path.exists():
         record = dict(read_json(path))
         if not outdated(record, cell.model, cell.folder) and not continues(record, study.budget, cell.folder):
+            if not (cell.folder / "model" / lineage.LINEAGE).exists():  # fitted by an earlier version
+                _tell_lineage(cell, study, _training_set(cell)[0])
             return record
     task = cell.task
     model = build_model(*cell.model.resolved(study.task))
@@ -154,7 +157,7 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     else:
         report = train.fit(model, task.training_view(training), task.training_view(cell.folds["val"]), context)
     model.save(context.folder)
-    lineage.write(context.folder, training["inchikey14"], _origins(cell, study))
+    _tell_lineage(cell, study, training)
     record = {
         "kind": model.kind,
         "parameters": model.parameters(),
@@ -170,17 +173,23 @@ def _fit(cell: Cell, study: StudyConfig, progress: Progress) -> dict[str, Any]:
     return record
 
 
-def _origins(cell: Cell, study: StudyConfig) -> list[tuple[str, str]]:
-    """(what, folder) of everything that the model of a cell comes from: see `lineage`."""
-    origins = lineage.named(cell.model.resolved(study.task)[1])
+def _tell_lineage(cell: Cell, study: StudyConfig, training: pl.DataFrame) -> None:
+    """What the model of a cell learned from and comes from, beside it. Nobody knows that of a row made elsewhere."""
+    name, options = cell.model.resolved(study.task)
+    if name == "external":
+        return
+    origins = lineage.named(options)
     if (parent := parent_cell(cell.folder, cell.model)) is not None:
-        origins.append(("row", str(parent / "model")))
+        origins.append(Origin("row", str(parent / "model")))
     if (source := fitted_cell(cell.model, cell.split, cell.seed)) is not None:
-        origins.append(("fitted", str(source / "model")))
+        origins.append(Origin("fitted", str(source / "model")))
     dataset = cell.folder.parents[3] / "dataset.json"  # of the run; a worker elsewhere may have no store
-    read = read_json(dataset).get("sources") or () if dataset.exists() else ()
-    sources = [Path(each["path"]) for each in read]
-    return origins + [("simulation", str(path)) for path in sources if (path / lineage.SIMULATION).is_file()]
+    sources = read_json(dataset).get("sources") or () if dataset.exists() else ()
+    origins += [Origin("simulation", each["simulation"]) for each in sources if each.get("simulation")]
+    start = cell.model.start_from
+    learned = training["inchikey14"] if start is None or start.fine_tune else training["inchikey14"].head(0)
+    (cell.folder / "model").mkdir(exist_ok=True)
+    lineage.write(cell.folder / "model", learned, origins)
 
 
 def _training_set(cell: Cell) -> tuple[pl.DataFrame, dict[str, Any]]:

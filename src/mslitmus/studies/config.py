@@ -63,6 +63,19 @@ class DataConfig(Strict):
         refuse_unknown(info.field_name, value, _NAMED_VALUES[info.field_name])
         return value
 
+    @field_validator("held_out_by")
+    @classmethod
+    def _found(cls, value: str | None) -> str | None:
+        """As an absolute path, so that the run's own copy of the study names the same file from anywhere."""
+        if value is None:
+            return None
+        from .files import find  # which reads studies, and so this file
+
+        try:
+            return str(find(value).resolve())
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("require")
     @classmethod
     def _columns(cls, value: list[str]) -> list[str]:

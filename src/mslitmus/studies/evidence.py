@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +14,7 @@ from ..audits import Evidence, RunTables
 from ..audits.evidence import Absent, Ask, CellKey, Pretraining, no_model
 from ..audits.live.connect import askable
 from ..errors import ModelError, RunError
+from ..lineage import LINEAGE, comes_from
 from .config import StudyConfig
 from .files import load
 from .folder import RunFolder, read_json, read_table
@@ -32,6 +35,8 @@ class _Run:
         was = read_json(path).get("selected", {}).get("hash") if path.exists() else None
         if was is not None and was != staged.data_hash:
             remedy = "bring that release of the dataset back, or run the study again under another --name"
+            if self.study.data.held_out_by is not None:
+                remedy += f" (it also depends on {self.study.data.held_out_by}: did that change?)"
             raise RunError("the dataset is not the one that the run was made of", where=str(path), remedy=remedy)
         return staged
 
@@ -78,7 +83,7 @@ def evidence_of(
     study = load(root / "config.yaml")
     run = _Run(root, study, progress)
     records = [
-        read_json(run.folder.cell(split.name, model.name, seed) / "cell.json")
+        _record(run.folder.cell(split.name, model.name, seed))
         for split in study.splits
         for model in study.models
         for seed in (model.seeds or study.seeds)
@@ -101,3 +106,11 @@ def evidence_of(
         pretraining=tuple(pretraining),
         progress=progress,
     )
+
+
+def _record(cell: Path) -> dict[str, Any]:
+    """cell.json, and what the model comes from (`comes_from`) where its folder says so."""
+    record: dict[str, Any] = dict(read_json(cell / "cell.json"))
+    if (cell / "model" / LINEAGE).exists():
+        record["comes_from"] = [asdict(origin) for origin in comes_from(cell / "model")]
+    return record

@@ -51,6 +51,7 @@ def load(path: Path) -> StudyConfig:
     _refuse_repeated_keys(node, path)
     if not isinstance(value, dict):
         raise ConfigError("not a mapping of keys", where=str(path), remedy="start from configs/massbank.yaml")
+    _anchor(value, path)
     try:
         study = StudyConfig.model_validate(value)
     except ValidationError as error:
@@ -61,6 +62,15 @@ def load(path: Path) -> StudyConfig:
         where = f"{path}:{_line(node, _written(value, ('models', index)))}"
         raise ConfigError(_of_model(study, index, refusal), where=where, remedy=refusal.remedy) from refusal
     return study
+
+
+def _anchor(value: dict[str, Any], path: Path) -> None:
+    """A study that this one names may lie beside its file."""
+    data = value.get("data")
+    if isinstance(data, dict) and isinstance(named := data.get("held_out_by"), str):
+        beside = path.parent / named
+        if not Path(named).is_file() and beside.is_file():
+            value["data"] = {**data, "held_out_by": str(beside.resolve())}
 
 
 def checked(values: Mapping[str, Any], where: str, places: Mapping[str, str] | None = None) -> StudyConfig:

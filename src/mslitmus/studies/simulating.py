@@ -5,6 +5,7 @@ In one folder:
 - `part-00000.parquet`, …  schema SPECTRA, flagged `simulated`; a shard is written whole or not at all, so a killed run
   continues at the first that is missing;
 - `simulation.json`        what was asked, what was excluded and why, spectra written;
+- `lineage.json`           which predictor, for audits of whoever learns these spectra;
 - `molecules.parquet`      InChIKey-14 and SMILES of every molecule that took part: what the leakage audit is told;
 - `excluded.parquet`       InChIKey-14 and SMILES of what had to stay unseen.
 
@@ -19,6 +20,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,13 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from .. import lineage
 from ..data.candidates.lists import MoleculeList
-from ..lineage import MOLECULES, SIMULATION, ancestors
+from ..lineage import LINEAGE, SIMULATION, USED, Origin, ancestors
 from ..lock import exclusive
 from ..models.options import Options
 from ..models.predict.asking import Defaults, Question
-from ..provenance import environment, now, table_hash, write_json, write_parquet
+from ..provenance import environment, file_hash, now, table_hash, write_json, write_parquet
 from ..schemas import SPECTRA, conform
 from ..spectra.flat import Flat, flatten, select
 from ..spectra.formats.folders import EXCLUDED
@@ -103,6 +106,7 @@ def _simulate(
         json.dumps(
             {
                 "model": predictor.source,
+                "predictor": _model_hash(predictor.chosen.folder),
                 "options": options.model_dump(mode="json"),
                 **chosen,
                 "lists": [list_record(each) for each in lists],
@@ -111,13 +115,13 @@ def _simulate(
             }
         )
     )
-    record = earlier(setting.folder / SIMULATION, asked, "a simulation")
+    record, met = earlier(setting.folder / SIMULATION, asked, "a simulation"), _met(predictor, held_out, progress)
     if record is None:
         record = {"asked": asked, **_choose(lists, held_out, setting, progress), "environment": environment()}
-        record |= _predictor(predictor, held_out, progress)
-        record |= {"spectra": None, "refused": None, "finished": None}
+        lineage.write(setting.folder, None, [Origin("predictor", str(predictor.chosen.folder))])
+        record |= {"predictor_met": met, "spectra": None, "refused": None, "finished": None}
         write_json(setting.folder / SIMULATION, record)
-    molecules = pl.read_parquet(setting.folder / MOLECULES)
+    molecules = pl.read_parquet(setting.folder / USED)
     counts = [
         _shard(predictor, molecules, number, start, options, setting, progress)
         for number, start in enumerate(range(0, molecules.height, options.shard))
@@ -129,14 +133,22 @@ def _simulate(
     return record
 
 
-def _predictor(predictor: Predictor, held_out: HeldOut, progress: Progress) -> dict[str, Any]:
-    """Where the predictor lies and how many held-out molecules it met, itself or through what it comes from.
+def _model_hash(folder: Path) -> str:
+    """Of the files of a saved model: shards of another one under the same name do not go together with its own."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts)
+    own = [path for path in paths if path.name not in (LINEAGE, lineage.TRAINED_ON)]
+    told = "\n".join(f"{path.relative_to(folder)} {file_hash(path)}" for path in own)
+    return sha256(told.encode()).hexdigest()[:16]
+
+
+def _met(predictor: Predictor, held_out: HeldOut, progress: Progress) -> dict[str, Any]:
+    """How many held-out molecules the predictor met, itself or through what it comes from.
 
     A predictor that learned the spectra of test molecules hands on what it knows, though none of them is simulated.
     """
     keys = held_out.molecules.select("inchikey14").drop_nulls().unique()
     found, untold = pl.DataFrame(schema={"inchikey14": pl.String}), []
-    for each in ancestors("predictor", str(predictor.chosen.folder)):
+    for each in ancestors(Origin("predictor", str(predictor.chosen.folder))):
         if each.molecules is None:
             untold.append(each.name)
         else:
@@ -147,9 +159,9 @@ def _predictor(predictor: Predictor, held_out: HeldOut, progress: Progress) -> d
             "training: what it learned of them goes into these spectra. Train it with `data: {held_out_by: STUDY}`"
         )
     elif untold:
-        progress(f"warning: nobody says which molecules were met by {untold[0]}")
-    told = {"held_out_met": found.height, "untold": untold}
-    return {"predictor": str(Path(predictor.chosen.folder).resolve()), "predictor_met": told}
+        remedy = "run its study once more: finished models are kept and get their record"
+        progress(f"warning: nobody says which molecules were met by {untold[0]}; {remedy}")
+    return {"held_out_met": found.height, "untold": untold}
 
 
 def _choose(
@@ -159,7 +171,7 @@ def _choose(
     progress(f"{everything.height:,} molecules; leaving out what is held out, and what is near to it")
     kept, excluded = exclude(everything, held_out, setting.near, processes=setting.processes, progress=progress)
     write_parquet(setting.folder / EXCLUDED, held_out.molecules.select("inchikey14", "smiles").unique().sort("smiles"))
-    write_parquet(setting.folder / MOLECULES, kept.select("inchikey14", "smiles"))
+    write_parquet(setting.folder / USED, kept.select("inchikey14", "smiles"))
     told = {"available": everything.height, "used": kept.height, "hash": table_hash(kept.select("inchikey14"))}
     return {"molecules": told, "excluded": excluded}
 
@@ -244,7 +256,7 @@ def _with_peaks(frame: pl.DataFrame, mzs: Any, heights: Any, row: Any) -> pl.Dat
 
 def _forget(folder: Path) -> None:
     """Remove what a simulation left in its folder, and nothing else."""
-    for name in (SIMULATION, MOLECULES, EXCLUDED):
+    for name in (SIMULATION, LINEAGE, USED, EXCLUDED):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob("part-[0-9]*.parquet"):
         path.unlink()

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import ConfigError, DataError
+from ..lineage import FINE_TUNING, USED
 from ..lock import exclusive
 from ..models.embed.library_embedding import LibraryEmbedding
 from ..models.protocol import FitContext
@@ -57,7 +58,7 @@ def fine_tune(
             raise DataError(what, remedy="give more spectra, a larger --validation, or --any-source")
         report = fit(model, ready.training_view(train), ready.training_view(queries), _with(context, _hit(ready)))
         model.save(folder)
-        write_parquet(folder / "molecules.parquet", molecules.to_frame())  # all of them were met: audits read it
+        write_parquet(folder / USED, molecules.to_frame())  # all of them were met: audits read it
         record = {
             "options": model.described(),
             "task": ready.record(),
@@ -67,7 +68,7 @@ def fine_tune(
             "environment": environment(),
             "finished": now(),
         }
-        write_json(folder / "fine_tuning.json", record)
+        write_json(folder / FINE_TUNING, record)
     return record
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ...errors import ConfigError
+from ...lineage import PRETRAINING
 from ...provenance import file_hash
 from ...tasks import TASKS
 from ...tasks.measured import with_structure
@@ -44,7 +45,6 @@ from .options import TRAINING, SpectrumToSmilesOptions
 from .spectrum_to_smiles import SpectrumToSmiles, opened
 from .transformer import Inputs
 
-_RECORD = "pretraining.json"
 _TOLD = "told"  # column: (n, network.bits) of what the decoder is told
 _IDLE = ("top", "hide", "random_spelling", "at_most", "fingerprint_weight")  # of training on spectra
 
@@ -203,7 +203,7 @@ def check_decoder(folder: Path) -> None:
     Weights of a training on spectra have seen whatever its split let them see, and were never told a fingerprint.
     """
     try:
-        record = read_json(folder / _RECORD)
+        record = read_json(folder / PRETRAINING)
         own = record["asked"]["method"] == "decoder" and record["weights_sha256"] == file_hash(folder / "weights.pt")
     except (OSError, ValueError, KeyError, TypeError):
         own = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import FormatError
-from ...lineage import MOLECULES, SIMULATION
+from ...lineage import LINEAGE, SIMULATION, USED
 
-#: What `mslitmus simulate` leaves beside its shards, besides its record and the list of its molecules.
+#: What `mslitmus simulate` leaves beside its shards, with its records and the list of its molecules.
 EXCLUDED = "excluded.parquet"
 
 
@@ -28,4 +28,4 @@ def hidden(path: Path) -> bool:
 
 
 def _beside_shards(file: Path) -> bool:
-    return file.name in (SIMULATION, MOLECULES, EXCLUDED) and (file.parent / SIMULATION).is_file()
+    return file.name in (SIMULATION, LINEAGE, USED, EXCLUDED) and (file.parent / SIMULATION).is_file()

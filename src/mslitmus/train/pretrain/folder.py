@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from ... import lineage
 from ...errors import RunError
 from ...lock import exclusive
 from ...models.protocol import FitContext
@@ -20,7 +21,7 @@ from .molecules import HeldOut
 
 Progress = Callable[[str], None]
 Score = Callable[[pl.DataFrame, pl.DataFrame], float]
-RECORD, USED, WEIGHTS = "pretraining.json", "molecules.parquet", "weights.pt"
+RECORD, USED, WEIGHTS = lineage.PRETRAINING, lineage.USED, "weights.pt"
 
 
 @dataclass(frozen=True)
