@@ -100,6 +100,23 @@ def test_structures_and_a_page(call, folder, tmp_path, spectra_module):
     assert "<svg" in text
 
 
+def test_a_blend_answers_with_any_formula_and_says_which(call, folder, tmp_path, spectra_module):
+    model = MODELS["structure-blend"](members=[{"model": "nearest-structure", "options": {"tiers": ["all"]}}])
+    model.check_start(MODELS["spectrum-to-smiles"](**TINY))
+    model.start_from(folder)
+    report = model.fit(spectra_module[:40], spectra_module[40:44], FitContext(tmp_path / "fit", threads=1))
+    assert report.notes["members"] == ["spectrum-to-smiles", "nearest-structure"]
+    model.save(tmp_path / "blend")
+    code, _, err = call("generate", "q.mgf", "--model", tmp_path / "blend", "--top", 20)
+    assert code == 0, err
+    assert "this model has 10 places" in err
+    found = read(tmp_path / "q.structures.tsv")
+    assert found["identifier"].n_unique() == 4
+    assert 2 < found["rank"].max() <= 10
+    assert found["formula"].to_list() == list(formulas(found["smiles"].to_list()))
+    assert found["score"].is_between(-0.001, 1).all()
+
+
 def test_more_structures_than_the_model_was_told_to_list(call, folder, tmp_path):
     shutil.copytree(folder, tmp_path / "one")
     options = json.loads((tmp_path / "one" / "options.json").read_text("utf-8"))

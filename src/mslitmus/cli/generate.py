@@ -77,8 +77,10 @@ def generate_structures(
 
 
 def _warnings(model: Any, top: int) -> Iterator[str]:
-    if top > (beams := model.options.beams):
-        yield f"--top {top}: this model has {beams} beams, so {beams} structures a query at most"
+    beams = getattr(model.options, "beams", None)
+    if top > (most := beams or model.options.structures):
+        kind = "beams" if beams else "places"
+        yield f"--top {top}: this model has {most} {kind}, so {most} structures a query at most"
     if getattr(model, "transductive", False):
         yield f"this model learns from what it is asked, {_BATCH} spectra at a time: answers depend on their company"
 

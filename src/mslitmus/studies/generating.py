@@ -158,6 +158,11 @@ class Generating:
     asked: int = 0
 
     @property
+    def mixed(self) -> bool:
+        """Whether it has members that answer with any formula."""
+        return hasattr(self.model, "members")
+
+    @property
     def guesses(self) -> bool:
         """Whether the model chooses the formulae that are not told."""
         return getattr(getattr(self.model, "options", None), "formula", None) == "predicted"
@@ -181,7 +186,7 @@ class Generating:
         rows = queries.select("identifier", *about).join(
             found.filter(pl.col("rank") <= self.top), on="identifier", how="left", maintain_order="left_right"
         )
-        if self.guesses:
+        if self.guesses or self.mixed:
             own = _own_formulae(rows)  # the lead is the best guess's, not that of the others
             rows = rows.with_columns(own, formula_lead=pl.when(pl.col("formula") == own).then("formula_lead"))
         rows = self._judged(rows)
@@ -261,7 +266,8 @@ def open_generating(
         raise RunError(
             "this model writes no structures of its own", where=chosen.label, remedy="give a trained generator"
         )
-    model.options = model.options.model_copy(update={"structures": max(top, model.options.structures)})
+    if hasattr(model.options, "beams"):  # a blend has as many places as it has learned
+        model.options = model.options.model_copy(update={"structures": max(top, model.options.structures)})
     formulae = None
     if model.options.formula != "absent":
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))

@@ -180,6 +180,24 @@ class StructureBlend:
         self.names, self.members = [name, *self.names], [MODELS[name].load(folder), *self.members]
         self.taken = 1
 
+    # -- for one's own spectra: what the member that writes knows of formulae -----------------------------------------
+
+    @property
+    def formulas(self) -> tuple[str, ...] | None:
+        """Of the training molecules, where a member writes structures of its own; else None."""
+        return next((model.formulas for model in self.members if hasattr(model, "formulas")), None)
+
+    @property
+    def formulae(self) -> Any:
+        """How that member comes by formulae."""
+        return next(model.formulae for model in self.members if hasattr(model, "formulae"))
+
+    def to(self, device: Any) -> None:
+        """Networks onto a device."""
+        for model in self.members:
+            if hasattr(model, "to"):
+                model.to(device)
+
     # -- fitting -----------------------------------------------------------------------------------------------------
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
