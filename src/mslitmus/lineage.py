@@ -51,12 +51,14 @@ class Ancestor:
 
     Attributes:
         name: how it got here, `weights A ← simulation B ← predictor C`.
+        steps: what each of them is, `("weights", "simulation", "predictor")`.
         folder: of its record.
         molecules: `inchikey14` of those that it learned from; None where nobody tells.
         excluded: what its record says was left out; None for one without such a promise.
     """
 
     name: str
+    steps: tuple[str, ...]
     folder: Path
     molecules: pl.DataFrame | None
     excluded: Mapping[str, Any] | None = None
@@ -79,7 +81,7 @@ def write(folder: Path, learned: pl.Series | None, origins: Sequence[Origin]) ->
 def _entry(folder: Path, origin: Origin) -> dict[str, str | None]:
     place = Path(origin.path).resolve()
     beside = os.path.relpath(place, folder.resolve())  # a run that is moved takes its own rows with it
-    return {"what": origin.what, "path": str(place), "beside": beside, "hash": _hash(_folder(place))}
+    return {"what": origin.what, "path": str(place), "beside": beside, "hash": origin.hash or hash_of(origin.path)}
 
 
 def comes_from(folder: Path) -> list[Origin]:
@@ -115,26 +117,28 @@ def ancestors(origin: Origin) -> list[Ancestor]:
 
     What cannot be read, or was made again since, is an ancestor that nobody tells about.
     """
-    return list(_walk(f"{origin.what} {origin.path}", origin, frozenset()))
+    return list(_walk((origin,), frozenset()))
 
 
-def _walk(name: str, origin: Origin, seen: frozenset[Path]) -> Iterator[Ancestor]:
+def _walk(way: tuple[Origin, ...], seen: frozenset[Path]) -> Iterator[Ancestor]:
+    origin, steps = way[-1], tuple(each.what for each in way)
+    name = " ← ".join(f"{each.what} {each.path}" for each in way)
     folder = _folder(Path(origin.path))
     if folder in seen:
         return
     if origin.hash is not None and _hash(folder) != origin.hash:
-        yield Ancestor(f"{name} (not there as it was)", folder, None)
+        yield Ancestor(f"{name} (not there as it was)", steps, folder, None)
         return
     record = next((_json(folder / each) for each in (PRETRAINING, FINE_TUNING) if (folder / each).is_file()), None)
     behind = comes_from(folder) or named((record or {}).get("options"))
     if not (folder / SIMULATION).is_file():  # whose own molecules are those of whoever learned its spectra
         asked = (record or {}).get("asked")
         excluded = asked.get("held_out") if isinstance(asked, dict) else None
-        yield Ancestor(name, folder, _keys(folder / (TRAINED_ON if record is None else USED)), excluded)
+        yield Ancestor(name, steps, folder, _keys(folder / (TRAINED_ON if record is None else USED)), excluded)
     elif not behind:
-        yield Ancestor(name, folder, None)
+        yield Ancestor(name, steps, folder, None)
     for each in behind:
-        yield from _walk(f"{name} ← {each.what} {each.path}", each, seen | {folder})
+        yield from _walk((*way, each), seen | {folder})
 
 
 def _folder(path: Path) -> Path:
@@ -143,6 +147,11 @@ def _folder(path: Path) -> Path:
     known = (LINEAGE, TRAINED_ON, PRETRAINING, FINE_TUNING, SIMULATION)
     recorded = any((folder / name).is_file() for name in known)
     return folder / "model" if not recorded and path.is_dir() and (folder / "model").is_dir() else folder
+
+
+def hash_of(path: str) -> str | None:
+    """Of the record of a file or folder now; None where there is none."""
+    return _hash(_folder(Path(path)))
 
 
 def _hash(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 from mslitmus import lineage
 from mslitmus.audits import AUDITS
 from mslitmus.audits.contrast import advantages, contrast, profiting
+from mslitmus.audits.declared import _beyond_the_fold
 from mslitmus.audits.evidence import CellKey, Evidence, Pretraining
 from mslitmus.audits.finding import SEVERITIES, Finding, RunTables
 from mslitmus.audits.leakage import promises
@@ -217,6 +218,19 @@ def test_weights_tell_what_stands_behind_them(folds, tmp_path: Path):
     assert (leak.severity, leak.affected) == ("warning", 3)
     assert f"simulation {simulated} ← predictor {predictor}" in leak.evidence
     assert any(f.severity == "pass" and f"weights {weights}, 1 molecules" in f.evidence for f in found)
+
+
+def test_rows_that_rows_started_from_are_no_pretraining(folds, tmp_path: Path):
+    """A row from a row from a row: all learned the same fold, which holds a test molecule here."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, parent in ((first, None), (second, first)):
+        folder.mkdir()
+        lineage.write(folder, pl.Series(keys(folds, 2)), [Origin("row", str(parent))] if parent else [])
+    assert _beyond_the_fold(Origin("row", str(second))) == []
+    assert [each.steps for each in _beyond_the_fold(Origin("weights", str(second)))] == [
+        ("weights",),
+        ("weights", "row"),
+    ]
 
 
 def test_promises_come_from_the_name_of_the_split_too():

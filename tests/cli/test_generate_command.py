@@ -114,6 +114,10 @@ def test_a_blend_answers_with_any_formula_and_says_which(call, folder, tmp_path,
     assert found["identifier"].n_unique() == 4
     assert 2 < found["rank"].max() <= 10
     assert found["formula"].to_list() == list(formulas(found["smiles"].to_list()))
+    asked = dict(zip(spectra_module[44:48]["identifier"], spectra_module[44:48]["formula"], strict=True))
+    told = [asked[name] == formula for name, formula in found.select("identifier", "formula").iter_rows()]
+    assert (found["formula_from"] == "told").fill_null(False).to_list() == told
+    assert 0 < sum(told) < len(told)
     assert found["score"].is_between(-0.001, 1).all()
 
 

@@ -39,6 +39,7 @@ STUDY = {
         "random-structure",
         {"model": "spectrum-to-smiles", "name": "generator", "options": TINY},
         {"model": "tuned-spectrum-to-smiles", "name": "tuned", "start_from": "generator", "options": TUNED},
+        {"model": "structure-blend", "name": "blend", "start_from": "generator", "options": {"structures": 4}},
     ],
     "metrics": ["mol-tanimoto@10", "mol-tanimoto@1", "mol-hit@1", "mol-hit@10", "mol-formula@10"],
     "primary_metric": "mol-tanimoto@10",
@@ -89,7 +90,7 @@ def test_the_page_says_what_answers_are_made_of(run):
         for line in section.split("\n")
         if '"row"' in line
     }
-    assert set(rows) == {"random-structure", "generator", "tuned"}
+    assert set(rows) == {"random-structure", "generator", "tuned", "blend"}
     cell = json.loads((run / "cells/molecule/random-structure/seed0/cell.json").read_text())
     assert cell["inference"]["copied"] == 1.0
     assert ">100 %<" in rows["random-structure"]

@@ -13,8 +13,9 @@ from mslitmus.audits.evidence import CellKey
 from mslitmus.data import store
 from mslitmus.data.ledger import Ledger, LedgerEntry
 from mslitmus.errors import ConfigError
-from mslitmus.lineage import Ancestor, Origin, ancestors, comes_from, named
+from mslitmus.lineage import Ancestor, Origin, ancestors, comes_from, hash_of, named
 from mslitmus.studies import runner
+from mslitmus.studies.cells import _simulations
 from mslitmus.studies.config import DataConfig, StudyConfig
 from mslitmus.studies.evidence import evidence_of
 from mslitmus.studies.files import load
@@ -86,6 +87,17 @@ def test_a_run_that_is_moved_takes_its_rows_with_it(tmp_path: Path):
     (tmp_path / "run").rename(tmp_path / "moved")
     (origin,) = comes_from(tmp_path / "moved" / "child" / "model")
     assert [_keys(each) for each in ancestors(origin)] == [["A"]]
+
+
+def test_spectra_come_from_whoever_answered_when_they_were_imported(tmp_path: Path):
+    simulation = simulated(tmp_path / "simulated", model(tmp_path / "leaky", ["TEST"]))
+    imported = {"sources": [{"path": "x", "simulation": str(simulation), "simulation_hash": hash_of(str(simulation))}]}
+    (origin,) = _simulations(imported)
+    assert told(ancestors(origin)) == {"predictor": ["TEST"]}
+    lineage.write(simulation, None, [Origin("predictor", str(model(tmp_path / "clean", ["OTHER"])))])
+    assert told(ancestors(origin)) == {"simulation": None}
+    assert _simulations({"simulated": True, "sources": [{"path": "x"}]}) == [Origin("simulation", "x")]
+    assert _simulations({"simulated": True}) == _simulations({"sources": [{"path": "x"}]}) == []  # made here; measured
 
 
 def test_what_nobody_tells_and_circles(tmp_path: Path):

@@ -65,9 +65,9 @@ def _origins(evidence: Evidence, key: CellKey, record: Mapping[str, Any]) -> lis
 
 
 def _beyond_the_fold(origin: Origin) -> list[Ancestor]:
-    """Ancestors by an origin; a row of the same split learned from the same fold, which is looked at anyway."""
+    """Ancestors by an origin, but rows of the same split: theirs is the same fold, which is looked at anyway."""
     found = ancestors(origin)
-    return found[1:] if origin.what in ("row", "fitted") and found[0].molecules is not None else found
+    return [each for each in found if each.molecules is None or set(each.steps) - {"row", "fitted"}]
 
 
 def _declared(each: Pretraining, trained: tuple[str, ...]) -> Met:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ..errors import DataError, FormatError
-from ..lineage import SIMULATION
+from ..lineage import SIMULATION, hash_of
 from ..provenance import file_hash, now
 from ..spectra import formats
 from ..spectra.energy import energy_report, with_energies
@@ -131,19 +131,19 @@ def _prepare(frame: pl.DataFrame, chosen: Entry, license: str | None, ledger: Le
 _ENERGY = ("collision_energy", "collision_energy_kind", "collision_energy_origin", "collision_energy_steps")
 
 
-def _simulation(path: Path, curated: pl.DataFrame) -> dict[str, str]:
+def _simulation(path: Path) -> dict[str, str]:
     """Where simulated spectra come from: models that learn them inherit from whoever predicted them (`lineage`)."""
-    folder = path if path.is_dir() else path.parent
-    flagged = curated.get_column("flags").list.contains("simulated").any()
-    known = (folder / SIMULATION).is_file()
-    return {"simulation": str((folder if known else path).resolve())} if known or flagged else {}
+    folder = (path if path.is_dir() else path.parent).resolve()
+    if not (folder / SIMULATION).is_file():
+        return {}
+    return {"simulation": str(folder), "simulation_hash": hash_of(str(folder)) or ""}
 
 
 def _info(chosen: Entry, paths: Sequence[Path], used: str, raw: pl.DataFrame, curated: pl.DataFrame) -> dict[str, Any]:
     """What dataset.json says beyond the counts: provenance, citation, and the energies before and after curation."""
     sources = [
         {"path": str(path.resolve()), "checksum": f"sha256:{file_hash(path)}" if path.is_file() else ""}
-        | _simulation(path, curated)
+        | _simulation(path)
         for path in paths
     ]
     return {

@@ -184,12 +184,20 @@ def _tell_lineage(cell: Cell, study: StudyConfig, training: pl.DataFrame) -> Non
     if (source := fitted_cell(cell.model, cell.split, cell.seed)) is not None:
         origins.append(Origin("fitted", str(source / "model")))
     dataset = cell.folder.parents[3] / "dataset.json"  # of the run; a worker elsewhere may have no store
-    sources = read_json(dataset).get("sources") or () if dataset.exists() else ()
-    origins += [Origin("simulation", each["simulation"]) for each in sources if each.get("simulation")]
+    origins += _simulations(read_json(dataset) if dataset.exists() else {})
     start = cell.model.start_from
     learned = training["inchikey14"] if start is None or start.fine_tune else training["inchikey14"].head(0)
     (cell.folder / "model").mkdir(exist_ok=True)
     lineage.write(cell.folder / "model", learned, origins)
+
+
+def _simulations(dataset: Mapping[str, Any]) -> list[Origin]:
+    """Whose answers the spectra of a dataset are. Of simulated ones that came without a record nobody knows."""
+    sources = dataset.get("sources") or ()
+    known = [each for each in sources if each.get("simulation")]
+    if not known and dataset.get("simulated"):  # imported by an earlier version, perhaps
+        return [Origin("simulation", str(each["path"])) for each in sources]
+    return [Origin("simulation", each["simulation"], each.get("simulation_hash") or None) for each in known]
 
 
 def _training_set(cell: Cell) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -188,7 +188,9 @@ class Generating:
         )
         if self.guesses or self.mixed:
             own = _own_formulae(rows)  # the lead is the best guess's, not that of the others
-            rows = rows.with_columns(own, formula_lead=pl.when(pl.col("formula") == own).then("formula_lead"))
+            asked = pl.col("formula") == own
+            origin = pl.when(asked).then("formula_from") if self.mixed else pl.col("formula_from")
+            rows = rows.with_columns(own, formula_lead=pl.when(asked).then("formula_lead"), formula_from=origin)
         rows = self._judged(rows)
         rows = rows.with_columns(pl.col("smiles").map_elements(inchikey14, pl.String).alias("inchikey14"))
         first = rows.filter(pl.col("rank") == 1)
@@ -269,7 +271,7 @@ def open_generating(
     if hasattr(model.options, "beams"):  # a blend has as many places as it has learned
         model.options = model.options.model_copy(update={"structures": max(top, model.options.structures)})
     formulae = None
-    if model.options.formula != "absent":
+    if model.options.formula not in ("absent", "hidden"):
         listed = None if formula in ("record", "inferred") else listed_formulae(Path(formula))
         prior = FormulaPrior.of(model.formulas) if model.formulas else None
         formulae = QueryFormulae(prior, listed, formula == "inferred", model.formulae.options)

@@ -90,8 +90,11 @@ def check_start(model: ModelConfig, built: Any, parent: Any) -> None:
         return
     if not hasattr(built, "check_start"):
         what = f"model {model.name!r} learns nothing that could start from {start.model!r}"
-        who = "neural and its presets, binned-mlp, fingerprint-transformer, bridges of them, and library-sum"
-        raise ConfigError(what, remedy=f"trained networks do: {who}")
+        who = "neural and its presets, binned-mlp, fingerprint-transformer, generators, bridges of them"
+        raise ConfigError(what, remedy=f"trained networks do: {who}; and library-sum and structure-blend")
+    if not start.fine_tune and getattr(built, "learns_beside", False):
+        what = f"model {model.name!r} takes {start.model!r} as it is, and must learn how to use it"
+        raise ConfigError(what, remedy="leave out fine_tune: false")
     built.check_start(parent, start.head)
 
 

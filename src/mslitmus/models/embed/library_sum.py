@@ -47,6 +47,7 @@ class LibrarySum:
     task = "library-search"
     kind: Kind = "trained"
     name = "library-sum"
+    learns_beside = True  # α and the classical score, though the embedder is another row's
 
     def __init__(self, **options: Any) -> None:
         self.options = parse_options(LibrarySumOptions, options, where=f"model {self.name!r}")

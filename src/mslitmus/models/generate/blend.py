@@ -10,6 +10,8 @@ learned in each stratum of precursor m/z (quantiles of the validation queries), 
   most (greedy selection as of Caruana et al., ICML 2004, of places instead of weights). A member that has nothing left,
   or nothing new, leaves its place to the others.
 
+What validation says of it is told out of fold: learned from four fifths of the molecules, judged on the last.
+
 With `start_from` the fitted generator of another row is the first member as it is, so nothing is trained twice.
 """
 
@@ -18,86 +20,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field
 
-from ...chem.molecule import inchikey14
-from ...errors import ChemistryError, ConfigError, ModelError
-from ...metrics.molecule import tanimoto_pairs
-from ...metrics.rates import Isotonic, molecule_weights
+from ...errors import ConfigError, ModelError
 from ...provenance import write_json
-from ...schemas import PREDICTED_STRUCTURES, conform
+from ...tasks import TASKS
 from ...tasks.measured import MEASURED, with_structure
 from .. import MODELS
 from ..fingerprint.blend import Member
 from ..inner import inputs_of
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
+from .blend_places import FEWEST, Places, ranked
 from .saved import GENERATORS, registered
 
 _RECORD = "blend.json"
-_FEWEST = 40  # validation queries of a stratum
-_STEP = 1e-6  # between answers of like trust: the order of their member stays
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Score → expected similarity, linear between knots."""
-
-    x: tuple[float, ...] = (0.0,)
-    y: tuple[float, ...] = (0.0,)  # nobody trusts a member that gave no answer
-
-    @classmethod
-    def of(cls, answers: pl.DataFrame) -> Curve:
-        if answers.is_empty():
-            return cls()
-        count = answers.select(pl.len().over("identifier")).to_series().to_numpy()
-        found = Isotonic(answers["score"].to_numpy().astype(np.float64), answers["likeness"].to_numpy(), 1 / count)
-        return cls(tuple(found.x.tolist()), tuple(found.y.tolist()))
-
-
-@dataclass(frozen=True)
-class Trust:
-    """In a member: its first answers and the others."""
-
-    first: Curve
-    others: Curve
-
-    def expected(self, score: float, rank: int) -> float:
-        """Similarity to the truth; between answers of like trust the member's order stays."""
-        curve = self.others if rank else self.first
-        return float(np.interp(score, curve.x, curve.y)) - _STEP * rank
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Queries of like precursor m/z: whose each place of the list is, and the trust in each member."""
-
-    places: tuple[int, ...]
-    trust: tuple[Trust, ...]
-
-    @classmethod
-    def of(cls, judged: Sequence[pl.DataFrame], queries: pl.DataFrame, structures: int) -> Stratum:
-        """From the ranked answers of each member with their `likeness` to the truth."""
-        trust = [Trust(Curve.of(a.filter(pl.col("rank") == 0)), Curve.of(a.filter(pl.col("rank") > 0))) for a in judged]
-        numbered, best = queries.with_row_index("query"), np.zeros((len(judged), queries.height, structures + 1))
-        for member, answers in enumerate(judged):
-            part = answers.filter(pl.col("rank") < structures).join(numbered, on="identifier", how="left")
-            best[member, part["query"].to_numpy(), part["rank"].to_numpy() + 1] = part["likeness"].to_numpy()
-        weight = molecule_weights(queries["inchikey14"].to_numpy())[1]
-        return cls(places_of(np.maximum.accumulate(best, axis=2), weight, structures), tuple(trust))
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Stratum:
-        """From what `asdict` made."""
-        curves = [(Curve(**each["first"]), Curve(**each["others"])) for each in record["trust"]]
-        return cls(tuple(record["places"]), tuple(Trust(*each) for each in curves))
+_FOLDS = 5
 
 
 class StructureBlendOptions(Options):
@@ -112,7 +56,7 @@ class StructureBlendOptions(Options):
         max_length=20,
     )
     structures: int = Field(10, ge=1, le=1000, description="of a query at most")
-    strata: int = Field(4, ge=1, le=20, description=f"of precursor m/z, of {_FEWEST} validation queries or more")
+    strata: int = Field(4, ge=1, le=20, description=f"of precursor m/z, of {FEWEST} validation queries or more")
     val_limit: int = Field(500, ge=10, description="validation queries that members answer at most")
     formula: Literal["given", "hidden"] = Field("given", description="whether members are shown the task's formula")
 
@@ -122,6 +66,7 @@ class StructureBlend:
 
     task = "generation"
     name = "structure-blend"
+    learns_beside = True  # also where it starts from a fitted row: nothing of it is there without `fit`
 
     def __init__(self, **options: Any) -> None:
         where = f"model {self.name!r}"
@@ -129,12 +74,22 @@ class StructureBlend:
         self.names = [each.model for each in self.options.members]
         self.members: list[Any] = [MODELS[each.model](**each.options) for each in self.options.members]
         for name, model in zip(self.names, self.members, strict=True):
-            if model.task != self.task or model.kind == "oracle":
+            if model.task != self.task or model.kind == "oracle" or isinstance(model, StructureBlend):
                 what = f"member {name!r} is of the task {model.task!r}, of kind {model.kind!r}"
-                raise ConfigError(what, where=where, remedy="name models of the task generation")
+                raise ConfigError(what, where=where, remedy="name look-ups and generators of the task generation")
+            self._check_member(model, where)
         self.taken = 0  # first members that another row has fitted
-        self.edges: NDArray[np.float64] = np.zeros(0)  # of precursor m/z, between strata
-        self.strata: list[Stratum] = []
+        self.places: Places | None = None
+
+    def _check_member(self, model: Any, where: str) -> None:
+        """Raises ConfigError for one that cannot answer as it will be asked."""
+        if getattr(model, "transductive", False):
+            what = "a member is tuned on all queries together: its answers to some of them are others"
+            raise ConfigError(what, where=where, remedy="take the network before tuning, or tune per sample")
+        source = getattr(getattr(model, "options", None), "formula", None)
+        if (source, self.options.formula) in (("given", "hidden"), ("predicted", "given")):
+            what = f"a member takes the formula as {source}, and the blend has it {self.options.formula}"
+            raise ConfigError(what, where=where, remedy="formula: given in both; or hidden here and predicted there")
 
     @property
     def kind(self) -> Kind:
@@ -146,17 +101,19 @@ class StructureBlend:
     def inputs(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Hashes of the files that members answer from, where they say so."""
         chosen: Any = parse_options(StructureBlendOptions, options, where=f"model {cls.name!r}")
-        return {k: v for each in chosen.members for k, v in inputs_of(each.model, each.options).items()}
+        found = [inputs_of(each.model, each.options) for each in chosen.members]
+        return {f"member {n}: {key}": value for n, each in enumerate(found) for key, value in each.items()}
 
     def check_task(self, task: Any) -> None:
         """Raises ConfigError where the formula is to be shown and the task hides it, and what members say."""
         if self.options.formula == "given" and "formula" not in task.visible:
             remedy = "formula: hidden in the options of the blend"
             raise ConfigError("the task hides the formula", where=f"model {self.name!r}", remedy=remedy)
+        shown = task if self.options.formula == "given" else TASKS["generation"](formula="hidden")
         for model in self.members:
             check: Callable[[Any], None] | None = getattr(model, "check_task", None)
             if check is not None:
-                check(task)
+                check(shown)
 
     def report_to(self, progress: Callable[[str], None]) -> None:
         """Where members tell what they do."""
@@ -170,9 +127,7 @@ class StructureBlend:
         if getattr(parent, "name", "") not in GENERATORS or head != "keep":
             what = "it starts from a row that writes structures, which it takes as it is"
             raise ConfigError(what, where=where, remedy=f"name a row of {', '.join(GENERATORS)}, and leave out head")
-        if getattr(parent, "transductive", False):
-            what = "that row is tuned on all queries together: its answers to some of them are others"
-            raise ConfigError(what, where=where, remedy="name the row before tuning, or tune per sample")
+        self._check_member(parent, where)
 
     def start_from(self, folder: Path, head: str = "keep") -> None:
         """Take a fitted generator as the first member; it is not trained again."""
@@ -202,11 +157,6 @@ class StructureBlend:
 
     def fit(self, train: pl.DataFrame, val: pl.DataFrame, context: FitContext) -> FitReport:
         started = time.perf_counter()
-        if context.fitted is not None:
-            known = type(self).load(context.fitted)
-            self.names, self.members, self.taken = known.names, known.members, known.taken
-            self.edges, self.strata = known.edges, known.strata
-            return FitReport(0.0, self.parameters(), "fitted before", notes=self._notes())
         asked = with_structure(val).sample(fraction=1.0, shuffle=True, seed=context.seed).head(self.options.val_limit)
         if asked.is_empty():
             raise ModelError("no validation spectrum has a structure to compare answers with", remedy="check the split")
@@ -218,71 +168,42 @@ class StructureBlend:
                 model.fit(train, val, own)
         context.progress(f"members answer {asked.height:,} validation queries")
         best = self._learn(asked, context)
-        seconds = time.perf_counter() - started
-        return FitReport(seconds, self.parameters(), "weighed on validation", best_score=best, notes=self._notes())
-
-    def _notes(self) -> dict[str, Any]:
-        places = {self._range(n): list(stratum.places) for n, stratum in enumerate(self.strata)}
-        return {"members": list(self.names), "places": places}
+        seconds, told = time.perf_counter() - started, self.places.named() if self.places is not None else {}
+        notes = {"members": list(self.names), "places": {name: list(places) for name, places in told.items()}}
+        return FitReport(seconds, self.parameters(), "weighed on validation", best_score=best, notes=notes)
 
     def _learn(self, val: pl.DataFrame, context: FitContext) -> float:
-        """Sets edges and strata; returns the validation score."""
-        count = max(1, min(self.options.strata, val.height // _FEWEST))
-        mzs = val["precursor_mz"].to_numpy()
-        self.edges = np.quantile(mzs, np.linspace(0, 1, count + 1)[1:-1]) if count > 1 else np.zeros(0)
-        queries, truth = self._shown(val), val.select("identifier", truth="smiles")
+        """Sets the places; returns the validation score, out of fold."""
+        queries, options = self._shown(val), self.options
         answered = [ranked(model.predict(queries)) for model in self.members]
-        judged = []
-        for answers in answered:
-            joined = answers.join(truth, on="identifier", how="left", maintain_order="left")
-            likeness = tanimoto_pairs(joined["truth"].to_list(), joined["smiles"].to_list())
-            judged.append(answers.with_columns(likeness=pl.Series(likeness, dtype=pl.Float64)))
-        stratum = np.searchsorted(self.edges, mzs)
-        self.strata = []
-        for number in range(count):
-            part = val.filter(stratum == number).select("identifier", "inchikey14")
-            own = [each.join(part, on="identifier", how="semi", maintain_order="left") for each in judged]
-            self.strata.append(Stratum.of(own, part, self.options.structures))
-            shares = [f"{name} {self.strata[-1].places.count(m)}" for m, name in enumerate(self.names)]
-            context.progress(f"places, m/z {self._range(number)}: {', '.join(shares)}")
-        return context.score(self._merged(queries, answered), val)
 
-    def _range(self, number: int) -> str:
-        edges = ["", *(f"{edge:.0f}" for edge in self.edges), ""]
-        return f"{edges[number]}–{edges[number + 1]}"
+        def learned(rows: pl.DataFrame) -> Places:
+            return Places.of(answered, rows, options.structures, options.strata)
+
+        self.places = learned(val)
+        for name, places in self.places.named().items():
+            shares = [f"{member} {places.count(number)}" for number, member in enumerate(self.names)]
+            context.progress(f"places, m/z {name}: {', '.join(shares)}")
+        keys = val["inchikey14"].unique().sort().shuffle(seed=context.seed)
+        fold = pl.DataFrame({"inchikey14": keys, "fold": np.arange(keys.len()) % _FOLDS})
+        folds = val.select("inchikey14").join(fold, on="inchikey14", how="left", maintain_order="left")["fold"]
+        if keys.len() < 2 * _FOLDS:
+            return context.score(self.places.merged(queries, answered), val)
+        parts = [(learned(val.filter(folds != n)), queries.filter(folds == n)) for n in range(_FOLDS)]
+        return context.score(pl.concat([places.merged(part, answered) for places, part in parts]), val)
 
     # -- prediction --------------------------------------------------------------------------------------------------
 
     def predict(self, queries: pl.DataFrame) -> pl.DataFrame:
         """PREDICTED_STRUCTURES, best first; the score is the similarity to the truth to expect."""
-        if not self.strata:
+        if self.places is None:
             raise ModelError(f"{self.name} was not fitted", remedy="call fit, or load a saved one")
         shown = self._shown(queries)
-        return self._merged(shown, [ranked(model.predict(shown)) for model in self.members])
+        return self.places.merged(shown, [ranked(model.predict(shown)) for model in self.members])
 
     def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
         wanted = (*MEASURED, "formula") if self.options.formula == "given" else MEASURED
         return frame.select(name for name in wanted if name in frame.columns)
-
-    def _merged(self, queries: pl.DataFrame, answered: Sequence[pl.DataFrame]) -> pl.DataFrame:
-        """One list a query from `ranked` answers of each member; a row without SMILES where nobody answers."""
-        strata = dict(zip(queries["identifier"].to_list(), self._strata_of(queries), strict=True))
-        lists: dict[str, list[list[tuple[str, float]]]] = {name: [[] for _ in self.members] for name in strata}
-        for number, answers in enumerate(answered):
-            told = answers.select("identifier", "smiles", "score", "rank").iter_rows()
-            for identifier, smiles, score, rank in told:
-                expected = strata[identifier].trust[number].expected(score, rank)
-                lists[identifier][number].append((smiles, expected))
-        rows: list[tuple[str, str | None, float | None]] = []
-        for identifier, stratum in strata.items():
-            found = merge(lists[identifier], stratum.places)
-            rows += [(identifier, smiles, value) for smiles, value in found] or [(identifier, None, None)]
-        return conform(pl.DataFrame(rows, list(PREDICTED_STRUCTURES), orient="row"), PREDICTED_STRUCTURES)
-
-    def _strata_of(self, queries: pl.DataFrame) -> list[Stratum]:
-        """Of each query; one without a precursor counts among the lightest."""
-        mzs = queries["precursor_mz"].fill_null(0.0).to_numpy()
-        return [self.strata[number] for number in np.searchsorted(self.edges, mzs)]
 
     def parameters(self) -> int:
         return sum(int(model.parameters()) for model in self.members)
@@ -293,9 +214,8 @@ class StructureBlend:
         """options.json, blend.json and a folder a member."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.options.model_dump(mode="json"))
-        strata = [asdict(stratum) for stratum in self.strata]
-        record = {"names": self.names, "taken": self.taken, "edges": self.edges.tolist(), "strata": strata}
-        write_json(folder / _RECORD, record)
+        places = None if self.places is None else self.places.record()
+        write_json(folder / _RECORD, {"names": self.names, "taken": self.taken, "places": places})
         for number, model in enumerate(self.members):
             model.save(folder / f"member-{number}")
 
@@ -304,59 +224,6 @@ class StructureBlend:
         model = cls(**json.loads((folder / "options.json").read_text(encoding="utf-8")))
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         model.names, model.taken = record["names"], record["taken"]
-        model.edges, model.strata = np.array(record["edges"]), [Stratum.read(each) for each in record["strata"]]
+        model.places = None if record["places"] is None else Places.read(record["places"])
         model.members = [MODELS[name].load(folder / f"member-{n}") for n, name in enumerate(model.names)]
         return model
-
-
-def ranked(answers: pl.DataFrame) -> pl.DataFrame:
-    """Answers with SMILES, best first, and their `rank` from 0 within the query."""
-    found = answers.drop_nulls("smiles").sort("score", descending=True, maintain_order=True)
-    return found.with_columns(rank=pl.int_range(pl.len()).over("identifier"))
-
-
-def places_of(best: NDArray[np.float64], weight: NDArray[np.float64], structures: int) -> tuple[int, ...]:
-    """To which member each place of the list goes.
-
-    Args:
-        best: (members, queries, structures + 1): the best similarity among so many first answers, 0 of none.
-        weight: (queries,).
-    """
-    counts, places = np.zeros(len(best), np.int64), []
-    for _ in range(structures):
-        values = []
-        for unit in np.eye(len(best), dtype=np.int64):
-            reached = np.max([each[:, n] for each, n in zip(best, counts + unit, strict=True)], axis=0)
-            values.append(float((weight * reached).sum()))
-        member = max(range(len(best)), key=lambda m: (values[m], -counts[m]))
-        counts[member] += 1
-        places.append(member)
-    return tuple(places)
-
-
-def merge(lists: Sequence[Sequence[tuple[str, float]]], places: Sequence[int]) -> list[tuple[str, float]]:
-    """Answers of one query by places, each molecule (InChIKey-14) once, most trusted first.
-
-    lists: of each member, best first, (SMILES, expected similarity). What two members give has the higher trust.
-    """
-    left = [iter(each) for each in lists]
-    found: dict[str, tuple[str, float]] = {}
-    wanted = len(places)
-    for member in (*places, *(m for _ in range(wanted) for m in range(len(left)))):
-        if len(found) >= wanted or not left:
-            break
-        for smiles, value in left[member]:
-            key = _key(smiles)
-            known = found.get(key)
-            found[key] = (smiles, value) if known is None else (known[0], max(known[1], value))
-            if known is None:
-                break
-    return sorted(found.values(), key=lambda answer: -answer[1])
-
-
-def _key(smiles: str) -> str:
-    """InChIKey-14; of what does not parse the text itself."""
-    try:
-        return inchikey14(smiles)
-    except ChemistryError:
-        return smiles
