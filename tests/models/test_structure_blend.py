@@ -11,7 +11,7 @@ import pytest
 
 from mslitmus.errors import ConfigError, ModelError
 from mslitmus.models.generate.blend import StructureBlend
-from mslitmus.models.generate.blend_places import Curve, Places, merge, places_of, ranked
+from mslitmus.models.generate.blend_places import Line, Places, merge, places_of, ranked
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks import TASKS
 
@@ -87,18 +87,26 @@ def test_small_molecules_are_one_members_and_large_ones_the_others():
     assert list(places.named().values()) == [(0,), (1,)]
     found = places.merged(val.head(1).with_columns(precursor_mz=pl.lit(None, pl.Float64)).vstack(val[1:]), answered)
     assert found["smiles"].to_list() == ["CCO"] * n
-    assert found["score"].to_list() == pytest.approx([1.0] * n)
+    assert found["score"].is_between(0.0, 1.0).all()
     assert Places.read(json.loads(json.dumps(places.record()))) == places
     assert len(Places.of(answered, val.head(79), 1, strata=4).strata) == 1
     silent = places.merged(val.head(2), [each.clear() for each in answered])
     assert silent["smiles"].null_count() == 2
 
 
-def test_trust_follows_the_score_and_molecules_weigh_alike():
-    rows = {"identifier": ["a", "b", "b2"], "score": [0.1, 0.9, 0.9], "likeness": [0.2, 0.8, 0.6]}
-    curve = Curve.of(pl.DataFrame({**rows, "weight": [1.0, 0.5, 0.5]}))
-    assert (curve.x, curve.y) == ((0.1, 0.9), pytest.approx((0.2, 0.7)))
-    assert Curve.of(pl.DataFrame(schema={"score": pl.Float64})) == Curve((0.0,), (0.0,))
+def test_trust_follows_score_and_mass_and_molecules_weigh_alike():
+    rng = np.random.default_rng(0)
+    score, mz = rng.uniform(-9, 0, 400), rng.uniform(100, 900, 400)
+    rows = {"identifier": [f"q{i}" for i in range(400)], "score": score, "precursor_mz": mz, "weight": np.ones(400)}
+    line = Line.of(pl.DataFrame({**rows, "likeness": 0.5 + 0.03 * score + 0.0003 * mz}))
+    assert line(-5.0, 500.0) == pytest.approx(0.5, abs=0.001)
+    assert line(-2.0, 800.0) == pytest.approx(0.68, abs=0.001)
+    assert line(50.0, 9000.0) == pytest.approx(line(0.0, 900.0))  # nothing beyond what validation has
+    noise = Line.of(pl.DataFrame({**rows, "likeness": rng.uniform(0, 1, 400)}))
+    assert max(abs(slope * width) for slope, width in zip(noise.slopes, (9, 800), strict=True)) < 0.1
+    two = {"identifier": ["a", "b", "b2"], "score": [0.0] * 3, "precursor_mz": [100.0] * 3, "likeness": [0.2, 0.8, 0.6]}
+    assert Line.of(pl.DataFrame({**two, "weight": [1.0, 0.5, 0.5]}))(0.0, 100.0) == pytest.approx(0.45)
+    assert Line.of(pl.DataFrame(schema={"score": pl.Float64}))(1.0, 100.0) == 0.0
 
 
 def test_what_it_refuses():

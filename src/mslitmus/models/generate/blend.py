@@ -2,13 +2,13 @@
 
 A look-up hands in molecules that somebody measured and that resemble the truth, a generator writes ones that nobody
 has: neither has what the other has, and small molecules are the generator's, large ones the look-up's. Two things are
-learned in each stratum of precursor m/z (quantiles of the validation queries), both from the answers to those queries:
+learned from the answers to validation queries:
 
-- **trust**: the Tanimoto similarity to the truth that answers of a member have at such a score of its own (isotonic,
-  pool adjacent violators), of its first answers and of the others. It orders the list and is the score handed out.
-- **places**: of the list, one after the other to the member whose next answer raises the best similarity in the list
-  most (greedy selection as of Caruana et al., ICML 2004, of places instead of weights). A member that has nothing left,
-  or nothing new, leaves its place to the others.
+- **places** in each stratum of precursor m/z (quantiles of those queries): one after the other to the member whose next
+  answer raises the best similarity in the list most (greedy selection as of Caruana et al., ICML 2004, of places
+  instead of weights). A member that has nothing left, or nothing new, leaves its place to the others.
+- **trust**: the Tanimoto similarity to the truth that is expected of a member's first answers, and of its others, by
+  their score and the precursor m/z (ridge regression). It orders the list and is the score handed out.
 
 What validation says of it is told out of fold: learned from four fifths of the molecules, judged on the last.
 

@@ -13,69 +13,87 @@ from numpy.typing import NDArray
 from ...chem.molecule import inchikey14
 from ...errors import ChemistryError
 from ...metrics.molecule import tanimoto_pairs
-from ...metrics.rates import Isotonic, molecule_weights
+from ...metrics.rates import molecule_weights
 from ...schemas import PREDICTED_STRUCTURES, conform
 
 FEWEST = 40  # validation queries of a stratum
+_HELD = (0.02, 0.98)  # quantiles of score and m/z beyond which nothing is extrapolated
+_PENALTIES = 10.0 ** np.arange(-4, 3)  # of ridge, on standardised columns, a unit of weight
 _STEP = 1e-6  # between answers of like trust: the order of their member stays
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Score → expected similarity, linear between knots."""
+class Line:
+    """Expected similarity of an answer, linear in score and precursor m/z, both held within what validation has."""
 
-    x: tuple[float, ...] = (0.0,)
-    y: tuple[float, ...] = (0.0,)  # nobody trusts a member that gave no answer
+    ranges: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.0, 0.0))
+    slopes: tuple[float, ...] = (0.0, 0.0)
+    offset: float = 0.0  # nobody trusts a member that gave no answer
 
     @classmethod
-    def of(cls, answers: pl.DataFrame) -> Curve:
-        """From `score`, `likeness` and `weight`; the answers of a query share its weight."""
+    def of(cls, answers: pl.DataFrame) -> Line:
+        """Ridge on `score` and `precursor_mz` → `likeness`, its penalty chosen by leaving answers out.
+
+        The answers of a query share its `weight`. A line, since a few hundred answers of members that know little of
+        their own worth do not carry more: steps (isotonic) in strata chose worse first answers on unseen scaffolds.
+        """
         if answers.is_empty():
             return cls()
-        count = answers.select(pl.len().over("identifier")).to_series().to_numpy()
-        score, likeness, weight = (answers[name].to_numpy().astype(float) for name in ("score", "likeness", "weight"))
-        found = Isotonic(score, likeness, weight / count)
-        return cls(tuple(found.x.tolist()), tuple(found.y.tolist()))
+        names = ("score", "precursor_mz", "likeness", "weight")
+        score, mz, likeness, weight = (answers[name].to_numpy().astype(float) for name in names)
+        weight = weight / answers.select(pl.len().over("identifier")).to_series().to_numpy()
+        ranges = [tuple(np.quantile(each, _HELD).tolist()) for each in (score, mz)]
+        held = np.column_stack([np.clip(each, *ends) for each, ends in zip((score, mz), ranges, strict=True)])
+        mean = np.average(held, axis=0, weights=weight)
+        spread = np.sqrt(np.average((held - mean) ** 2, axis=0, weights=weight))
+        slopes = _ridge((held - mean) / np.where(spread > 0, spread, 1.0), likeness, weight)
+        slopes = slopes / np.where(spread > 0, spread, np.inf)
+        offset = float(np.average(likeness, weights=weight) - slopes @ mean)
+        return cls(tuple(ranges), tuple(slopes.tolist()), offset)
+
+    def __call__(self, score: float, mz: float) -> float:
+        held = [min(max(x, low), high) for x, (low, high) in zip((score, mz), self.ranges, strict=True)]
+        return min(max(self.offset + sum(x * slope for x, slope in zip(held, self.slopes, strict=True)), 0.0), 1.0)
+
+
+def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slopes on standardised columns, penalty by the weighted squares of errors when each row is left out."""
+    x = x - np.average(x, axis=0, weights=weight)
+    y, total = y - np.average(y, weights=weight), weight.sum()
+    best, chosen = np.inf, np.zeros(x.shape[1])
+    for penalty in _PENALTIES:
+        inverse = np.linalg.inv((x * weight[:, None]).T @ x + penalty * total * np.eye(x.shape[1]))
+        slopes = inverse @ (x * weight[:, None]).T @ y
+        leverage = np.minimum(weight * np.einsum("ij,jk,ik->i", x, inverse, x) + weight / total, 1 - 1e-9)
+        error = float((weight * ((y - x @ slopes) / (1 - leverage)) ** 2).sum())
+        if error < best:
+            best, chosen = error, slopes
+    return chosen
 
 
 @dataclass(frozen=True)
 class Trust:
     """In a member: its first answers and the others."""
 
-    first: Curve
-    others: Curve
-
-    def expected(self, score: float, rank: int) -> float:
-        """Similarity to the truth; between answers of like trust the member's order stays."""
-        curve = self.others if rank else self.first
-        return float(np.interp(score, curve.x, curve.y)) - _STEP * rank
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Queries of like precursor m/z: whose each place of the list is, and the trust in each member."""
-
-    places: tuple[int, ...]
-    trust: tuple[Trust, ...]
+    first: Line
+    others: Line
 
     @classmethod
-    def of(cls, judged: Sequence[pl.DataFrame], queries: pl.DataFrame, structures: int) -> Stratum:
-        """From the judged answers of each member to `queries` (`identifier`, `weight`)."""
-        trust = [Trust(Curve.of(a.filter(pl.col("rank") == 0)), Curve.of(a.filter(pl.col("rank") > 0))) for a in judged]
-        numbered, best = queries.with_row_index("query"), np.zeros((len(judged), queries.height, structures + 1))
-        for member, answers in enumerate(judged):
-            part = answers.filter(pl.col("rank") < structures).join(numbered, on="identifier", how="left")
-            best[member, part["query"].to_numpy(), part["rank"].to_numpy() + 1] = part["likeness"].to_numpy()
-        places = places_of(np.maximum.accumulate(best, axis=2), queries["weight"].to_numpy(), structures)
-        return cls(places, tuple(trust))
+    def of(cls, answers: pl.DataFrame) -> Trust:
+        return cls(Line.of(answers.filter(pl.col("rank") == 0)), Line.of(answers.filter(pl.col("rank") > 0)))
+
+    def expected(self, score: float, rank: int, mz: float) -> float:
+        """Similarity to the truth; between answers of like trust the member's order stays."""
+        return (self.others if rank else self.first)(score, mz) - _STEP * rank
 
 
 @dataclass(frozen=True)
 class Places:
-    """Strata of precursor m/z, between `edges`, the lightest first."""
+    """Of strata of precursor m/z, between `edges`, the lightest first: whose each place is. And trust in members."""
 
     edges: tuple[float, ...]
-    strata: tuple[Stratum, ...]
+    strata: tuple[tuple[int, ...], ...]
+    trust: tuple[Trust, ...]
 
     @classmethod
     def of(cls, answered: Sequence[pl.DataFrame], val: pl.DataFrame, structures: int, strata: int) -> Places:
@@ -89,23 +107,21 @@ class Places:
         count = max(1, min(strata, val.height // FEWEST))
         mzs, weight = val["precursor_mz"].to_numpy(), molecule_weights(val["inchikey14"].to_numpy())[1]
         edges = np.quantile(mzs, np.linspace(0, 1, count + 1)[1:-1]) if count > 1 else np.zeros(0)
-        truth = val.select("identifier", truth="smiles", weight=pl.Series(weight, dtype=pl.Float64))
+        weighed = val.with_columns(weight=pl.Series(weight, dtype=pl.Float64))
+        truth = weighed.select("identifier", "precursor_mz", "weight", truth="smiles")
         judged = []
         for answers in answered:
             joined = answers.join(truth, on="identifier", how="inner", maintain_order="left")
             likeness = tanimoto_pairs(joined["truth"].to_list(), joined["smiles"].to_list())
             judged.append(joined.with_columns(likeness=pl.Series(likeness, dtype=pl.Float64)))
-        made, stratum = [], np.searchsorted(edges, mzs)
-        for number in range(count):
-            part = truth.filter(stratum == number)
-            own = [each.join(part, on="identifier", how="semi", maintain_order="left") for each in judged]
-            made.append(Stratum.of(own, part, structures))
-        return cls(tuple(edges.tolist()), tuple(made))
+        stratum = np.searchsorted(edges, mzs)
+        parts = [_places(judged, truth.filter(stratum == number), structures) for number in range(count)]
+        return cls(tuple(edges.tolist()), tuple(parts), tuple(Trust.of(each) for each in judged))
 
     def named(self) -> dict[str, tuple[int, ...]]:
         """`201–297` → the member of each place."""
         ends = ["", *(f"{edge:.0f}" for edge in self.edges), ""]
-        return {f"{ends[n]}–{ends[n + 1]}": stratum.places for n, stratum in enumerate(self.strata)}
+        return {f"{ends[n]}–{ends[n + 1]}": places for n, places in enumerate(self.strata)}
 
     def merged(self, queries: pl.DataFrame, answered: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """PREDICTED_STRUCTURES from `ranked` answers of each member; a row without SMILES where nobody answers.
@@ -113,17 +129,17 @@ class Places:
         A query without a precursor counts among the lightest.
         """
         mzs = queries["precursor_mz"].fill_null(0.0).to_numpy()
-        stratum = [self.strata[number] for number in np.searchsorted(np.array(self.edges), mzs)]
-        strata = dict(zip(queries["identifier"].to_list(), stratum, strict=True))
-        lists: dict[str, list[list[tuple[str, float]]]] = {name: [[] for _ in answered] for name in strata}
+        names, numbers = queries["identifier"].to_list(), np.searchsorted(np.array(self.edges), mzs)
+        heavy = dict(zip(names, mzs.tolist(), strict=True))
+        lists: dict[str, list[list[tuple[str, float]]]] = {name: [[] for _ in answered] for name in names}
         for number, answers in enumerate(answered):
-            told = answers.filter(pl.col("identifier").is_in(list(strata)))
+            told = answers.filter(pl.col("identifier").is_in(names))
             for identifier, smiles, score, rank in told.select("identifier", "smiles", "score", "rank").iter_rows():
-                expected = strata[identifier].trust[number].expected(score, rank)
+                expected = self.trust[number].expected(score, rank, heavy[identifier])
                 lists[identifier][number].append((smiles, expected))
         rows: list[tuple[str, str | None, float | None]] = []
-        for identifier, its in strata.items():
-            found = merge(lists[identifier], its.places)
+        for identifier, number in zip(names, numbers, strict=True):
+            found = merge(lists[identifier], self.strata[number])
             rows += [(identifier, smiles, value) for smiles, value in found] or [(identifier, None, None)]
         return conform(pl.DataFrame(rows, list(PREDICTED_STRUCTURES), orient="row"), PREDICTED_STRUCTURES)
 
@@ -134,12 +150,22 @@ class Places:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Places:
         """From `record`."""
-        strata = []
-        for each in record["strata"]:
-            kinds = [(one["first"], one["others"]) for one in each["trust"]]
-            trust = [Trust(*(Curve(tuple(c["x"]), tuple(c["y"])) for c in curves)) for curves in kinds]
-            strata.append(Stratum(tuple(each["places"]), tuple(trust)))
-        return cls(tuple(record["edges"]), tuple(strata))
+        trust = [Trust(*(_line(each[kind]) for kind in ("first", "others"))) for each in record["trust"]]
+        return cls(tuple(record["edges"]), tuple(map(tuple, record["strata"])), tuple(trust))
+
+
+def _line(record: Mapping[str, Any]) -> Line:
+    return Line(tuple(map(tuple, record["ranges"])), tuple(record["slopes"]), record["offset"])
+
+
+def _places(judged: Sequence[pl.DataFrame], queries: pl.DataFrame, structures: int) -> tuple[int, ...]:
+    """Places of one stratum from the judged answers of each member to its `queries` (`identifier`, `weight`)."""
+    numbered = queries.select("identifier").with_row_index("query")
+    best = np.zeros((len(judged), queries.height, structures + 1))
+    for member, answers in enumerate(judged):
+        part = answers.filter(pl.col("rank") < structures).join(numbered, on="identifier", how="inner")
+        best[member, part["query"].to_numpy(), part["rank"].to_numpy() + 1] = part["likeness"].to_numpy()
+    return places_of(np.maximum.accumulate(best, axis=2), queries["weight"].to_numpy(), structures)
 
 
 def ranked(answers: pl.DataFrame) -> pl.DataFrame:
