@@ -109,7 +109,8 @@ def test_trust_follows_score_and_mass_and_molecules_weigh_alike():
     assert Line.of(pl.DataFrame(schema={"score": pl.Float64}))(1.0, 100.0) == 0.0
 
 
-def test_what_it_refuses():
+def test_generators_that_it_refuses():
+    pytest.importorskip("torch", reason="generators are networks")
     for options, why in (
         ({"members": [{"model": "structure-blend"}]}, "of the task 'generation'"),
         (
@@ -121,6 +122,9 @@ def test_what_it_refuses():
     ):
         with pytest.raises(ConfigError, match=why):
             StructureBlend(**options)
+
+
+def test_what_it_refuses():
     with pytest.raises(ConfigError, match="of kind 'oracle'"):
         StructureBlend(members=[{"model": "best-structure"}])
     with pytest.raises(ConfigError, match="of the task 'spectrum-prediction'"):
