@@ -11,7 +11,7 @@ import pytest
 
 from mslitmus.errors import ConfigError, ModelError
 from mslitmus.models.generate.blend import StructureBlend
-from mslitmus.models.generate.blend_places import Line, Places, merge, places_of, ranked
+from mslitmus.models.generate.blend_places import Line, Places, bagged, merge, places_of, ranked
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks import TASKS
 
@@ -32,6 +32,10 @@ def test_places_go_to_whoever_still_helps():
     )
     assert places_of(best, np.ones(2), 3) == (0, 1, 1)
     assert places_of(best, np.array([0.0, 1.0]), 2) == (1, 1)
+    assert bagged(np.repeat(best[:, 1:], 50, axis=1), np.ones(50), 2) == (1, 1)  # one is better in every sample
+    even = np.repeat(best[:, :1], 50, axis=1)
+    even[:, 25:] = even[::-1, 25:]  # each is right for half of the queries
+    assert sorted(bagged(even, np.ones(50), 4)) == [0, 0, 1, 1]
 
 
 def test_lists_are_merged_by_places_each_molecule_once():

@@ -5,8 +5,8 @@ has: neither has what the other has, and small molecules are the generator's, la
 learned from the answers to validation queries:
 
 - **places** in each stratum of precursor m/z (quantiles of those queries): one after the other to the member whose next
-  answer raises the best similarity in the list most (greedy selection as of Caruana et al., ICML 2004, of places
-  instead of weights). A member that has nothing left, or nothing new, leaves its place to the others.
+  answer raises the best similarity in the list most (greedy selection, bagged, as of Caruana et al., ICML 2004, of
+  places instead of weights). A member that has nothing left, or nothing new, leaves its place to the others.
 - **trust**: the Tanimoto similarity to the truth that is expected of a member's first answers, and of its others, by
   their score and the precursor m/z (ridge regression). It orders the list and is the score handed out.
 
