@@ -33,7 +33,9 @@ def generate_structures(
     ] = None,
     expect: Annotated[float, typer.Option(help="Least expected similarity of a confident structure.")] = 0.5,
     min_score: Annotated[float | None, typer.Option(help="Least score of a confident structure, instead.")] = None,
-    top: Annotated[int, typer.Option("--top", "-k", help="Structures a query; the model's beams at most.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", "-k", help="Structures a query; at most the model's beams, or places.")
+    ] = 10,
     ion_mode: Annotated[str | None, typer.Option(help="Of queries that state none: positive, negative.")] = None,
     plots: Annotated[int, typer.Option(help="Queries drawn on the page.")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",

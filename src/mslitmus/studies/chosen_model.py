@@ -113,9 +113,7 @@ def _first_split(path: Path, cells: Sequence[Chosen]) -> str:
 
 def _registered(folder: Path, task: str) -> str:
     """What a model folder without a cell holds."""
-    if task == TASK:
-        return "neural"
-    return "structure-blend" if (folder / "blend.json").is_file() else registered(folder)
+    return "neural" if task == TASK else registered(folder)
 
 
 def _cell(folder: Path, wanted: str = TASK) -> Chosen:

@@ -38,9 +38,8 @@ from ..inner import inputs_of
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
 from .blend_places import FEWEST, Places, ranked
-from .saved import GENERATORS, registered
+from .saved import BLEND, GENERATORS, registered
 
-_RECORD = "blend.json"
 _FOLDS = 5
 
 
@@ -215,15 +214,15 @@ class StructureBlend:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "options.json", self.options.model_dump(mode="json"))
         places = None if self.places is None else self.places.record()
-        write_json(folder / _RECORD, {"names": self.names, "taken": self.taken, "places": places})
+        write_json(folder / BLEND, {"names": self.names, "places": places})
         for number, model in enumerate(self.members):
             model.save(folder / f"member-{number}")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         model = cls(**json.loads((folder / "options.json").read_text(encoding="utf-8")))
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        model.names, model.taken = record["names"], record["taken"]
+        record = json.loads((folder / BLEND).read_text(encoding="utf-8"))
+        model.names = record["names"]
         model.places = None if record["places"] is None else Places.read(record["places"])
         model.members = [MODELS[name].load(folder / f"member-{n}") for n, name in enumerate(model.names)]
         return model
