@@ -11,7 +11,7 @@ import pytest
 
 from mslitmus.errors import ConfigError, ModelError
 from mslitmus.models.generate.blend import StructureBlend
-from mslitmus.models.generate.blend_places import Line, Places, bagged, merge, places_of, ranked
+from mslitmus.models.generate.blend_places import Line, Places, bagged, judged, merge, places_of, ranked
 from mslitmus.models.protocol import FitContext
 from mslitmus.tasks import TASKS
 
@@ -84,7 +84,7 @@ def test_small_molecules_are_one_members_and_large_ones_the_others():
 
     def answers(good: np.ndarray, score: float) -> pl.DataFrame:
         smiles = ["CCO" if each else "c1ccccc1" for each in good]
-        return ranked(pl.DataFrame({"identifier": names, "smiles": smiles, "score": [score] * n}))
+        return judged(ranked(pl.DataFrame({"identifier": names, "smiles": smiles, "score": [score] * n})), val)
 
     answered = [answers(right, 0.3), answers(~right, -50.0)]
     places = Places.of(answered, val, 1, strata=4)

@@ -37,7 +37,7 @@ from ..fingerprint.blend import Member
 from ..inner import inputs_of
 from ..options import Options, parse_options
 from ..protocol import FitContext, FitReport, Kind
-from .blend_places import FEWEST, Places, ranked
+from .blend_places import FEWEST, Places, judged, ranked
 from .saved import BLEND, GENERATORS, registered
 
 _FOLDS = 5
@@ -174,7 +174,7 @@ class StructureBlend:
     def _learn(self, val: pl.DataFrame, context: FitContext) -> float:
         """Sets the places; returns the validation score, out of fold."""
         queries, options = self._shown(val), self.options
-        answered = [ranked(model.predict(queries)) for model in self.members]
+        answered = [judged(ranked(model.predict(queries)), val) for model in self.members]
 
         def learned(rows: pl.DataFrame) -> Places:
             return Places.of(answered, rows, options.structures, options.strata)

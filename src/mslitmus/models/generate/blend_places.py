@@ -98,26 +98,21 @@ class Places:
 
     @classmethod
     def of(cls, answered: Sequence[pl.DataFrame], val: pl.DataFrame, structures: int, strata: int) -> Places:
-        """From `ranked` answers of each member to validation queries.
+        """From `judged` answers of each member to validation queries.
 
         Args:
-            val: rows with `identifier`, `inchikey14`, `smiles`, `precursor_mz`; only these queries count.
+            val: rows with `identifier`, `inchikey14`, `precursor_mz`; only these queries count.
             structures: places of a list.
             strata: at most; each has 40 queries or more.
         """
         count = max(1, min(strata, val.height // FEWEST))
         mzs, weight = val["precursor_mz"].to_numpy(), molecule_weights(val["inchikey14"].to_numpy())[1]
         edges = np.quantile(mzs, np.linspace(0, 1, count + 1)[1:-1]) if count > 1 else np.zeros(0)
-        weighed = val.with_columns(weight=pl.Series(weight, dtype=pl.Float64))
-        truth = weighed.select("identifier", "precursor_mz", "weight", truth="smiles")
-        judged = []
-        for answers in answered:
-            joined = answers.join(truth, on="identifier", how="inner", maintain_order="left")
-            likeness = tanimoto_pairs(joined["truth"].to_list(), joined["smiles"].to_list())
-            judged.append(joined.with_columns(likeness=pl.Series(likeness, dtype=pl.Float64)))
+        weighed = val.select("identifier", "precursor_mz", weight=pl.Series(weight, dtype=pl.Float64))
+        own = [each.join(weighed, on="identifier", how="inner", maintain_order="left") for each in answered]
         stratum = np.searchsorted(edges, mzs)
-        parts = [_places(judged, truth.filter(stratum == number), structures) for number in range(count)]
-        return cls(tuple(edges.tolist()), tuple(parts), tuple(Trust.of(each) for each in judged))
+        parts = [_places(own, weighed.filter(stratum == number), structures) for number in range(count)]
+        return cls(tuple(edges.tolist()), tuple(parts), tuple(Trust.of(each) for each in own))
 
     def named(self) -> dict[str, tuple[int, ...]]:
         """`201–297` → the member of each place."""
@@ -173,6 +168,15 @@ def ranked(answers: pl.DataFrame) -> pl.DataFrame:
     """Answers with SMILES, best first, and their `rank` from 0 within the query."""
     found = answers.drop_nulls("smiles").sort("score", descending=True, maintain_order=True)
     return found.with_columns(rank=pl.int_range(pl.len()).over("identifier"))
+
+
+def judged(answers: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
+    """`ranked` answers with their `likeness` (Tanimoto) to the `smiles` that `truth` has for the query."""
+    joined = answers.join(
+        truth.select("identifier", truth="smiles"), on="identifier", how="inner", maintain_order="left"
+    )
+    likeness = tanimoto_pairs(joined["truth"].to_list(), joined["smiles"].to_list())
+    return joined.drop("truth").with_columns(likeness=pl.Series(likeness, dtype=pl.Float64))
 
 
 def bagged(best: NDArray[np.float64], weight: NDArray[np.float64], structures: int) -> tuple[int, ...]:
